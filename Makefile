@@ -1,0 +1,31 @@
+# Every target sets up what it needs first; see server/setup.sh.
+.PHONY: help setup demo test lint bench bench-quick docs clean
+
+help:             ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
+
+setup:            ## PostgreSQL with PL/Python, and .venv
+	@server/setup.sh
+
+demo: setup       ## replay 69,659 real purchases: events, scores, retraining
+	@.venv/bin/rescore demo
+
+test: setup       ## the test suite, on a PostgreSQL of its own
+	@.venv/bin/pytest
+
+lint: setup       ## style, types, layers
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@cd .venv/src && ../bin/mypy --config-file rescore/pyproject.toml -p rescore
+	@.venv/bin/lint-imports --no-cache --no-timing 2>/dev/null || .venv/bin/lint-imports --no-cache
+
+bench: setup      ## measurements side by side
+	@.venv/bin/python bench/run.py
+
+bench-quick: setup  ## the same with little data
+	@.venv/bin/python bench/run.py --quick
+
+docs: setup       ## the manual, into build/docs
+	@.venv/bin/python -m pip install --quiet -e '.[docs]' && .venv/bin/mkdocs build --strict
+
+clean:            ## stop the private server, remove what was made
+	@server/clean.sh
