@@ -1,0 +1,227 @@
+"""The feature contract: which inputs a model version takes, and which columns they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from rescore.errors import ContractViolated
+
+Kind = Literal["number", "days_since", "days_until", "category"]
+KINDS: tuple[Kind, ...] = ("number", "days_since", "days_until", "category")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a model.
+
+    Attributes
+    ----------
+    name: of the profile's column.
+    type: SQL type of the argument.
+    kind: how it becomes numbers.
+    nullable: whether NULL can come.
+    bounded: whether the type rules out NaN, infinities and magnitudes above 1e100.
+    default: what a missing number is replaced with.
+    missing: whether a column says that the value was missing.
+    categories: values with a column of their own; empty while `top` awaits freezing.
+    other: whether a column stands for all other values.
+    top: how many of the most frequent values become categories when a version is trained.
+    """
+
+    name: str
+    type: str
+    kind: Kind
+    nullable: bool = True
+    bounded: bool = False
+    default: float = 0.0
+    missing: bool = False
+    categories: tuple[str, ...] = ()
+    other: bool = False
+    top: int | None = None
+
+    def columns(self) -> list[str]:
+        """Return the names of the design columns of this input, in order."""
+        if self.kind == "category":
+            columns = [f"{self.name}={value}" for value in self.categories]
+            columns += [f"{self.name}=*"] if self.other else []
+        else:
+            columns = [self.name]
+        return columns + ([f"{self.name}__missing"] if self.missing else [])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the input as JSON-able values, holding what its kind needs."""
+        data: dict[str, Any] = {"name": self.name, "type": self.type, "kind": self.kind}
+        if self.kind == "number" or not self.nullable:
+            data["nullable"] = self.nullable
+        if self.kind == "number":
+            data["bounded"] = self.bounded
+        if self.kind == "category":
+            data |= {"categories": list(self.categories)} if self.top is None else {"top": self.top}
+            data["other"] = self.other
+        else:
+            data["default"] = self.default
+        return data | {"missing": self.missing}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Input:
+        """Return the input kept in JSON.
+
+        Raises
+        ------
+        ContractViolated
+            If a key is missing or unknown, or the kind is.
+        """
+        values = dict(data)
+        if isinstance(values.get("categories"), Mapping):
+            values["top"] = values.pop("categories").get("top")
+        values["categories"] = tuple(values.get("categories", ()))
+        try:
+            made = cls(**values)
+        except TypeError as error:
+            raise ContractViolated(f"not an input of a contract: {data!r:.200}") from error
+        if made.kind not in KINDS:
+            raise ContractViolated(
+                f"input {made.name!r} is of unknown kind {made.kind!r}",
+                detail=f"Known kinds are {', '.join(KINDS)}.",
+            )
+        return made
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The inputs of a model version, in the order of its arguments."""
+
+    inputs: tuple[Input, ...]
+
+    def columns(self) -> list[str]:
+        """Return the names of all design columns, in order.
+
+        Raises
+        ------
+        ContractViolated
+            If two columns would have one name, or the most frequent values are not yet frozen.
+        """
+        for each in self.inputs:
+            if each.top is not None:
+                raise ContractViolated(
+                    f"the categories of {each.name!r} are not frozen (top {each.top})",
+                    hint="Train the version: the most frequent values are then written down.",
+                )
+        names = [name for each in self.inputs for name in each.columns()]
+        twice = sorted({name for name in names if names.count(name) > 1}) if _repeats(names) else []
+        if twice:
+            raise ContractViolated(f"the contract has the column {twice[0]!r} twice")
+        return names
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract as JSON-able values."""
+        return {"inputs": [each.to_json() for each in self.inputs]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Contract:
+        """Return the contract kept in JSON; ContractViolated if it is none."""
+        inputs = data.get("inputs")
+        if set(data) != {"inputs"} or not isinstance(inputs, list):
+            raise ContractViolated(
+                f"not a contract: {data!r:.200}", detail='Expected {"inputs": [...]}.'
+            )
+        return cls(tuple(Input.from_json(each) for each in inputs))
+
+
+def _repeats(names: Sequence[str]) -> bool:
+    return len(set(names)) < len(names)
+
+
+def check(estimator: Any, contract: Contract) -> None:
+    """Refuse an estimator that was not fitted on the columns of the contract.
+
+    Column names are compared when the estimator has them (it was fitted on a data frame),
+    otherwise the number of columns.
+
+    Raises
+    ------
+    ContractViolated
+        Naming the columns that are missing, unexpected or out of order.
+    """
+    columns = contract.columns()
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None:
+        _compare_names([str(name) for name in names], columns)
+    elif int(estimator.n_features_in_) != len(columns):
+        raise ContractViolated(
+            f"artefact takes {estimator.n_features_in_} columns, the model has {len(columns)}",
+            detail=f"The model's columns: {_shown(columns)}.",
+            hint="Train on the columns that `rescore train` builds, in that order.",
+        )
+
+
+def _compare_names(names: list[str], columns: list[str]) -> None:
+    if names == columns:
+        return
+    lacking = [name for name in columns if name not in set(names)]
+    strange = [name for name in names if name not in set(columns)]
+    if lacking or strange:
+        parts = [f"lacks {_shown(lacking)}"] if lacking else []
+        parts += [f"has {_shown(strange)}, which the model does not"] if strange else []
+        message = f"artefact {' and '.join(parts)}"
+    else:
+        place = next(i for i, name in enumerate(names) if name != columns[i])
+        message = f"artefact has column {names[place]!r} where the model has {columns[place]!r}"
+    raise ContractViolated(
+        message,
+        detail=f"The model's columns, in order: {_shown(columns)}.",
+        hint="Train on the columns that `rescore train` builds, in that order.",
+    )
+
+
+def _shown(names: Sequence[str], most: int = 20) -> str:
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def freeze(inputs: Iterable[Input], categories: Mapping[str, Sequence[str]]) -> Contract:
+    """Return the contract of a version: the most frequent values written down as categories.
+
+    Parameters
+    ----------
+    inputs: of the deployment.
+    categories: for each input with `top`, its values, the most frequent first.
+
+    Raises
+    ------
+    ContractViolated
+        If the values of an input with `top` are not given.
+    """
+    return Contract(tuple(_freeze(each, categories) for each in inputs))
+
+
+def _freeze(each: Input, categories: Mapping[str, Sequence[str]]) -> Input:
+    if each.top is None:
+        return each
+    if each.name not in categories:
+        raise ContractViolated(f"no categories were found for {each.name!r} (top {each.top})")
+    values = tuple(dict.fromkeys(categories[each.name]))[: each.top]
+    return replace(each, categories=values, top=None)
+
+
+def from_names(inputs: Iterable[Input], feature_names: Sequence[str]) -> Contract:
+    """Return the contract whose frozen categories an estimator's column names tell.
+
+    Parameters
+    ----------
+    inputs: of the deployment.
+    feature_names: ``feature_names_in_`` of the estimator, such as ``country=DE``.
+    """
+    inputs = tuple(inputs)
+    found = {
+        each.name: [
+            name.removeprefix(f"{each.name}=")
+            for name in feature_names
+            if name.startswith(f"{each.name}=") and not (each.other and name == f"{each.name}=*")
+        ]
+        for each in inputs
+        if each.top is not None
+    }
+    return freeze(inputs, found)
