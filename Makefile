@@ -16,7 +16,7 @@ test: setup       ## the test suite, on a PostgreSQL of its own
 lint: setup       ## style, types, layers
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	@cd .venv/src && ../bin/mypy --config-file rescore/pyproject.toml -p rescore
-	@.venv/bin/lint-imports --no-cache --no-timing 2>/dev/null || .venv/bin/lint-imports --no-cache
+	@.venv/bin/lint-imports --no-cache
 
 bench: setup      ## measurements side by side
 	@.venv/bin/python bench/run.py
@@ -27,5 +27,6 @@ bench-quick: setup  ## the same with little data
 docs: setup       ## the manual, into build/docs
 	@.venv/bin/python -m pip install --quiet -e '.[docs]' && .venv/bin/mkdocs build --strict
 
-clean:            ## stop the private server, remove what was made
-	@server/clean.sh
+clean:            ## stop the private server, remove what was made here
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -Ic 'from rescore.server.private import remove; remove()'; fi
+	@rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis ./*.egg-info
