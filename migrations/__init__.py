@@ -1,1 +1,1 @@
-
+"""Stateful tables of schema ``rescore``: alembic revisions, frozen once released."""

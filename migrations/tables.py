@@ -1,0 +1,205 @@
+"""The stateful tables of schema ``rescore`` as SQLAlchemy Core metadata.
+
+One metadata for the migrations' check (``tests/sql/test_migrations.py``) and for queries from
+Python. The released migrations do not import it: they are frozen, this follows the newest one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+SCHEMA = "rescore"
+
+metadata = MetaData(schema=SCHEMA)
+
+
+def _text(name: str, comment: str, **options: Any) -> Column[str]:
+    options.setdefault("nullable", False)
+    return Column(name, Text, comment=comment, **options)
+
+
+def _json(name: str, comment: str, **options: Any) -> Column[Any]:
+    options.setdefault("nullable", False)
+    return Column(name, JSONB, comment=comment, **options)
+
+
+def _number(name: str, comment: str, **options: Any) -> Column[int]:
+    options.setdefault("nullable", False)
+    return Column(name, Integer, comment=comment, **options)
+
+
+def _moment(name: str, comment: str, **options: Any) -> Column[Any]:
+    """Return a timestamptz column that is the transaction's start unless told otherwise."""
+    options.setdefault("nullable", False)
+    if not options["nullable"]:
+        options.setdefault("server_default", text("now()"))
+    return Column(name, DateTime(timezone=True), comment=comment, **options)
+
+
+def _who(name: str, comment: str) -> Column[str]:
+    return _text(name, comment, server_default=text("CURRENT_USER"))
+
+
+python_path = Table(
+    "python_path",
+    metadata,
+    _number(
+        "position", "Order of the directory on sys.path", primary_key=True, autoincrement=False
+    ),
+    _text("path", "Directory, absolute, readable by the server's account"),
+    comment="Where the server's Python finds rescore and scikit-learn; superusers write it",
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    _text("profile", "Name of the profile, as commands and functions take it", primary_key=True),
+    _text("table_schema", "Schema of the profile table"),
+    _text("table_name", "Name of the profile table"),
+    _text("slug", "Prefix of the profile's generated functions", unique=True),
+    _text("key_column", "Key column of the profile table"),
+    _text("key_type", "Type of the key: bigint, text or uuid"),
+    _text("clock", "What time features are measured against: now or session"),
+    _json("definition", "The checked definition"),
+    _text("source", "The definition file as it was applied"),
+    _text("digest", "SHA-256 of the definition, hexadecimal"),
+    _text("compiler_version", "Version of rescore whose compiler wrote the triggers"),
+    _json("plan", "What the compiler made of the definition: columns, states, objects"),
+    _text("backfill_from", "Last key backfilled; null when no backfill is pending", nullable=True),
+    _moment("applied_at", "When the definition was applied"),
+    _who("applied_by", "Who applied the definition"),
+    CheckConstraint("key_type IN ('bigint', 'text', 'uuid')", name="profiles_key_type_check"),
+    CheckConstraint("clock IN ('now', 'session')", name="profiles_clock_check"),
+    comment="One row per profile: what was applied and what was made of it",
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    Column(
+        "profile",
+        Text,
+        ForeignKey("rescore.profiles.profile", name="deployments_profile_fkey"),
+        nullable=False,
+        comment="Profile whose rows the model scores",
+    ),
+    Column(
+        "score_columns",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'::text[]"),
+        comment="Columns of the profile table that hold the model's score",
+    ),
+    _json("inputs", "Inputs of the model's router, in order, as in a feature contract"),
+    _json("spec", "The model's part of the definition", server_default=text("'{}'::jsonb")),
+    _text(
+        "engine",
+        "auto: compiled when linear; python: always from the artefact",
+        server_default=text("'auto'::text"),
+    ),
+    _number("champion", "Version that serves; null while there is none", nullable=True),
+    _moment("updated_at", "When the row last changed"),
+    CheckConstraint("engine IN ('auto', 'python')", name="deployments_engine_check"),
+    CheckConstraint("octet_length(model) BETWEEN 1 AND 40", name="deployments_model_check"),
+    comment="One row per model: what it takes and which version serves",
+)
+
+models = Table(
+    "models",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _number("version", "Number of the version, never used twice", primary_key=True),
+    Column("artifact", LargeBinary, nullable=False, comment="The pickled estimator"),
+    _text("format", "Format of the artefact: joblib, pickle or skops"),
+    _text("sha256", "SHA-256 of the artefact, hexadecimal"),
+    _text("engine", "compiled: an SQL function; python: scored from the artefact"),
+    _json(
+        "linear",
+        "Weights, intercept and link on the raw scale; null when not linear",
+        nullable=True,
+    ),
+    _json("contract", "The feature contract: inputs in order, and how they become numbers"),
+    _json("metrics", "Measured quality, by name", server_default=text("'{}'::jsonb")),
+    _json(
+        "library_versions",
+        "Versions of the libraries that trained and proved it",
+        server_default=text("'{}'::jsonb"),
+    ),
+    _number("parent", "Version it was trained on from; null when from nothing", nullable=True),
+    _moment("created_at", "When the version was recorded"),
+    Column(
+        "created_by",
+        Text,
+        nullable=False,
+        server_default=text("SESSION_USER"),
+        comment="Who recorded the version",
+    ),
+    CheckConstraint("engine IN ('compiled', 'python')", name="models_engine_check"),
+    CheckConstraint("version > 0", name="models_version_check"),
+    comment="One row per model version; immutable",
+)
+
+deployment_history = Table(
+    "deployment_history",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of switches"),
+    _text("model", "Name of the model"),
+    _text("action", "publish, candidate, promote or rollback"),
+    _number("version", "Version the action was about"),
+    _number("previous", "Version that served before; null when none did", nullable=True),
+    Column(
+        "at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("now()"),
+        comment="When the switch was made",
+    ),
+    Column("by", Text, nullable=False, server_default=text("SESSION_USER"), comment="Who made it"),
+    _text("reason", "Why, in the words of who made it", nullable=True),
+    CheckConstraint(
+        "action IN ('publish', 'candidate', 'promote', 'rollback')",
+        name="deployment_history_action_check",
+    ),
+    comment="One row per switch of a model's champion, and per recorded candidate",
+)
+
+incident_log = Table(
+    "incident_log",
+    metadata,
+    _text("cause", "Digest of profile, model, version, SQLSTATE and message", primary_key=True),
+    _text("profile", "Profile whose rows were concerned", nullable=True),
+    _text("model", "Model concerned", nullable=True),
+    _number("version", "Version that served", nullable=True),
+    _text("sqlstate", "SQLSTATE of the error"),
+    _text("message", "Message of the error"),
+    _text("context", "Where in the server's code it was raised", nullable=True),
+    _moment("first_at", "When it was first seen"),
+    _moment("resolved_at", "When it was marked as dealt with; null while open", nullable=True),
+    comment="One row per cause of a failed score; the event itself is never lost",
+)
+
+removed_keys = Table(
+    "removed_keys",
+    metadata,
+    _text("profile", "Profile the row was deleted from", primary_key=True),
+    _text("key", "Key of the deleted row, as text", primary_key=True),
+    _moment("removed_at", "When it was deleted"),
+    comment="Deleted profile rows whose events remain: they are not to be brought back",
+)
