@@ -65,7 +65,7 @@ def _installed() -> Iterator[Binaries]:
 
 def _describe(folder: Path) -> Binaries:
     """Ask ``postgres`` itself; ``postgres (PostgreSQL) 18beta1`` is version 18."""
-    command = [folder / "postgres", "--version"]
+    command = [str(folder / "postgres"), "--version"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"\b(\d+)(?:\.\d+)?", said)
     if match is None:

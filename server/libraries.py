@@ -61,7 +61,7 @@ def _package_parent() -> Path | None:
 
 def _readable(account: Account, paths: list[Path]) -> bool:
     """Whether the account can read every one of these files, and all below the directories."""
-    looking = ["find", "-L", *paths, "!", "-readable", "-print", "-quit"]
+    looking: list[str | Path] = ["find", "-L", *paths, "!", "-readable", "-print", "-quit"]
     done = account.run(looking, cwd=Path("/"))
     return done.returncode == 0 and not done.stdout
 

@@ -10,25 +10,21 @@ system's cluster. Everything it writes is below its home (see :mod:`rescore.serv
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from rescore.errors import Busy, NoServer, NotAllowed
+from rescore.errors import NoServer, NotAllowed
 from rescore.server.account import Account, default_home, server_account, socket_dir
 from rescore.server.binaries import Binaries, find_binaries
+from rescore.server.lock import locked
 
 ROLE = "rescore"
-LOCK_SECONDS = 120
 PORT_ATTEMPTS = 5
 LOG_LINES = 20
 CONTENTS = ("data", "data.new", "log", "run", "python")
@@ -73,7 +69,7 @@ def start(home: Path | None = None, tuning: str = "demo") -> Server:
     """
     home = _home(home)
     account = server_account()
-    with _locked(home):
+    with locked(home):
         running = status(home)
         return running if running else _launch(home, account, tuning)
 
@@ -88,7 +84,7 @@ def stop(home: Path | None = None) -> bool:
     home = _home(home)
     if not home.exists():
         return False
-    with _locked(home):
+    with locked(home):
         return _stop(home)
 
 
@@ -140,38 +136,6 @@ def _binaries(home: Path) -> Binaries:
     return find_binaries(int(made_by.read_text()) if made_by.exists() else None)
 
 
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Hold the home's lock; it is the kernel's, so a killed process leaves nothing behind."""
-    _make_home(home)
-    with (home / "lock").open("a") as lock:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while not _try_lock(lock.fileno()):
-            if time.monotonic() > deadline:
-                raise Busy(f"another process holds {home / 'lock'}", hint="See what it is doing.")
-            time.sleep(0.05)
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _make_home(home: Path) -> None:
-    """Make the home; root's must be open to traversal by the server's account."""
-    try:
-        for folder in [*reversed(home.parents), home]:
-            if not folder.exists():
-                folder.mkdir(exist_ok=True)
-                folder.chmod(0o755)
-    except PermissionError as error:
-        raise NotAllowed(f"{home} cannot be made", detail=str(error)) from None
-
-
 def _pid_file(data: Path) -> list[str]:
     try:
         return (data / "postmaster.pid").read_text().splitlines()
@@ -219,8 +183,14 @@ def _create_cluster(home: Path, account: Account, binaries: Binaries) -> None:
     unfinished = home / "data.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     account.own(unfinished)
-    options = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
-    command = [binaries.folder / "initdb", f"--username={ROLE}", *options, "-D", unfinished.name]
+    options = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+    command: list[str | Path] = [
+        binaries.folder / "initdb",
+        f"--username={ROLE}",
+        *options,
+        "-D",
+        unfinished.name,
+    ]
     done = account.run(command, cwd=home)
     if done.returncode != 0:
         _append(_log(home), done.stdout + done.stderr, account)
@@ -251,14 +221,22 @@ def _append(path: Path, text: str, account: Account) -> None:
 def _run_postgres(home: Path, account: Account, binaries: Binaries) -> bool:
     """Start and wait; names are relative because pg_ctl puts them into a shell's command."""
     log = _log(home).relative_to(home)
-    options = ["-w", "-t", "60", "-s", "-D", "data", "-l", log]
-    return account.run([binaries.folder / "pg_ctl", "start", *options], cwd=home).returncode == 0
+    command: list[str | Path] = [binaries.folder / "pg_ctl", "start", "-w", "-t", "60", "-s"]
+    return account.run([*command, "-D", "data", "-l", log], cwd=home).returncode == 0
 
 
 def _stop(home: Path) -> bool:
     if status(home) is None:
         return False
-    command = [_binaries(home).folder / "pg_ctl", "stop", "-w", "-t", "60", "-m", "fast"]
+    command: list[str | Path] = [
+        _binaries(home).folder / "pg_ctl",
+        "stop",
+        "-w",
+        "-t",
+        "60",
+        "-m",
+        "fast",
+    ]
     done = server_account().run([*command, "-D", "data"], cwd=home)
     if done.returncode != 0:
         raise NoServer("the private server does not stop", detail=done.stderr + _log_end(home))
