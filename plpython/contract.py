@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rescore.errors import ContractViolated
+from rescore.plpython.estimators import feature_count, feature_names
 
 Kind = Literal["number", "days_since", "days_until", "category"]
 KINDS: tuple[Kind, ...] = ("number", "days_since", "days_until", "category")
@@ -110,7 +112,7 @@ class Contract:
                     hint="Train the version: the most frequent values are then written down.",
                 )
         names = [name for each in self.inputs for name in each.columns()]
-        twice = sorted({name for name in names if names.count(name) > 1}) if _repeats(names) else []
+        twice = [name for name, times in Counter(names).items() if times > 1]
         if twice:
             raise ContractViolated(f"the contract has the column {twice[0]!r} twice")
         return names
@@ -130,10 +132,6 @@ class Contract:
         return cls(tuple(Input.from_json(each) for each in inputs))
 
 
-def _repeats(names: Sequence[str]) -> bool:
-    return len(set(names)) < len(names)
-
-
 def check(estimator: Any, contract: Contract) -> None:
     """Refuse an estimator that was not fitted on the columns of the contract.
 
@@ -146,12 +144,12 @@ def check(estimator: Any, contract: Contract) -> None:
         Naming the columns that are missing, unexpected or out of order.
     """
     columns = contract.columns()
-    names = getattr(estimator, "feature_names_in_", None)
+    names = feature_names(estimator)
     if names is not None:
-        _compare_names([str(name) for name in names], columns)
-    elif int(estimator.n_features_in_) != len(columns):
+        _compare_names(names, columns)
+    elif feature_count(estimator) != len(columns):
         raise ContractViolated(
-            f"artefact takes {estimator.n_features_in_} columns, the model has {len(columns)}",
+            f"artefact takes {feature_count(estimator)} columns, the model has {len(columns)}",
             detail=f"The model's columns: {_shown(columns)}.",
             hint="Train on the columns that `rescore train` builds, in that order.",
         )
@@ -206,19 +204,19 @@ def _freeze(each: Input, categories: Mapping[str, Sequence[str]]) -> Input:
     return replace(each, categories=values, top=None)
 
 
-def from_names(inputs: Iterable[Input], feature_names: Sequence[str]) -> Contract:
+def from_names(inputs: Iterable[Input], names: Sequence[str]) -> Contract:
     """Return the contract whose frozen categories an estimator's column names tell.
 
     Parameters
     ----------
     inputs: of the deployment.
-    feature_names: ``feature_names_in_`` of the estimator, such as ``country=DE``.
+    names: ``feature_names_in_`` of the estimator, such as ``country=DE``.
     """
     inputs = tuple(inputs)
     found = {
         each.name: [
             name.removeprefix(f"{each.name}=")
-            for name in feature_names
+            for name in names
             if name.startswith(f"{each.name}=") and not (each.other and name == f"{each.name}=*")
         ]
         for each in inputs

@@ -116,7 +116,7 @@ def _moment(value: Any, name: str) -> Moment:
         return float(value)
     try:
         moment = _datetime(value)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise BadFeature(
             f"{value!r:.80} is no value of feature {name!r}",
             detail="Expected an ISO 8601 timestamp.",

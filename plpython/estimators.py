@@ -85,9 +85,21 @@ LOSSES = (
 OBJECTS = frozenset((*PREDICTORS, *SCALERS, PIPELINE, *PARTS))
 
 
+# NumPy 1 and scikit-learn before 1.6 pickled the same things under these.
+_FORMER_MODULES = {"numpy.core.": "numpy._core.", "_loss.": "sklearn._loss._loss."}
+
+
+def current_name(name: str) -> str:
+    """Return the present name of something that older versions pickled under another."""
+    for former, present in _FORMER_MODULES.items():
+        if name.startswith(former):
+            return present + name.removeprefix(former)
+    return name
+
+
 def qualified_name(cls: type) -> str:
-    """Return the dotted name a class is pickled under."""
-    return f"{cls.__module__}.{cls.__qualname__}"
+    """Return the dotted name a class is listed under."""
+    return current_name(f"{cls.__module__}.{cls.__qualname__}")
 
 
 @lru_cache(maxsize=256)
@@ -118,3 +130,24 @@ def scaler_steps(estimator: Any) -> list[Any]:
         return []
     steps = [step for _, step in estimator.steps[:-1]]
     return [step for step in steps if step is not None and step != "passthrough"]
+
+
+def feature_count(estimator: Any) -> int:
+    """Return how many columns an estimator takes: scalers change none of them."""
+    return int(final_step(estimator).n_features_in_)
+
+
+def feature_names(estimator: Any) -> list[str] | None:
+    """Return the columns an estimator was fitted on, by name; None if fitted without names."""
+    first = [*scaler_steps(estimator), final_step(estimator)][0]
+    names = getattr(first, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def working_alone(estimator: Any) -> Any:
+    """Return the estimator set to work silently, without threads or processes of its own."""
+    final = final_step(estimator)
+    for name, value in (("n_jobs", None), ("verbose", 0)):
+        if hasattr(final, name):
+            setattr(final, name, value)
+    return estimator

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from rescore.errors import ArtefactRefused
 from rescore.plpython import estimators
 from rescore.plpython.numpy_parts import refuse
@@ -28,7 +29,7 @@ def check(estimator: Any) -> None:
     """
     _check_structure(estimator)
     _check_fitted(estimator)
-    _Walk(int(estimator.n_features_in_)).visit(
+    _Walk(estimators.feature_count(estimator)).visit(
         estimator, estimators.qualified_name(type(estimator))
     )
 
@@ -39,6 +40,18 @@ def _check_structure(estimator: Any) -> None:
     final = estimators.final_step(estimator)
     if not estimators.is_one_of(final, estimators.PREDICTORS):
         raise _not_allowed(final)
+    _check_meaning(final)
+
+
+def _check_meaning(final: Any) -> None:
+    # Newer versions load this without a word and compute another probability.
+    known = type(final)._get_param_names()
+    if vars(final).get("multi_class") == "multinomial" and "multi_class" not in known:
+        raise ArtefactRefused(
+            "artefact is a LogisticRegression with multi_class='multinomial'",
+            detail="The installed scikit-learn has no such option and would score it differently.",
+            hint="Fit it again without multi_class.",
+        )
 
 
 def _check_pipeline(pipeline: Any) -> None:
@@ -71,15 +84,16 @@ def _check_fitted(estimator: Any) -> None:
     from sklearn.utils.validation import check_is_fitted
 
     try:
-        check_is_fitted(estimators.final_step(estimator))
-        features = estimator.n_features_in_
+        for step in (*estimators.scaler_steps(estimator), estimators.final_step(estimator)):
+            check_is_fitted(step)
+        features = estimators.feature_count(estimator)
     except (NotFittedError, AttributeError) as error:
         name = type(estimator).__name__
         raise ArtefactRefused(
             f"{name} is not fitted", hint="Call fit (or partial_fit) before publishing."
         ) from error
-    if not isinstance(features, (int, np.integer)) or features < 1:
-        raise refuse(f"artefact says it takes {features!r:.50} features")
+    if features < 1:
+        raise refuse(f"artefact says it takes {features} features")
 
 
 class _Walk:

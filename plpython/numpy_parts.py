@@ -11,6 +11,7 @@ import re
 from typing import Any, Literal
 
 import numpy as np
+
 from rescore.errors import ArtefactRefused
 
 _SPEC = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|U\d{1,6}|O8?|V\d{1,6}|\?)")

@@ -72,13 +72,13 @@ def check_classes(final: Any) -> None:
     """Refuse a classifier whose second class is not plainly the positive one."""
     if not hasattr(final, "classes_"):
         return
-    classes = tuple(final.classes_)
+    classes = tuple(map(_plain, final.classes_))
     if len(classes) != 2:
         raise ArtefactRefused(
             f"{type(final).__name__} has {len(classes)} classes: {classes!r:.200}",
             hint="rescore scores one number: train on two classes, 0 and 1.",
         )
-    if not any(tuple(map(_plain, classes)) == known for known in _LABELS):
+    if classes not in _LABELS:
         raise ArtefactRefused(
             f"{type(final).__name__} has the classes {classes[0]!r:.80} and {classes[1]!r:.80}",
             detail="The score is the probability of the second; it must be clear which that is.",

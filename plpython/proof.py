@@ -6,13 +6,15 @@ own functions or, where PL/Python is missing, by the trainer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rescore.errors import ArtefactRefused, ParityFailed, RescoreError
 from rescore.plpython.artifact import Format, library_versions, load_with_warnings, sha256
 from rescore.plpython.contract import Contract, check
 from rescore.plpython.design import design_row
+from rescore.plpython.estimators import working_alone
 from rescore.plpython.linear import LinearForm, apply, fold
 from rescore.plpython.prediction import score
 from rescore.plpython.probes import CLOCK, probes
@@ -56,9 +58,25 @@ class Proof:
 
 
 def prove(
-    data: bytes, format: Format, contract: Contract, n_probes: int = 200, seed: int = 0
+    data: bytes,
+    format: Format,
+    contract: Contract,
+    n_probes: int = 200,
+    seed: int = 0,
+    *,
+    claimed: Sequence[float] | None = None,
 ) -> Proof:
     """Load an artefact, check it against the contract, fold it and score the probes.
+
+    Parameters
+    ----------
+    data: the file's content.
+    format: how it was written.
+    contract: frozen contract of the version.
+    n_probes: how many payloads to score.
+    seed: of the probes.
+    claimed: `expected` of the proof made where the model was trained; other library versions
+        may give other numbers, and then this fails.
 
     Raises
     ------
@@ -69,9 +87,10 @@ def prove(
     NotFinite
         If a weight or a probe's score is NaN or infinite.
     ParityFailed
-        If its linear form gives other scores than it does.
+        If its linear form, or the proof made where it was trained, has other scores.
     """
     estimator, warnings = load_with_warnings(data, format)
+    working_alone(estimator)
     check(estimator, contract)
     payloads = probes(contract, n_probes, seed)
     rows = [design_row(contract, payload, CLOCK) for payload in payloads]
@@ -79,7 +98,9 @@ def prove(
     form = fold(estimator)
     tolerance = tolerances(expected)
     if form is not None:
-        _compare(apply(form, rows), expected, tolerance, payloads)
+        _compare("the linear form", apply(form, rows), expected, tolerance, payloads)
+    if claimed is not None:
+        _compare("the trainer", _as_claimed(claimed, n_probes), expected, tolerance, payloads)
     return Proof(
         linear=form,
         sha256=sha256(data),
@@ -96,7 +117,7 @@ def tolerances(expected: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the difference allowed from each expected score, shape (rows,)."""
     import numpy as np
 
-    return cast("NDArray[np.float64]", TOLERANCE * np.maximum(1.0, np.abs(expected)))
+    return TOLERANCE * np.maximum(1.0, np.abs(expected))
 
 
 def _score(estimator: Any, rows: list[list[float]]) -> NDArray[np.float64]:
@@ -111,7 +132,19 @@ def _score(estimator: Any, rows: list[list[float]]) -> NDArray[np.float64]:
         ) from error
 
 
+def _as_claimed(claimed: Sequence[float], n_probes: int) -> NDArray[np.float64]:
+    import numpy as np
+
+    if len(claimed) != n_probes:
+        raise ParityFailed(
+            f"{len(claimed)} scores were claimed for {n_probes} probes",
+            hint="Use the same version of rescore in the trainer and in the server.",
+        )
+    return np.asarray(claimed, dtype=np.float64)
+
+
 def _compare(
+    who: str,
     found: NDArray[np.float64],
     expected: NDArray[np.float64],
     tolerance: NDArray[np.float64],
@@ -123,8 +156,8 @@ def _compare(
     worst = int(np.argmax(excess)) if len(excess) else 0
     if len(excess) and not excess[worst] <= 1:
         raise ParityFailed(
-            f"the linear form scores {found[worst]!r}, the artefact {expected[worst]!r}",
+            f"{who} scores {float(found[worst])!r}, the artefact {float(expected[worst])!r}",
             detail=f"For {payloads[worst]!r:.500}.",
-            hint="Publish with engine 'python', or scale features whose mean is far above their "
-            "spread.",
+            hint="Use the server's library versions in the trainer, and no features whose mean is "
+            "a million times their spread.",
         )

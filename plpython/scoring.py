@@ -1,6 +1,7 @@
 """What the server's PL/Python functions call: scoring rows, and proving an artefact.
 
-The functions take `plpy` and `GD` as arguments, and report errors as SQL errors of class RS.
+The functions take `plpy` and `GD`, the backend's global dictionary, as arguments, and report
+errors as SQL errors of class RS.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 from rescore.errors import ArtefactRefused, BadFeature, RescoreError, UnknownVersion
 from rescore.plpython.artifact import Format, load, sha256
+from rescore.plpython.estimators import working_alone
 
 CACHED_MODELS = 8
 """How many versions a backend keeps loaded."""
@@ -25,7 +27,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def score_rows(
-    plpy: Any, GD: dict[str, Any], model: str, version: int, flat: Sequence[float], columns: int
+    plpy: Any, gd: dict[str, Any], model: str, version: int, flat: Sequence[float], columns: int
 ) -> list[float]:
     """Return the scores of design rows by a version's artefact, kept loaded per backend.
 
@@ -39,11 +41,12 @@ def score_rows(
     list of len(flat) / columns scores
     """
     with sql_errors(plpy):
-        return _score_rows(_estimator(plpy, GD, model, version), flat, columns)
+        return _score_rows(_estimator(plpy, gd, model, version), flat, columns)
 
 
 def _score_rows(estimator: Any, flat: Sequence[float], columns: int) -> list[float]:
     import numpy as np
+
     from rescore.plpython.prediction import score
 
     if columns < 1 or len(flat) % columns or None in flat:
@@ -56,16 +59,22 @@ def _score_rows(estimator: Any, flat: Sequence[float], columns: int) -> list[flo
 
 
 def prove(
-    plpy: Any, GD: dict[str, Any], data: bytes, format: str, contract_json: str, n_probes: int
+    plpy: Any,
+    gd: dict[str, Any],
+    data: bytes,
+    format: str,
+    contract_json: str,
+    n_probes: int,
+    claimed: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """Return the proof of an artefact (:meth:`rescore.plpython.proof.Proof.to_json`)."""
+    """Return the proof of an artefact (see :func:`rescore.plpython.proof.prove`) as JSON values."""
     with sql_errors(plpy):
         one_thread()
         from rescore.plpython.contract import Contract
         from rescore.plpython.proof import prove as prove_artefact
 
         contract = Contract.from_json(json.loads(contract_json))
-        proof = prove_artefact(data, cast(Format, format), contract, n_probes)
+        proof = prove_artefact(data, cast(Format, format), contract, n_probes, claimed=claimed)
         one_thread()
         return proof.to_json()
 
@@ -81,21 +90,21 @@ def sql_errors(plpy: Any) -> Iterator[None]:
         plpy.error(error.message, sqlstate=error.sqlstate, **given)
 
 
-def _estimator(plpy: Any, GD: dict[str, Any], model: str, version: int) -> Any:
-    cache: OrderedDict[tuple[str, int], Any] = GD.setdefault(_CACHE, OrderedDict())
+def _estimator(plpy: Any, gd: dict[str, Any], model: str, version: int) -> Any:
+    cache: OrderedDict[tuple[str, int], Any] = gd.setdefault(_CACHE, OrderedDict())
     key = (model, version)
     if key not in cache:
-        cache[key] = _load(plpy, GD, model, version)
+        cache[key] = _load(plpy, gd, model, version)
         while len(cache) > CACHED_MODELS:
             cache.popitem(last=False)
     cache.move_to_end(key)
     return cache[key]
 
 
-def _load(plpy: Any, GD: dict[str, Any], model: str, version: int) -> Any:
-    if _PLAN not in GD:
-        GD[_PLAN] = plpy.prepare(_SELECT, ["text", "int4"])
-    found = plpy.execute(GD[_PLAN], [model, version], 1)
+def _load(plpy: Any, gd: dict[str, Any], model: str, version: int) -> Any:
+    if _PLAN not in gd:
+        gd[_PLAN] = plpy.prepare(_SELECT, ["text", "int4"])
+    found = plpy.execute(gd[_PLAN], [model, version], 1)
     if not len(found):
         raise UnknownVersion(
             f"model {model!r} has no version {version} that this transaction can see",
@@ -104,9 +113,9 @@ def _load(plpy: Any, GD: dict[str, Any], model: str, version: int) -> Any:
     row = found[0]
     _check_digest(row["artifact"], row["sha256"], model, version)
     one_thread()
-    estimator = load(row["artifact"], row["format"])
+    estimator = working_alone(load(row["artifact"], row["format"]))
     one_thread()
-    return alone(estimator)
+    return estimator
 
 
 def _check_digest(data: bytes, expected: str, model: str, version: int) -> None:
@@ -125,17 +134,6 @@ def one_thread() -> None:
     """
     for name in _THREADS:
         os.environ.setdefault(name, "1")
-    from threadpoolctl import threadpool_limits
+    import threadpoolctl  # type: ignore[import-untyped]
 
-    threadpool_limits(limits=1)
-
-
-def alone(estimator: Any) -> Any:
-    """Return the estimator set to work silently, without threads or processes of its own."""
-    from rescore.plpython.estimators import final_step
-
-    final = final_step(estimator)
-    for name, value in (("n_jobs", None), ("verbose", 0)):
-        if hasattr(final, name):
-            setattr(final, name, value)
-    return estimator
+    threadpoolctl.threadpool_limits(limits=1)

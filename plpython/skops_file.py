@@ -12,6 +12,7 @@ import zipfile
 from typing import Any
 
 import numpy as np
+
 from rescore.errors import ArtefactRefused
 from rescore.plpython import estimators
 from rescore.plpython.numpy_parts import refuse
@@ -49,7 +50,11 @@ def load(data: bytes, largest: int) -> Any:
         if unpacked > largest:
             raise refuse(f"artefact unpacks to {unpacked} bytes, more than {largest}")
         _Audit(archive).visit(json.loads(archive.read("schema.json")))
-    return skops.io.loads(data, trusted=sorted(_ANY - _PLAIN))
+    return skops.io.loads(data, trusted=sorted((_ANY | _former_names()) - _PLAIN))
+
+
+def _former_names() -> set[str]:
+    return {f"_loss.{name.rpartition('.')[2]}" for name in _LOSSES}
 
 
 class _Audit:
@@ -69,7 +74,7 @@ class _Audit:
                 self.visit(child)
 
     def _check(self, node: dict[str, Any]) -> None:
-        name = f"{node.get('__module__')}.{node.get('__class__')}"
+        name = estimators.current_name(f"{node.get('__module__')}.{node.get('__class__')}")
         loader = node.get("__loader__")
         allowed = _ANY if loader == "CachedNode" else _BY_LOADER.get(str(loader), frozenset())
         if name not in allowed:
