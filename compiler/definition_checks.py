@@ -1,0 +1,112 @@
+"""What must hold inside one part of a definition, beyond the types of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticCustomError
+
+from rescore.compiler.definition_errors import did_you_mean, refuse
+from rescore.compiler.definition_types import CATEGORY_KINDS, EVENT_KINDS
+
+if TYPE_CHECKING:
+    from rescore.compiler.definition_models import Feature, Label
+
+ESTIMATORS = (
+    "sgd_classifier",
+    "sgd_regressor",
+    "logistic_regression",
+    "perceptron",
+    "passive_aggressive_classifier",
+    "linear_regression",
+    "ridge",
+    "gaussian_nb",
+    "mlp_classifier",
+    "hist_gradient_boosting_classifier",
+    "random_forest_classifier",
+)
+
+
+def feature_problems(feature: Feature) -> Iterator[PydanticCustomError]:
+    """Yield what is inconsistent among the keys of one feature."""
+    kinds = feature.kinds
+    if len(kinds) != 1:
+        named = " and ".join(kinds) or "none"
+        expected = f"{', '.join(EVENT_KINDS)}, or column (with or without days_until)."
+        yield refuse(f"a feature has exactly one kind; given: {named}", f"One of {expected}")
+        return
+    if feature.kind in EVENT_KINDS:
+        yield from _of_events(feature)
+    else:
+        yield from _of_the_profile(feature)
+    yield from _of_categories(feature)
+
+
+def _of_events(feature: Feature) -> Iterator[PydanticCustomError]:
+    if feature.source is None:
+        expected = f"{{from: orders, {feature.kind}: …}}"
+        yield refuse(f"`{feature.kind}` needs `from`, the event it is kept from", expected)
+
+
+def _of_the_profile(feature: Feature) -> Iterator[PydanticCustomError]:
+    if feature.plain is None:
+        yield refuse("`days_until` needs `column`", "{column: renews_at, days_until: true}")
+    for key, value in (("from", feature.source), ("where", feature.where)):
+        if value is not None:
+            yield refuse(
+                f"a plain column takes no `{key}`",
+                f"`{key}` goes with {', '.join(EVENT_KINDS)}.",
+                key=key,
+            )
+
+
+def _of_categories(feature: Feature) -> Iterator[PydanticCustomError]:
+    if feature.one_hot is None:
+        if feature.other is not None:
+            yield refuse("`other` needs `one_hot`", key="other")
+        return
+    if feature.kind not in CATEGORY_KINDS:
+        allowed = ", ".join(sorted(CATEGORY_KINDS))
+        yield refuse(
+            f"`{feature.kind}` is a number and has no categories",
+            f"`one_hot` goes with {allowed}.",
+            key="one_hot",
+        )
+    if feature.default is not None:
+        yield refuse(
+            "a category has no `default` number",
+            hint="Use `missing: indicator` for missing categories.",
+            key="default",
+        )
+
+
+def label_problems(label: Label) -> Iterator[PydanticCustomError]:
+    """Yield what is inconsistent among the keys of one label."""
+    if (label.none is None) == (label.any is None):
+        yield refuse("a label has exactly one of `none` and `any`", "{none: orders, within: …}")
+    if label.within <= (label.after or timedelta()):
+        yield refuse(
+            "`within` must be longer than `after`, or than nothing",
+            "Both are counted from the moment.",
+            key="within",
+        )
+
+
+def estimator_problems(estimator: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+    """Yield what is wrong with the names in an estimator."""
+    if len(estimator) != 1:
+        yield refuse(
+            f"a model has exactly one estimator; given: {', '.join(estimator) or 'none'}",
+            "{sgd_classifier: {alpha: 1.0e-4}}",
+            key="estimator",
+        )
+    for name in estimator:
+        if name not in ESTIMATORS:
+            yield refuse(
+                f'unknown estimator "{name}"',
+                f"One of {', '.join(ESTIMATORS)}.",
+                did_you_mean(name, ESTIMATORS),
+                key="estimator",
+            )

@@ -1,0 +1,137 @@
+"""What must hold between the parts of a definition: references, names, conditions, tables."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from rescore.compiler import expression
+from rescore.compiler.definition_errors import Problem, did_you_mean, unknown
+from rescore.compiler.definition_names import name_problems, split_table
+from rescore.compiler.places import Path
+from rescore.errors import RescoreError
+
+if TYPE_CHECKING:
+    from rescore.compiler.definition import Definition
+
+
+def cross_problems(definition: Definition) -> Iterator[Problem]:
+    """Yield every problem between the parts of a definition."""
+    yield from name_problems(definition)
+    yield from _profile(definition)
+    yield from _tables(definition)
+    yield from _events(definition)
+    yield from _features(definition)
+    yield from _labels(definition)
+    yield from _models(definition)
+    yield from _conditions(definition)
+
+
+def _profile(definition: Definition) -> Iterator[Problem]:
+    for column, source in definition.profile.history.items():
+        path: Path = ("profile", "history", column)
+        if source != "static":
+            yield from _timed(definition, path, source, "the past of a column")
+    zone, zones = definition.profile.timezone, zoneinfo.available_timezones()
+    # Without zone data on this machine only the database can tell; it is asked later.
+    if zones and zone not in zones:
+        yield Problem(
+            ("profile", "timezone"),
+            f'there is no time zone "{zone}"',
+            "A name of the IANA database, such as Europe/Berlin.",
+            did_you_mean(zone, zones),
+        )
+
+
+def _tables(definition: Definition) -> Iterator[Problem]:
+    written: list[tuple[Path, str]] = [(("profile", "table"), definition.profile.table)]
+    written += [(("events", name, "table"), e.table) for name, e in definition.events.items()]
+    written += [(("links", name, "table"), ln.table) for name, ln in definition.links.items()]
+    own = definition.profile.table
+    for path, table in written:
+        try:
+            split_table(table)
+        except ValueError as error:
+            hint = "Write table, schema.table, or quote: '\"My table\"'."
+            yield Problem(path, str(error), "A table as SQL writes it.", hint)
+        if path[0] == "events" and table == own:
+            yield Problem(path, f"{table} is the profile's own table", "A table of events.")
+
+
+def _events(definition: Definition) -> Iterator[Problem]:
+    for name, event in definition.events.items():
+        if event.via is None:
+            continue
+        path: Path = ("events", name, "via")
+        if event.via not in definition.links:
+            yield unknown(path, "link", event.via, definition.links)
+        if event.key is not None:
+            yield Problem(path, f"event {name} has both `key` and `via`", "One of them.")
+
+
+def _features(definition: Definition) -> Iterator[Problem]:
+    for name, feature in definition.features.items():
+        path: Path = ("features", name)
+        if feature.source is None:
+            continue
+        if feature.kind in ("first", "last", "days_since"):
+            yield from _timed(definition, (*path, "from"), feature.source, f"`{feature.kind}`")
+        elif feature.source not in definition.events:
+            yield unknown((*path, "from"), "event", feature.source, definition.events)
+
+
+def _labels(definition: Definition) -> Iterator[Problem]:
+    for name, label in definition.labels.items():
+        path: Path = ("labels", name, label.kind)
+        yield from _timed(definition, path, label.source, "a label")
+
+
+def _timed(definition: Definition, path: Path, source: str, what: str) -> Iterator[Problem]:
+    """Yield a problem unless ``source`` is an event whose time column is known."""
+    if source not in definition.events:
+        yield unknown(path, "event", source, definition.events)
+    elif definition.events[source].time is None:
+        yield Problem(
+            path,
+            f"{what} needs the time of event {source}",
+            f"events.{source} names no `time` column.",
+            f"Write {source}: {{time: …}} under events.",
+        )
+
+
+def _models(definition: Definition) -> Iterator[Problem]:
+    for name, model in definition.models.items():
+        path: Path = ("models", name)
+        if model.label is not None and model.label not in definition.labels:
+            yield unknown((*path, "label"), "label", model.label, definition.labels)
+        yield from _model_features(definition, name)
+    for name, score in definition.scores.items():
+        if score.model not in definition.models:
+            yield unknown(("scores", name, "model"), "model", score.model, definition.models)
+
+
+def _model_features(definition: Definition, name: str) -> Iterator[Problem]:
+    model, path = definition.models[name], ("models", name, "features")
+    named = model.features if isinstance(model.features, tuple) else ()
+    left_out: Collection[str] = getattr(model.features, "names", ())
+    for feature in [*named, *left_out]:
+        if feature not in definition.features:
+            yield unknown(path, "feature", feature, definition.features)
+    for feature in {f for f in named if named.count(f) > 1}:
+        yield Problem(path, f'model {name} names the feature "{feature}" twice')
+    if not model.feature_names(definition):
+        yield Problem(path, f"model {name} has no features", "At least one.")
+
+
+def _conditions(definition: Definition) -> Iterator[Problem]:
+    written: list[tuple[Path, str | None]] = [(("profile", "only"), definition.profile.only)]
+    written += [(("features", n, "where"), f.where) for n, f in definition.features.items()]
+    written += [(("labels", n, "where"), label.where) for n, label in definition.labels.items()]
+    for path, text in written:
+        if text is None:
+            continue
+        try:
+            expression.check(text, None, "")
+        except RescoreError as error:
+            yield Problem(path, error.message, error.detail, error.hint)

@@ -1,0 +1,296 @@
+"""The parts of a definition, as pydantic models: one per section of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from rescore.compiler import definition_checks
+from rescore.compiler.definition_errors import refuse
+from rescore.compiler.definition_types import (
+    DEFAULT_ESTIMATOR,
+    EVENT_KINDS,
+    Categories,
+    Category,
+    Interval,
+    Kind,
+    Names,
+    Parameter,
+    Text,
+    as_estimator,
+    as_features,
+    as_one_hot,
+)
+
+
+class Part(BaseModel):
+    """What all parts share: unknown keys are refused, values are not converted or changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    """Drop a default that another value of the file fills."""
+    schema.pop("default")
+
+
+class Key(Part):
+    """The column that names an entity."""
+
+    name: Text = Field(description="column of the profile table")
+    type: Literal["bigint", "text", "uuid"] = Field(
+        description="type of keys; `bigint` serves the smaller integer columns too"
+    )
+
+
+class Profile(Part):
+    """The table with one row per entity."""
+
+    table: Text = Field(description='table as SQL writes it: `customers`, `crm."Customers"`')
+    name: Text = Field(
+        "",
+        description="name of the profile; default: the table as written",
+        json_schema_extra=_no_default,
+    )
+    key: Key = Field(description="the key column: `{name: …, type: …}`")
+    only: Text | None = Field(None, description="SQL condition: who is scored and learnt from")
+    history: dict[str, Text] = Field(
+        {}, description="plain column → event table that holds its past, or `static`"
+    )
+    timezone: Text = Field("UTC", description="zone of columns without one")
+    clock: Literal["now", "session"] = Field(
+        "now", description="`session`: the session sets the time, for replays"
+    )
+    on_error: Literal["record", "raise"] = Field(
+        "record", description="what a failing score does to the event: nothing, or refuse it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "name" not in data and "table" in data:
+            return {**data, "name": data["table"]}
+        return data
+
+
+class Link(Part):
+    """A table through which events without the key find it."""
+
+    table: Text = Field(description="table as SQL writes it")
+    on: Text = Field(description="column that event and link table share")
+    gives: Text = Field(description="column of the link table that holds the key")
+
+
+class Event(Part):
+    """A table of events."""
+
+    table: Text = Field(
+        "",
+        description="table as SQL writes it; default: the event's name",
+        json_schema_extra=_no_default,
+    )
+    time: Text | None = Field(None, description="column that says when it happened")
+    key: Text | None = Field(None, description="key column; default: the profile's key name")
+    via: Text | None = Field(None, description="link that gives the key, in place of `key`")
+    known_at: Text | None = Field(None, description="column that says when it became known")
+    trigger: Literal["statement", "row"] = Field(
+        "statement", description="`row` for tables where statement triggers do not fire"
+    )
+    index: bool = Field(True, description="ask for an index on the key")
+
+
+class OneHot(Part):
+    """Which categories become columns: the named ones, or the most frequent."""
+
+    categories: Categories | None = Field(
+        None, alias="values", min_length=1, max_length=1000, description="the categories, in order"
+    )
+    top: int | None = Field(None, ge=1, le=1000, description="so many of the most frequent")
+    other: bool = Field(False, description="one more column for all other categories")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> OneHot:
+        if (self.categories is None) == (self.top is None):
+            raise refuse("one_hot needs either `values` or `top`", "A list, or {top: 30}.")
+        repeated = {c for c in self.categories or () if (self.categories or ()).count(c) > 1}
+        if repeated:
+            raise refuse(f'one_hot names the category "{min(repeated)}" twice')
+        return self
+
+
+class Feature(Part):
+    """A value of the profile: kept from events, or a plain column.
+
+    The attributes are the keys of the file, except that ``from`` is :attr:`source` and the key
+    ``column`` is :attr:`plain`; :attr:`kind`, :attr:`column` and :attr:`which` are the normal form.
+    """
+
+    source: Text | None = Field(None, alias="from", description="the event it is kept from")
+    count: Literal[True] | None = Field(None, description="number of events: `true`")
+    sum: Text | None = Field(None, description="sum of an event column")
+    avg: Text | None = Field(None, description="mean of an event column")
+    min: Text | None = Field(None, description="smallest value of an event column")
+    max: Text | None = Field(None, description="largest value of an event column")
+    first: Text | None = Field(None, description="event column at the earliest event")
+    last: Text | None = Field(None, description="event column at the latest event")
+    days_since: Literal["first", "last"] | None = Field(
+        None, description="days since the `first` or `last` event"
+    )
+    plain: Text | None = Field(None, alias="column", description="a column of the profile table")
+    days_until: Literal[True] | None = Field(
+        None, description="with `column`: days until its time, negative when past: `true`"
+    )
+    where: Text | None = Field(None, description="SQL condition on event columns: which count")
+    one_hot: Annotated[
+        OneHot | None,
+        BeforeValidator(as_one_hot, json_schema_input_type=OneHot | list[Category] | None),
+    ] = Field(None, description="categories that become columns: a list, or `{top: 30}`")
+    other: bool | None = Field(None, description="with `one_hot`: a column for other categories")
+    missing: Literal["indicator"] | None = Field(
+        None, description="`indicator`: one more column, 1 when the value is missing"
+    )
+    default: float | None = Field(
+        None, ge=-1e100, le=1e100, description="number that stands for a missing value"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_other(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "other" not in data or "one_hot" not in data:
+            return data
+        encoding = as_one_hot(data["one_hot"])
+        if not isinstance(encoding, dict) or "other" in encoding:
+            raise refuse("`other` is given twice or beside a wrong one_hot", "Give it once.")
+        rest = {key: value for key, value in data.items() if key != "other"}
+        return {**rest, "one_hot": {**encoding, "other": data["other"]}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Feature:
+        for problem in definition_checks.feature_problems(self):
+            raise problem
+        return self
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every kind the keys name; a valid feature has exactly one."""
+        named: tuple[Kind, ...] = tuple(k for k in EVENT_KINDS if getattr(self, k) is not None)
+        if self.days_until:
+            return (*named, "days_until")
+        return named if self.plain is None else (*named, "column")
+
+    @property
+    def kind(self) -> Kind:
+        """What the feature is."""
+        return self.kinds[0]
+
+    @property
+    def column(self) -> str | None:
+        """The event column aggregated, or the plain column; None for count and days_since."""
+        if self.kind in ("count", "days_since"):
+            return None
+        value = self.plain if self.plain is not None else getattr(self, self.kind)
+        return str(value)
+
+    @property
+    def which(self) -> Literal["first", "last"] | None:
+        """For ``days_since``: of which event."""
+        return self.days_since
+
+    @property
+    def missing_indicator(self) -> bool:
+        """Whether a column says that the value is missing."""
+        return self.missing == "indicator"
+
+
+class Label(Part):
+    """What a model learns: whether events happen in the time after a moment."""
+
+    none: Text | None = Field(None, description="event: the label is true when none happens")
+    any: Text | None = Field(None, description="event: the label is true when one happens")
+    where: Text | None = Field(None, description="SQL condition on event columns: which count")
+    after: Interval | None = Field(None, description="the time begins so long after the moment")
+    within: Interval = Field(description="the time ends so long after the moment")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Label:
+        for problem in definition_checks.label_problems(self):
+            raise problem
+        return self
+
+    @property
+    def kind(self) -> Literal["none", "any"]:
+        """Whether the absence or the presence of events makes the label true."""
+        return "any" if self.none is None else "none"
+
+    @property
+    def source(self) -> str:
+        """The event's name."""
+        return self.none or self.any or ""
+
+
+class HasFeatures(Protocol):
+    """A definition, as far as a model needs it."""
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """The features by name, in the order of the file."""
+
+
+class Except(Part):
+    """All features but these."""
+
+    names: Names = Field(alias="except", min_length=1, description="features left out")
+
+
+class Model(Part):
+    """A name under which versions are trained and published."""
+
+    label: Text | None = Field(None, description="label it learns; not needed to publish files")
+    features: Annotated[
+        Literal["all"] | Names | Except,
+        BeforeValidator(as_features, json_schema_input_type=Literal["all"] | list[Text] | Except),
+    ] = Field(
+        "all", description="`all`, a list, or `{except: […]}`; a list's order is the inputs' order"
+    )
+    estimator: Annotated[
+        dict[str, dict[str, Parameter]],
+        BeforeValidator(as_estimator, json_schema_input_type=dict[str, dict[str, Parameter]] | str),
+    ] = Field(DEFAULT_ESTIMATOR, description="scikit-learn estimator and its parameters")
+    scaler: Literal["standard", "minmax", "maxabs", "robust", "none"] = Field(
+        "standard", description="what brings the inputs to one scale"
+    )
+    engine: Literal["auto", "python"] = Field(
+        "auto", description="`python`: score with PL/Python even what could be compiled"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Model:
+        for problem in definition_checks.estimator_problems(self.estimator):
+            raise problem
+        return self
+
+    @property
+    def estimator_name(self) -> str:
+        """Snake-case name of the scikit-learn class."""
+        return next(iter(self.estimator))
+
+    @property
+    def estimator_parameters(self) -> dict[str, Parameter]:
+        """Keyword arguments of the estimator, as written."""
+        return dict(self.estimator[self.estimator_name])
+
+    def feature_names(self, definition: HasFeatures) -> list[str]:
+        """Return the names of the model's features, in the order of its inputs."""
+        if self.features == "all":
+            return list(definition.features)
+        if isinstance(self.features, Except):
+            return [name for name in definition.features if name not in self.features.names]
+        return list(self.features)
+
+
+class Score(Part):
+    """A profile column that a model writes."""
+
+    model: Text = Field(description="the model")
