@@ -1,0 +1,317 @@
+"""The command line: parse, call, print; no logic."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rescore import console
+from rescore.errors import RescoreError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A score in the row: scoring and online learning inside PostgreSQL.",
+)
+server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo and tests.")
+app.add_typer(server, name="server")
+
+Dsn = Annotated[
+    str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the deployment history.")]
+Home = Annotated[Path | None, typer.Option(help="Directory of the private server.")]
+Model = Annotated[str, typer.Argument(help="Name of the model.")]
+Profile = Annotated[str, typer.Argument(help="Name of the profile.")]
+File = Annotated[Path, typer.Argument(help="Definition file.", dir_okay=False)]
+Candidate = Annotated[bool, typer.Option(help="Only record the version; promote lets it serve.")]
+
+
+def main() -> None:
+    """Run the command line; errors become one message and an exit code, never a traceback."""
+    from rescore.trainer.database import translated
+
+    try:
+        with translated():
+            app()
+    except RescoreError as error:
+        console.print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@server.command("start")
+def server_start(home: Home = None, tuning: str = "demo", json: Json = False) -> None:
+    """Start the private PostgreSQL, or say where it runs."""
+    from rescore.server import private
+
+    _show_one(vars(private.start(home, tuning)), json)
+
+
+@server.command("stop")
+def server_stop(home: Home = None) -> None:
+    """Stop the private PostgreSQL."""
+    from rescore.server import private
+
+    console.print_lines(["stopped" if private.stop(home) else "was not running"])
+
+
+@server.command("status")
+def server_status(home: Home = None, json: Json = False) -> None:
+    """Say whether the private PostgreSQL runs, and where; exit code 1 when not."""
+    from rescore.server import private
+
+    running = private.status(home)
+    _show_one(vars(running) if running else {"running": False}, json)
+    raise typer.Exit(0 if running else 1)
+
+
+@app.command()
+def install(
+    dsn: Dsn = None,
+    python_path: Annotated[
+        list[str] | None,
+        typer.Option(help="Directory for the server's Python; repeat for several. Superuser only."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring the database to this version's schema; does nothing where it is there already."""
+    from rescore.sql import install as sql_install
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        _show_one(vars(sql_install.install(conn, python_path=python_path)), json)
+
+
+@app.command()
+def plan(file: File, dsn: Dsn = None) -> None:
+    """Print the SQL that apply would run."""
+    from rescore.compiler.apply import plan as make_plan
+    from rescore.compiler.definition import load
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        made = make_plan(conn, load(file))
+        console.print_lines([f"-- {change}" for change in made.changes])
+        console.print_lines([made.sql or "-- nothing to do"])
+
+
+@app.command()
+def apply(
+    file: File,
+    dsn: Dsn = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring the database to a definition: profile table, triggers, functions, backfill."""
+    from rescore.compiler.apply import apply as apply_definition
+    from rescore.compiler.definition import load
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn, console.progress("backfill") as progress:
+        made = apply_definition(conn, load(file), progress=progress, drop=drop)
+    if json:
+        console.print_json({"changes": made.changes, "notes": getattr(made, "notes", [])})
+    else:
+        console.print_lines([*(made.changes or ["nothing to do"]), *getattr(made, "notes", [])])
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of definition files, for editors."""
+    from rescore.compiler.definition import Definition
+
+    console.print_json(Definition.model_json_schema())
+
+
+@app.command()
+def train(
+    model: Model,
+    dsn: Dsn = None,
+    moments: Annotated[
+        str,
+        typer.Option(help="monthly, an interval such as '2 weeks', or timestamps with commas."),
+    ] = "monthly",
+    until: Annotated[
+        datetime | None, typer.Option(help="The present; nothing known later is used.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="So many moments, the newest.", min=1)] = 24,
+    passes: Annotated[int, typer.Option(help="Passes of partial_fit.", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
+    publish: Annotated[bool, typer.Option("--publish", help="Publish the new version.")] = False,
+    candidate: Candidate = False,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Train on past moments, measure on the newest, and publish if asked."""
+    from rescore.trainer import report
+    from rescore.trainer.database import connection
+    from rescore.trainer.train import train as train_model
+
+    with connection(dsn) as conn, console.progress(f"train {model}") as progress:
+        made = train_model(
+            conn,
+            model,
+            moments=report.parse_moments(moments),
+            until=report.with_zone(until),
+            most=most,
+            passes=passes,
+            seed=seed,
+            publish=publish or candidate,
+            candidate=candidate,
+            reason=reason,
+            progress=progress,
+        )
+    if json:
+        console.print_json(made.to_json())
+    else:
+        console.print_lines(report.summary(made))
+        console.show(report.bins(made), as_json=False, title="calibration")
+
+
+@app.command()
+def publish(
+    model: Model,
+    file: Annotated[Path, typer.Argument(help="A .joblib, .pkl or .skops file.")],
+    dsn: Dsn = None,
+    candidate: Candidate = False,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Publish a fitted scikit-learn estimator as a new version."""
+    from rescore.trainer.publish import publish as publish_file
+
+    version = publish_file(file, model=model, dsn=dsn, candidate=candidate, reason=reason)
+    _show_one({"model": model, "version": version, "serves": not candidate}, json)
+
+
+@app.command()
+def promote(
+    model: Model, version: int, dsn: Dsn = None, reason: Reason = None, json: Json = False
+) -> None:
+    """Let a recorded version serve."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        _show_one({"model": model, "version": ops.promote(conn, model, version, reason)}, json)
+
+
+@app.command()
+def rollback(
+    model: Model,
+    version: Annotated[int | None, typer.Argument(help="Default: the one before.")] = None,
+    dsn: Dsn = None,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Let an earlier version serve again."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        _show_one({"model": model, "version": ops.rollback(conn, model, version, reason)}, json)
+
+
+@app.command()
+def models(dsn: Dsn = None, json: Json = False) -> None:
+    """List all versions of all models."""
+    _rows("models", dsn, json)
+
+
+@app.command()
+def status(dsn: Dsn = None, json: Json = False) -> None:
+    """Say what serves, since when, and whether there are incidents."""
+    _rows("status", dsn, json)
+
+
+@app.command()
+def sweep(
+    profile: Profile,
+    dsn: Dsn = None,
+    max_age: Annotated[
+        str | None, typer.Option(help="Interval; also rescore what is older than this.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Rows per transaction.", min=1)] = None,
+) -> None:
+    """Rescore rows whose score is older than the model or the age."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn, console.progress(f"sweep {profile}"):
+        ops.sweep(conn, profile, max_age, batch)
+
+
+@app.command()
+def verify(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
+    """Compare every stored value with a recount of the events; exit code 1 when any differs."""
+    raise typer.Exit(1 if _rows("verify", dsn, json, profile) else 0)
+
+
+@app.command()
+def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
+    """Recompute a profile from its events."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn, console.progress(f"rebuild {profile}"):
+        rows = ops.rebuild(conn, profile)
+    _show_one({"profile": profile, "rows": rows}, json)
+
+
+@app.command("verify-model")
+def verify_model(model: Model, dsn: Dsn = None, json: Json = False) -> None:
+    """Compare the compiled scorer with the artefact over the live rows."""
+    _rows("verify_model", dsn, json, model)
+
+
+@app.command()
+def doctor(dsn: Dsn = None, json: Json = False) -> None:
+    """Check connection, server, PL/Python and health; exit code 1 when anything is wrong."""
+    from rescore.trainer.doctor import examine
+
+    found = examine(dsn)
+    console.show(found, as_json=json)
+    raise typer.Exit(1 if any(check["result"] == "wrong" for check in found) else 0)
+
+
+@app.command()
+def demo(
+    home: Home = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the customers.")] = False,
+    json: Json = False,
+) -> None:
+    """Replay 69,659 real purchases: events, counters, scores, retraining."""
+    from rescore.examples.cdnow import demo as cdnow
+
+    result = cdnow.run(home, quick=quick, say=console.say, bar=console.progress)
+    console.print_lines(cdnow.look_around(result))
+    if json:
+        console.print_json(result)
+
+
+def _rows(command: str, dsn: str | None, json: bool, *values: Any) -> list[dict[str, Any]]:
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        rows: list[dict[str, Any]] = getattr(ops, command)(conn, *values)
+    console.show(rows, as_json=json)
+    return rows
+
+
+def _show_one(row: dict[str, Any], json: bool) -> None:
+    if json:
+        console.print_json(row)
+    else:
+        console.show([{"": name, " ": value} for name, value in row.items()], as_json=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What the command line prints: tables, JSON, progress bars, errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from rescore.errors import RescoreError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Step = Callable[[int, int], None]
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "") -> None:
+    """Print rows as a table, or as one JSON array."""
+    if as_json:
+        print_json(rows)
+    elif rows:
+        out.print(_table(rows, title))
+    else:
+        out.print("nothing")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on one line."""
+    print(json.dumps(value, default=_plain, ensure_ascii=False), flush=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print text as it is: no markup, no wrapping."""
+    for line in lines:
+        print(line, flush=True)
+
+
+def say(line: str) -> None:
+    """Print what a long command is doing."""
+    print_lines([line])
+
+
+def print_error(error: RescoreError) -> None:
+    """Print an error as message, DETAIL and HINT on standard error."""
+    err.print(f"rescore: {error}", style="red" if err.is_terminal else None, markup=False)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Step]:
+    """Show a progress bar on a terminal, nothing elsewhere; call what it yields with done, total.
+
+    It goes to standard error, so that output can be piped.
+    """
+    with _bar() as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    table = Table(title=title or None, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, justify="right" if _numeric(rows, name) else "left")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    return table
+
+
+def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    values = [row[name] for row in rows if row[name] is not None]
+    return bool(values) and all(isinstance(value, (int, float, Decimal)) for value in values)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, default=_plain, ensure_ascii=False)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (Decimal, Path)):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

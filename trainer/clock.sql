@@ -1,0 +1,3 @@
+-- The present of profiles whose clock is the session's.
+-- Calls rescore.clock; reads no table.
+SELECT rescore.clock()

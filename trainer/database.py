@@ -1,0 +1,116 @@
+"""Connections, and the server's errors as rescore's own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from rescore import errors
+
+Connection = psycopg.Connection[TupleRow]
+
+_APPLICATION = "rescore"
+
+
+def connect(dsn: str | None = None) -> Connection:
+    """Open a connection in autocommit mode.
+
+    Parameters
+    ----------
+    dsn: connection string; without it ``RESCORE_DSN``, and without that libpq's own
+        ``PG*`` variables and service files.
+
+    Raises
+    ------
+    errors.NoServer: nothing answers, or the server refuses the role or the database.
+    """
+    address = dsn or os.environ.get("RESCORE_DSN", "")
+    try:
+        return psycopg.connect(address, autocommit=True, fallback_application_name=_APPLICATION)
+    except psycopg.ProgrammingError as error:  # the string itself cannot be parsed
+        raise errors.NoServer(
+            f"the connection string is not valid: {_text(error)}",
+            hint='write it as "host=… dbname=… user=…" or postgresql://user@host/dbname',
+        ) from error
+    except psycopg.OperationalError as error:
+        raise errors.NoServer(
+            "cannot connect to PostgreSQL",
+            detail=_text(error),
+            hint="name the server with --dsn, RESCORE_DSN or PGHOST and PGPORT; "
+            "`rescore server start` starts a private one",
+        ) from error
+
+
+@contextmanager
+def connection(dsn: str | None = None) -> Iterator[Connection]:
+    """Open a connection, close it afterwards, and raise rescore's errors for the server's."""
+    with translated(), connect(dsn) as conn:
+        yield conn
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the server raises into rescore's own exceptions."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def translate(error: psycopg.Error) -> errors.RescoreError:
+    """Return rescore's exception for one of psycopg's."""
+    state = error.sqlstate or ""
+    message, detail, hint = _parts(error)
+    if state.startswith("RS"):
+        return errors.from_database(state, message, detail, hint)
+    if state == "42501":
+        return errors.NotAllowed(message, detail=detail, hint=hint or "ask the owner for a grant")
+    if state in ("55P03", "57014"):
+        return errors.Busy(message, detail=detail, hint=hint or "try again")
+    if _names_rescore(state, message):
+        return errors.NotInstalled(
+            message, hint="run `rescore install` on this database with this version of rescore"
+        )
+    if not state:
+        return errors.NoServer(f"the connection was lost: {message}")
+    return errors.RescoreError(message, detail=detail or f"SQLSTATE {state}", hint=hint)
+
+
+def query(name: str, /, **parts: sql.Composable) -> sql.Composed:
+    """Return the statement in ``trainer/<name>.sql`` with its ``{parts}`` filled in, quoted."""
+    text = files("rescore.trainer").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    return sql.SQL(text).format(**parts)
+
+
+def one(
+    conn: Connection, statement: sql.Composed, values: Sequence[Any] | Mapping[str, Any] = ()
+) -> Any:
+    """Run a statement that returns one row of one column, and return that value."""
+    row = conn.execute(statement, values or None).fetchone()
+    return row[0] if row else None
+
+
+def _parts(error: psycopg.Error) -> tuple[str, str, str]:
+    diag = error.diag
+    return (
+        diag.message_primary or _text(error),
+        diag.message_detail or "",
+        diag.message_hint or "",
+    )
+
+
+def _text(error: BaseException) -> str:
+    return str(error).strip()
+
+
+def _names_rescore(state: str, message: str) -> bool:
+    missing = ("3F000", "42P01", "42883")  # schema, table, function
+    return state in missing and re.search(r"\brescore(_compiled)?\b", message) is not None

@@ -1,0 +1,109 @@
+"""``rescore doctor``: what is there, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+
+from rescore import __version__
+from rescore.errors import RescoreError
+from rescore.trainer.database import Connection, connect, one, query, translate
+
+Check = Callable[[Connection], tuple[str, str]]
+
+OLDEST = 140000
+
+
+def examine(dsn: str | None) -> list[dict[str, str]]:
+    """Return one row per check: ``check``, ``result`` (right, missing or wrong) and ``detail``.
+
+    ``missing`` is what rescore can do without, at a price that the detail names.
+    """
+    try:
+        conn = connect(dsn)
+    except RescoreError as error:
+        return [_row("connection", "wrong", str(error))]
+    with conn:
+        return list(_examined(conn))
+
+
+def _examined(conn: Connection) -> Iterator[dict[str, str]]:
+    info = conn.info
+    yield _row("connection", "right", f"{info.user}@{info.host}:{info.port}/{info.dbname}")
+    for name, check in CHECKS.items():
+        try:
+            result, detail = check(conn)
+        except psycopg.Error as error:
+            result, detail = "wrong", str(translate(error))
+        yield _row(name, result, detail)
+
+
+def _server(conn: Connection) -> tuple[str, str]:
+    version = conn.info.server_version
+    shown = f"PostgreSQL {version // 10000}.{version % 10000}"
+    return ("right", shown) if version >= OLDEST else ("wrong", f"{shown}; 14 is the oldest")
+
+
+def _schema(conn: Connection) -> tuple[str, str]:
+    if one(conn, query("doctor_schema")):
+        return "right", f"schema rescore is there; this command is version {__version__}"
+    return "wrong", "there is no schema rescore: run `rescore install`"
+
+
+def _language(conn: Connection) -> tuple[str, str]:
+    if one(conn, query("doctor_language")):
+        return "right", "plpython3u is there"
+    return "missing", "no plpython3u: linear models work in full, others cannot be scored"
+
+
+def _import(conn: Connection) -> tuple[str, str]:
+    """Let the server's Python prove a tiny model: only then is everything it needs importable."""
+    if not one(conn, query("doctor_proof")):
+        return "missing", "the server cannot run rescore's Python: see `rescore install`"
+    with conn.transaction(force_rollback=True):
+        found = one(conn, query("doctor_import"), _tiny_model())
+    return "right", f"the server's Python has {found}"
+
+
+def _tiny_model() -> tuple[bytes, str]:
+    import json
+
+    import numpy as np
+    from sklearn.linear_model import SGDClassifier
+
+    from rescore.plpython import artifact
+    from rescore.plpython.contract import Contract, Input
+
+    fitted = SGDClassifier(loss="log_loss").partial_fit(np.array([[0.0], [1.0]]), [0, 1], [0, 1])
+    contract = Contract((Input("x", "double precision", "number"),))
+    return artifact.dump(fitted, "joblib"), json.dumps(contract.to_json())
+
+
+def _incidents(conn: Connection) -> tuple[str, str]:
+    count = one(conn, query("doctor_incidents"))
+    if not count:
+        return "right", "none open"
+    return "wrong", f"{count} open; the view rescore.incidents tells them"
+
+
+def _backfills(conn: Connection) -> tuple[str, str]:
+    pending = one(conn, query("doctor_backfills"))
+    return (
+        ("right", "none pending") if not pending else ("wrong", f"pending: {pending}; apply again")
+    )
+
+
+def _row(check: str, result: str, detail: Any) -> dict[str, str]:
+    return {"check": check, "result": result, "detail": str(detail)}
+
+
+CHECKS: dict[str, Check] = {
+    "server": _server,
+    "schema": _schema,
+    "PL/Python": _language,
+    "import inside": _import,
+    "incidents": _incidents,
+    "backfills": _backfills,
+}

@@ -1,0 +1,60 @@
+"""The names a definition may use for estimators and scalers, and what they stand for.
+
+An estimator's name is its class in snake case: ``sgd_classifier``, ``gaussian_nb``. Only classes
+on the allow-list of artefacts can be named, since no other could be published.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from rescore.errors import BadDefinition
+from rescore.plpython.estimators import PREDICTORS, SCALERS, resolve
+
+
+def make_estimator(spec: Mapping[str, Mapping[str, Any]], *, seed: int) -> Any:
+    """Return the estimator a definition names: ``{"sgd_classifier": {"alpha": 1e-4}}``.
+
+    Parameters
+    ----------
+    seed: random state where the class has one and the definition does not set it, so that the
+        same examples give the same model.
+
+    Raises
+    ------
+    BadDefinition: not exactly one name, a name not on the list, or an argument it does not take.
+    """
+    if len(spec) != 1:
+        raise BadDefinition(f"estimator names {len(spec)} estimators: {sorted(spec)}")
+    ((name, arguments),) = spec.items()
+    cls = _find(PREDICTORS, "estimator", name, suffix="")
+    seeded = {"random_state": seed} if "random_state" in inspect.signature(cls).parameters else {}
+    return _make(cls, name, {**seeded, **(arguments or {})})
+
+
+def make_scaler(name: str | None) -> Any:
+    """Return the scaler of that name (standard, minmax, maxabs, robust), or None for ``none``."""
+    if name is None or name == "none":
+        return None
+    return _make(_find(SCALERS, "scaler", name, suffix="scaler"), name, {})
+
+
+def _find(known: tuple[str, ...], what: str, name: str, suffix: str) -> type[Any]:
+    wanted = name.replace("_", "") + suffix
+    path = next((p for p in known if p.rpartition(".")[2].lower() == wanted), None)
+    found = resolve(path) if path else None
+    if found is None:
+        classes = ", ".join(p.rpartition(".")[2] for p in known)
+        raise BadDefinition(f'unknown {what} "{name}"', detail=f"Known, in snake case: {classes}.")
+    return found
+
+
+def _make(cls: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise BadDefinition(
+            f"{name}: {error}", hint=f"See scikit-learn's {cls.__name__}."
+        ) from error

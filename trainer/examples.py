@@ -1,0 +1,220 @@
+"""Examples: design rows as of past moments, and what happened after, read in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rescore.errors import NotEnoughData, UnknownModel
+from rescore.plpython.contract import Contract, Input, freeze
+from rescore.trainer.database import Connection, query
+from rescore.trainer.labels import Label, read_label
+from rescore.trainer.split import Moment
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
+_HEADER = len(_SIGNATURE) + 8  # signature, flags, length of the extension
+_TRAILER = 2
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the database knows of a model: its inputs, label and profile.
+
+    Attributes
+    ----------
+    clock: ``now`` or ``session``: whose present the profile's scores are for.
+    left_out: features whose past no table tells; they cannot be learnt from past moments.
+        ``only`` among them: past rows are not limited to those that would have been scored.
+    champion: the version that serves, or None.
+    """
+
+    model: str
+    profile: str
+    slug: str
+    clock: str
+    inputs: tuple[Input, ...]
+    left_out: tuple[str, ...]
+    spec: Mapping[str, Any]
+    label: Label
+    champion: int | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Design rows, shape (n, columns), and labels, shape (n,), of one moment."""
+
+    moment: Moment
+    design: Floats
+    labels: Labels
+
+
+def read_source(conn: Connection, model: str) -> Source:
+    """Read what is needed to train a model.
+
+    Raises
+    ------
+    UnknownModel: no such model, or the definition gives it no label.
+    """
+    row = conn.execute(query("model"), (model,)).fetchone()
+    if row is None:
+        raise UnknownModel(f'unknown model "{model}"', hint="`rescore models` lists them")
+    profile, slug, clock, inputs, spec, champion, definition, plan = row
+    if not spec.get("label"):
+        raise UnknownModel(
+            f'model "{model}" has no label to learn',
+            hint=f"name one under models.{model}.label and apply the definition",
+        )
+    unknown = set(plan.get("unknown_past") or ())
+    inputs = tuple(map(Input.from_json, inputs))
+    return Source(
+        model,
+        profile,
+        slug,
+        clock,
+        tuple(each for each in inputs if each.name not in unknown),
+        tuple(sorted(unknown & {each.name for each in inputs} | unknown & {"only"})),
+        spec,
+        read_label(conn, definition, spec["label"]),
+        champion,
+    )
+
+
+def regular_moments(
+    conn: Connection, label: Label, *, step: str, until: datetime, most: int
+) -> list[Moment]:
+    """Return the newest moments one ``step`` apart whose outcomes were known at ``until``."""
+    statement = query(
+        "moments", time=_parametrized(label.time), relation=_parametrized(label.relation)
+    )
+    given = {"within": label.within, "until": until, "step": step, "most": most}
+    return [Moment(*row) for row in conn.execute(statement, given)]
+
+
+def named_moments(
+    conn: Connection, label: Label, moments: Sequence[datetime], until: datetime
+) -> list[Moment]:
+    """Return the moments given, without those whose outcomes were not known at ``until``."""
+    given = {"within": label.within, "moments": list(moments), "until": until}
+    return [Moment(*row) for row in conn.execute(query("settled"), given)]
+
+
+def frozen_contract(conn: Connection, source: Source, moments: Sequence[Moment]) -> Contract:
+    """Return the contract of a new version: the most frequent categories at these moments."""
+    top = [each for each in source.inputs if each.top is not None]
+    return freeze(source.inputs, {each.name: _top(conn, source, each, moments) for each in top})
+
+
+def design_columns(conn: Connection, contract: Contract) -> list[tuple[str, str]]:
+    """Return name and SQL expression of each column of the design row, in order."""
+    rows = conn.execute(query("columns"), (Jsonb(contract.to_json()),)).fetchall()
+    if not rows:
+        raise NotEnoughData(
+            "no feature is left to learn from",
+            detail="the past of every feature of the model is unknown",
+            hint="name the features' history in the definition",
+        )
+    return [(name, expression) for name, expression in rows]
+
+
+def read_examples(
+    conn: Connection, source: Source, columns: Sequence[str], moment: Moment
+) -> Examples:
+    """Read the examples of one moment, in order of the key.
+
+    Parameters
+    ----------
+    columns: SQL expressions of the design row, over the names of the inputs.
+    moment: features are as of ``moment.at``; the label looks at what follows.
+    """
+    statement = query(
+        "examples",
+        columns=_sql(",\n".join(columns)),
+        moment=sql.Literal(moment.at),
+        as_of=_as_of(source),
+        **_label_parts(source.label),
+    )
+    data = _copy(conn, statement)
+    records = np.frombuffer(
+        data, _record(len(columns)), offset=_HEADER, count=_count(data, len(columns))
+    )
+    happened = records["happened"].astype(np.int8)
+    labels = (1 - happened).astype(np.int8) if source.label.absence else happened
+    return Examples(moment, records["design"]["value"].astype(np.float64), labels)
+
+
+def _label_parts(label: Label) -> dict[str, sql.Composable]:
+    names = ("key", "relation", "join", "time", "condition")
+    written: dict[str, sql.Composable] = {name: _sql(getattr(label, name)) for name in names}
+    return written | {"after": sql.Literal(label.after), "within": sql.Literal(label.within)}
+
+
+def _top(conn: Connection, source: Source, each: Input, moments: Sequence[Moment]) -> list[str]:
+    statement = query(
+        "categories",
+        name=sql.Identifier(each.name),
+        as_of=_as_of(source),
+        moments=sql.Literal([moment.at for moment in moments]),
+        most=sql.Literal(each.top),
+    )
+    return [value for (value,) in conn.execute(statement)]
+
+
+def _as_of(source: Source) -> sql.Identifier:
+    return sql.Identifier("rescore_compiled", f"{source.slug}__as_of")
+
+
+def _sql(text: str) -> sql.SQL:
+    """SQL written by the compiler, which has quoted what the user named."""
+    return sql.SQL(text)
+
+
+def _parametrized(text: str) -> sql.SQL:
+    """The same, for a statement with parameters, where a percent sign means one."""
+    return _sql(text.replace("%", "%%"))
+
+
+def _copy(conn: Connection, statement: sql.Composed) -> bytes:
+    wrapped = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(statement)
+    with conn.cursor() as cursor, cursor.copy(wrapped) as copy:
+        return b"".join(copy)
+
+
+def _record(columns: int) -> np.dtype[Any]:
+    """Return the layout of one row of COPY BINARY: a float8 array without NULLs and an int4.
+
+    Design rows have no NULL by contract, so all rows have one length, and the whole answer is
+    read without a loop in Python.
+    """
+    item = np.dtype([("length", ">i4"), ("value", ">f8")])
+    design = ("design", item, (columns,))
+    return np.dtype(
+        [
+            ("fields", ">i2"),
+            ("bytes", ">i4"),
+            ("array", ">i4", (5,)),
+            design,
+            ("length", ">i4"),
+            ("happened", ">i4"),
+        ]
+    )
+
+
+def _count(data: bytes, columns: int) -> int:
+    rows, rest = divmod(len(data) - _HEADER - _TRAILER, _record(columns).itemsize)
+    if rest or not data.startswith(_SIGNATURE):
+        raise NotEnoughData(
+            "the server's design rows are not complete",
+            detail="a value is NULL where the contract says it is a number",
+            hint="install the same version of rescore in the database and here",
+        )
+    return rows

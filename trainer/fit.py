@@ -1,0 +1,133 @@
+"""Fit scaler and estimator with ``partial_fit``, the same numbers on every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from rescore.errors import NotEnoughData, NotFinite
+from rescore.trainer.estimators import make_estimator, make_scaler
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+
+
+class Progress(Protocol):
+    """Called with the number of passes done and the number to do."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fit.
+
+    Attributes
+    ----------
+    estimator: one name from ``estimators.ESTIMATORS`` and its arguments.
+    scaler: one name from ``estimators.SCALERS``, or None.
+    passes: how often ``partial_fit`` sees each example.
+    batch: examples per call of ``partial_fit``.
+    seed: of the shuffling and of the estimator.
+    """
+
+    estimator: dict[str, dict[str, Any]]
+    scaler: str | None = "standard"
+    passes: int = 10
+    batch: int = 10_000
+    seed: int = 0
+    classes: tuple[int, ...] = field(default=(0, 1))
+
+
+def fit(design: Floats, labels: Labels, recipe: Recipe, progress: Progress | None = None) -> Any:
+    """Fit a scaler and an estimator.
+
+    Parameters
+    ----------
+    design: shape (examples, columns), the design rows computed by the server.
+    labels: shape (examples,), 0 or 1.
+    recipe: see `Recipe`.
+
+    Returns
+    -------
+    The fitted ``Pipeline``, or the bare estimator when the recipe has no scaler.
+
+    Raises
+    ------
+    NotEnoughData: no examples, or examples of one class only.
+    NotFinite: the fit diverged.
+    """
+    _check(labels)
+    scaler = _fit_scaler(design, recipe)
+    estimator = make_estimator(recipe.estimator, seed=recipe.seed)
+    if hasattr(estimator, "partial_fit"):
+        _passes(estimator, scaler, design, labels, recipe, progress)
+    else:
+        estimator.fit(_scaled(scaler, design), labels)
+    _check_finite(estimator)
+    return estimator if scaler is None else Pipeline([("scaler", scaler), ("model", estimator)])
+
+
+def _check(labels: Labels) -> None:
+    counts = np.bincount(labels, minlength=2)
+    if counts.min() == 0:
+        raise NotEnoughData(
+            f"cannot train on {counts[1]} examples with the outcome and {counts[0]} without",
+            detail="both are needed",
+            hint="choose more or other moments with --moments and --until",
+        )
+
+
+def _check_finite(estimator: Any) -> None:
+    for name in ("coef_", "intercept_"):
+        if not np.all(np.isfinite(getattr(estimator, name, 0.0))):
+            raise NotFinite(
+                f"{name} of {type(estimator).__name__} is not finite: the fit diverged",
+                hint="set a scaler, a smaller learning rate, or a larger alpha",
+            )
+
+
+def _fit_scaler(design: Floats, recipe: Recipe) -> Any:
+    scaler = make_scaler(recipe.scaler)
+    if scaler is None:
+        return None
+    if not hasattr(scaler, "partial_fit"):  # quantiles cannot be learnt in batches
+        return scaler.fit(design)
+    for rows in _batches(np.arange(len(design)), recipe.batch):
+        scaler.partial_fit(design[rows])
+    return scaler
+
+
+def _passes(
+    estimator: Any,
+    scaler: Any,
+    design: Floats,
+    labels: Labels,
+    recipe: Recipe,
+    progress: Progress | None,
+) -> None:
+    shuffle = np.random.default_rng(recipe.seed)
+    for done in range(1, recipe.passes + 1):
+        for rows in _batches(shuffle.permutation(len(labels)), recipe.batch):
+            known = {"classes": recipe.classes} if _classifies(estimator) else {}
+            estimator.partial_fit(_scaled(scaler, design[rows]), labels[rows], **known)
+        if progress:
+            progress(done, recipe.passes)
+
+
+def _classifies(estimator: Any) -> bool:
+    return hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")
+
+
+def _scaled(scaler: Any, design: Floats) -> Any:
+    return design if scaler is None else scaler.transform(design)
+
+
+def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

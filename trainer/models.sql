@@ -1,0 +1,7 @@
+-- All versions, newest first. Calls nothing; reads rescore.models and rescore.deployments.
+SELECT m.model, m.version, COALESCE(d.champion = m.version, false) AS serves, m.engine, m.format,
+       (m.metrics->>'auc')::float8 AS auc, (m.metrics->>'log_loss')::float8 AS log_loss,
+       m.parent, m.created_at, m.created_by
+FROM rescore.models AS m
+LEFT JOIN rescore.deployments AS d ON d.model = m.model
+ORDER BY m.model, m.version DESC

@@ -1,0 +1,74 @@
+"""What the command line does besides training: one function per command, rows as dictionaries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from rescore.trainer.database import Connection, one, query, translated
+
+Rows = list[dict[str, Any]]
+
+
+def promote(conn: Connection, model: str, version: int, reason: str | None = None) -> int:
+    """Let a recorded version serve; return its number."""
+    with translated():
+        one(conn, query("promote"), (model, version, reason))
+    return version
+
+
+def rollback(
+    conn: Connection, model: str, version: int | None = None, reason: str | None = None
+) -> int:
+    """Let an earlier version serve, by default the one before; return its number."""
+    with translated():
+        serving: int = one(conn, query("rollback"), (model, version, reason))
+    return serving
+
+
+def sweep(
+    conn: Connection, profile: str, max_age: str | None = None, batch: int | None = None
+) -> None:
+    """Rescore the rows whose score is older than the model or the age.
+
+    Parameters
+    ----------
+    conn: in autocommit mode: the server commits after each batch.
+    max_age: interval; None for older than the model only.
+    batch: rows per transaction.
+    """
+    with translated():
+        conn.execute(query("sweep"), (profile, max_age, batch))
+
+
+def verify(conn: Connection, profile: str) -> Rows:
+    """Return every stored value that differs from a recount of the events."""
+    return _rows(conn, "verify", profile)
+
+
+def rebuild(conn: Connection, profile: str) -> int:
+    """Recompute the profile from its events; return how many rows."""
+    with translated():
+        rows: int = one(conn, query("rebuild"), (profile,))
+    return rows
+
+
+def verify_model(conn: Connection, model: str) -> Rows:
+    """Return the largest difference between compiled scorer and artefact over the live rows."""
+    return _rows(conn, "verify_model", model)
+
+
+def models(conn: Connection) -> Rows:
+    """Return every version of every model, newest first."""
+    return _rows(conn, "models")
+
+
+def status(conn: Connection) -> Rows:
+    """Return one row per deployed model: what serves, since when, and open incidents."""
+    return _rows(conn, "status")
+
+
+def _rows(conn: Connection, name: str, *values: Any) -> Rows:
+    with translated(), conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query(name), values or None).fetchall()

@@ -1,0 +1,96 @@
+"""A training report for people, and what they write for moments."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from rescore.errors import RescoreError
+from rescore.trainer.train import TrainingReport
+
+
+class BadMoments(RescoreError):
+    """The text for --moments is neither a name, an interval nor timestamps."""
+
+    exit_code = 2
+
+
+def parse_moments(text: str) -> str | list[datetime]:
+    """Return ``monthly`` or an interval as it is, timestamps separated by commas as a list.
+
+    Examples
+    --------
+    >>> parse_moments("2 weeks")
+    '2 weeks'
+    >>> parse_moments("1997-06-30, 1997-07-31")[1].isoformat()
+    '1997-07-31T00:00:00+00:00'
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) == 1 and not words[0][:4].isdigit():
+        return text
+    try:
+        return [_zoned(datetime.fromisoformat(word)) for word in words]
+    except ValueError as error:
+        raise BadMoments(
+            f'--moments "{text}": {error}',
+            hint='write monthly, an interval such as "2 weeks", or 1997-06-30,1997-07-31',
+        ) from error
+
+
+def with_zone(moment: datetime | None) -> datetime | None:
+    """Return the moment in UTC where it names no zone."""
+    return None if moment is None else _zoned(moment)
+
+
+def summary(report: TrainingReport) -> list[str]:
+    """Return the report as lines."""
+    return [
+        f"{report.examples} examples at {len(report.moments)} moments "
+        f"until {report.until:%Y-%m-%d}, label true in {report.base_rate:.1%}",
+        f"features: {', '.join(report.features)}",
+        *(
+            [f"left out, their past is unknown: {', '.join(report.left_out)}"]
+            * bool(report.left_out)
+        ),
+        *_measured(report),
+        _outcome(report),
+    ]
+
+
+def bins(report: TrainingReport) -> list[dict[str, Any]]:
+    """Return the calibration table: ten groups of equal size, predicted and observed."""
+    calibration = (report.metrics or {}).get("calibration", {})
+    found: list[dict[str, Any]] = calibration.get("bins", [])
+    return found
+
+
+def _zoned(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _measured(report: TrainingReport) -> list[str]:
+    found = report.metrics
+    if not found or report.test_moment is None:
+        return ["not measured: no moment left to test on, or one outcome only"]
+    lines = [
+        f"measured at {report.test_moment:%Y-%m-%d} on {found['examples']} examples, "
+        f"learnt at {len(report.train_moments)} earlier moments",
+        *_line("model", found),
+    ]
+    if "constant" in found:
+        lines += _line("constant", found["constant"])
+        fitted = found["calibration"]
+        lines.append(
+            f"  calibration slope {fitted['slope']:.3f}, intercept {fitted['intercept']:+.3f}"
+        )
+    return lines
+
+
+def _line(what: str, numbers: dict[str, Any]) -> list[str]:
+    names = [name for name in ("auc", "log_loss", "brier") if name in numbers]
+    return [f"  {what:<9}" + ", ".join(f"{name} {numbers[name]:.4f}" for name in names)]
+
+
+def _outcome(report: TrainingReport) -> str:
+    done = "not published" if report.version is None else f"published as version {report.version}"
+    return f"{done}, {report.seconds:.1f} s"

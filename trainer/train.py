@@ -1,0 +1,243 @@
+"""``rescore train``: examples of past moments, a fit, honest numbers, a new version."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescore.errors import NotEnoughData
+from rescore.plpython.contract import Contract
+from rescore.plpython.prediction import score
+from rescore.trainer import examples as ex
+from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.fit import Recipe, fit
+from rescore.trainer.metrics import evaluate
+from rescore.trainer.publish import publish as publish_artifact
+from rescore.trainer.split import Moment, Split, time_split
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What was learnt from what, and how good it is.
+
+    Attributes
+    ----------
+    until: nothing known later was used.
+    train_moments: where the measured model learnt.
+    test_moment: where it was measured; None when there was no earlier moment to learn from.
+    moments: where the final model learnt: all of them.
+    examples: rows at all moments together.
+    base_rate: share of them whose label is 1.
+    features: columns of the design row.
+    left_out: features whose past is unknown.
+    metrics: see `rescore.trainer.metrics.evaluate`; None without a test moment.
+    pipeline: the final model.
+    version: published as; None when it was not.
+    seconds: from first query to last.
+    """
+
+    model: str
+    until: datetime
+    train_moments: tuple[datetime, ...]
+    test_moment: datetime | None
+    moments: tuple[datetime, ...]
+    examples: int
+    base_rate: float
+    features: tuple[str, ...]
+    left_out: tuple[str, ...]
+    metrics: dict[str, Any] | None
+    contract: Contract = field(repr=False)
+    pipeline: Any = field(repr=False)
+    version: int | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the model itself, for printing."""
+        hidden = ("contract", "pipeline")
+        return {name: value for name, value in vars(self).items() if name not in hidden}
+
+
+def train(
+    conn: Connection,
+    model: str,
+    *,
+    moments: str | Sequence[datetime] = "monthly",
+    until: datetime | None = None,
+    most: int = 24,
+    passes: int = 10,
+    seed: int = 0,
+    publish: bool = False,
+    candidate: bool = False,
+    reason: str | None = None,
+    progress: Progress | None = None,
+) -> TrainingReport:
+    """Train a model on what was known at past moments, measure it, and publish it if asked.
+
+    Parameters
+    ----------
+    moments: ``"monthly"``, an interval such as ``"2 weeks"``, counted back from ``until``; or
+        the moments themselves.
+    until: the present; outcomes after it are not known yet. Default: the profile's clock.
+    most: so many moments, the newest, when counted back.
+    passes: how often ``partial_fit`` sees each example.
+    seed: of the shuffling; the same seed and data give the same weights.
+    publish: make it a version that serves; with ``candidate``, one that is only recorded.
+    progress: called with steps done and to do.
+
+    Raises
+    ------
+    UnknownModel, NotEnoughData, NotFinite, BadDefinition: see their messages.
+    """
+    started = time.monotonic()
+    with translated():
+        source = ex.read_source(conn, model)
+        until = until or _present(conn, source.clock)
+        chosen = _moments(conn, source, moments, until, most)
+        learnt = _learn(conn, source, chosen, _recipe(source, passes, seed), progress)
+    report = TrainingReport(
+        model=model,
+        until=until,
+        left_out=source.left_out,
+        version=None,
+        seconds=time.monotonic() - started,
+        **learnt,
+    )
+    return _published(conn, source, report, candidate, reason, started) if publish else report
+
+
+def _present(conn: Connection, clock: str) -> datetime:
+    moment: datetime = one(conn, query("clock" if clock == "session" else "now"))
+    return moment
+
+
+def _recipe(source: ex.Source, passes: int, seed: int) -> Recipe:
+    return Recipe(source.spec["estimator"], source.spec.get("scaler"), passes=passes, seed=seed)
+
+
+def _moments(
+    conn: Connection,
+    source: ex.Source,
+    moments: str | Sequence[datetime],
+    until: datetime,
+    most: int,
+) -> list[Moment]:
+    label = source.label
+    if isinstance(moments, str):
+        step = "1 month" if moments == "monthly" else moments
+        found = ex.regular_moments(conn, label, step=step, until=until, most=most)
+    else:
+        found = ex.named_moments(conn, label, moments, until)
+    if not found:
+        raise NotEnoughData(
+            f'no moment to learn "{label.name}" from: none has an outcome known by {until}',
+            detail=f"the label looks {label.within} ahead of a moment",
+            hint="name other moments with --moments, or a later present with --until",
+        )
+    return found
+
+
+def _learn(
+    conn: Connection,
+    source: ex.Source,
+    moments: list[Moment],
+    recipe: Recipe,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Measure on the newest moment what the older ones teach; then learn from all."""
+    split = time_split(moments)
+    steps = _Steps(progress, len(moments) + (2 if split else 1) * recipe.passes)
+    contract = ex.frozen_contract(conn, source, moments)
+    names, columns = zip(*ex.design_columns(conn, contract), strict=True)
+    read = {m: steps.after(ex.read_examples(conn, source, columns, m)) for m in moments}
+    metrics = _measure(read, split, recipe, steps) if split else None
+    design, labels = _joined([read[m] for m in moments])
+    return {
+        "train_moments": tuple(m.at for m in split.train) if split else (),
+        "test_moment": split.test.at if split else None,
+        "moments": tuple(m.at for m in moments),
+        "examples": len(labels),
+        "base_rate": float(labels.mean()) if len(labels) else float("nan"),
+        "features": names,
+        "metrics": metrics,
+        "contract": contract,
+        "pipeline": fit(design, labels, recipe, steps.passed),
+    }
+
+
+def _measure(
+    read: dict[Moment, ex.Examples], split: Split, recipe: Recipe, steps: _Steps
+) -> dict[str, Any] | None:
+    """Return the numbers at the test moment, or None where one class only makes them impossible."""
+    design, labels = _joined([read[m] for m in split.train])
+    test = read[split.test]
+    if len(np.unique(labels)) < 2 or len(np.unique(test.labels)) < 2:
+        return None
+    fitted = fit(design, labels, recipe, steps.passed)
+    predicted = score(fitted, test.design)
+    return evaluate(test.labels, predicted, constant=float(labels.mean()))
+
+
+def _joined(
+    parts: Sequence[ex.Examples],
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    return np.concatenate([p.design for p in parts]), np.concatenate([p.labels for p in parts])
+
+
+def _published(
+    conn: Connection,
+    source: ex.Source,
+    report: TrainingReport,
+    candidate: bool,
+    reason: str | None,
+    started: float,
+) -> TrainingReport:
+    version = publish_artifact(
+        report.pipeline,
+        model=report.model,
+        conn=conn,
+        contract=report.contract,
+        metrics=_metrics(report),
+        parent=source.champion,
+        candidate=candidate,
+        reason=reason or f"trained on {len(report.moments)} moments until {report.until:%Y-%m-%d}",
+    )
+    done = {"version": version, "seconds": time.monotonic() - started}
+    return TrainingReport(**{**vars(report), **done})
+
+
+def _metrics(report: TrainingReport) -> dict[str, Any]:
+    """What is kept beside the version: its numbers, and on what they were had."""
+    test = report.test_moment
+    return {
+        **(report.metrics or {}),
+        "until": report.until.isoformat(),
+        "moments": [m.isoformat() for m in report.moments],
+        "test_moment": test.isoformat() if test else None,
+        "training_examples": report.examples,
+        "training_base_rate": report.base_rate,
+        "left_out": list(report.left_out),
+    }
+
+
+class _Steps:
+    """One count over reading and fitting, for a progress bar."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def after(self, value: ex.Examples) -> ex.Examples:
+        self.passed(0, 0)
+        return value
+
+    def passed(self, done: int, total: int) -> None:
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, self.total)
