@@ -1,0 +1,175 @@
+"""``rescore plan`` and ``rescore apply``: bring a database to a definition.
+
+One short DDL transaction, with the event tables locked so that writers on the old plan have
+drained, then a backfill in batches that goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from rescore import __version__
+from rescore.compiler import render
+from rescore.compiler.backfill import Progress, backfill
+from rescore.compiler.build import build
+from rescore.compiler.definition import Definition, digest
+from rescore.compiler.difference import Plan, difference
+from rescore.compiler.profile import COMPILED, Profile
+from rescore.compiler.queries import query
+from rescore.compiler.quoting import ident
+from rescore.compiler.resolve import check_clashes, check_expressions, find_tables, stored_row
+from rescore.errors import Busy, NotAllowed, NotInstalled
+
+Connection = psycopg.Connection[Any]
+
+
+def plan(conn: Connection, definition: Definition, *, drop: bool = False) -> Plan:
+    """Return what :func:`apply` would do, without doing it.
+
+    Raises
+    ------
+    DoesNotFit, NotInstalled
+    """
+    if not (conn.execute(query("installed")).fetchone() or [False])[0]:
+        raise NotInstalled(
+            "this database has no rescore schema",
+            detail="Tables rescore.profiles and others are missing.",
+            hint="Run `rescore install` first.",
+        )
+    old = stored_row(conn, definition.profile.name)
+    tables = find_tables(conn, definition)
+    profile = build(definition, tables)
+    check_expressions(conn, definition, tables)
+    check_clashes(conn, profile)
+    return difference(conn, profile, tables, old, drop)
+
+
+def apply(
+    conn: Connection,
+    definition: Definition,
+    *,
+    source: str = "",
+    drop: bool = False,
+    create_indexes: bool = True,
+    lock_timeout: float = 2.0,
+    attempts: int = 30,
+    progress: Progress | None = None,
+) -> Plan:
+    """Bring the database to a definition; do nothing where it is already there.
+
+    Parameters
+    ----------
+    conn: a connection in autocommit mode.
+    source: the text of the definition file, kept beside it.
+    drop: drop the columns rescore had added for features no longer defined.
+    create_indexes: create missing indexes on event keys (without them retractions scan).
+    lock_timeout: seconds to wait for the event tables' locks, each of ``attempts`` times.
+    progress: called with keys done and keys expected while backfilling.
+
+    Raises
+    ------
+    DoesNotFit, NotInstalled, NotAllowed, Busy
+    """
+    for attempt in range(attempts):
+        made = plan(conn, definition, drop=drop)
+        if create_indexes:
+            for statement in made.indexes:
+                conn.execute(statement.encode())
+        try:
+            if made.sql:
+                _transaction(conn, definition, made, source, lock_timeout)
+            break
+        except psycopg.errors.LockNotAvailable:
+            time.sleep(random.uniform(0.1, 0.5) * min(attempt + 1, 5))
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise _not_allowed(exc) from exc
+    else:
+        raise Busy(
+            f"the tables of profile {definition.profile.name} stayed locked",
+            detail=f"Tried {attempts} times, {lock_timeout:g} s each.",
+            hint="Find the long transaction in pg_stat_activity, or raise --lock-timeout.",
+        )
+    backfill(conn, made.profile, progress)
+    return made
+
+
+def _transaction(
+    conn: Connection, definition: Definition, made: Plan, source: str, lock_timeout: float
+) -> None:
+    profile = made.profile
+    others = _other_profiles(conn, profile.name)
+    with conn.transaction():
+        conn.execute(query("apply_lock"))
+        conn.execute(f"SET LOCAL lock_timeout = {int(lock_timeout * 1000)}".encode())
+        conn.execute(b"SET LOCAL search_path = pg_catalog, pg_temp")
+        conn.execute(b"SET LOCAL client_min_messages = warning")
+        for name in _locked(profile):
+            conn.execute(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE".encode())
+        for model in profile.models:
+            sequence = ident(COMPILED, f"{model.name}_version_seq")
+            conn.execute(f"CREATE SEQUENCE IF NOT EXISTS {sequence} AS integer".encode())
+        _store(conn, definition, made, source)
+        for statement in (made.sql, render.predict_key([*others, profile])):
+            conn.execute(statement.encode())
+
+
+def _locked(profile: Profile) -> list[str]:
+    """The tables whose writers must have drained, in one order for everybody."""
+    names = {s.relation for s in profile.sources} | {k.relation for k in profile.links}
+    return sorted(names) + ([profile.relation] if profile.exists else [])
+
+
+def _store(conn: Connection, definition: Definition, made: Plan, source: str) -> None:
+    p = made.profile
+    given = {
+        "profile": p.name,
+        "schema": p.schema,
+        "table": p.table,
+        "slug": p.slug,
+        "key": p.key,
+        "key_type": p.key_type,
+        "clock": p.clock,
+        "definition": Jsonb(definition.to_json()),
+        "source": source,
+        "digest": digest(definition),
+        "version": __version__,
+        "plan": Jsonb(made.stored),
+        "backfill": "" if made.backfill else None,
+    }
+    conn.execute(query("store_profile"), given)
+    for model in p.models:
+        conn.execute(
+            query("store_model"),
+            {
+                "model": model.name,
+                "profile": p.name,
+                "engine": model.engine,
+                "scores": [s.column for s in p.scores if s.model is model],
+                "inputs": Jsonb([i.contract() for i in model.inputs]),
+                "spec": Jsonb(dict(model.spec)),
+            },
+        )
+        conn.execute(query("create_router"), {"model": model.name})
+
+
+def _other_profiles(conn: Connection, name: str) -> list[Profile]:
+    """The other profiles, resolved again, for the functions that serve all of them."""
+    rows = conn.execute(query("stored_definitions"), {"profile": name}).fetchall()
+    found = []
+    for (stored,) in rows:
+        definition = Definition.from_json(stored)
+        found.append(build(definition, find_tables(conn, definition)))
+    return found
+
+
+def _not_allowed(exc: psycopg.Error) -> NotAllowed:
+    return NotAllowed(
+        exc.diag.message_primary or "permission denied",
+        detail="Applying creates triggers on the event tables and functions in rescore_compiled.",
+        hint="Run it as the owner of the event tables, with the rights of the installing role.",
+    )

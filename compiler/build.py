@@ -1,0 +1,289 @@
+"""From a definition and the catalogue to the plan of a profile. Pure; refuses what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rescore.compiler.catalog import Column, Table
+from rescore.compiler.definition import Definition, Event, Feature
+from rescore.compiler.expression import check
+from rescore.compiler.features import INTEGERS, KINDS, Input, Kind, Source, column_input, instant
+from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
+from rescore.compiler.quoting import ident, short
+from rescore.errors import DoesNotFit
+
+KEY_TYPES = {
+    "bigint": INTEGERS,
+    "text": ("text", "character varying"),
+    "uuid": ("uuid",),
+}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables a definition names, as the catalogue has them.
+
+    ``profile`` is None where the table is still to be created as ``schema``.``name``.
+    """
+
+    schema: str
+    name: str
+    profile: Table | None
+    events: Mapping[str, Table]
+    links: Mapping[str, Table]
+    owned: frozenset[str] = frozenset()
+
+
+def build(definition: Definition, tables: Tables) -> Profile:
+    """Resolve a definition against its tables.
+
+    Raises
+    ------
+    DoesNotFit
+        A column is missing or of a wrong type, the key is not unique, a name is taken.
+    """
+    return _Builder(definition, tables).profile()
+
+
+class _Builder:
+    def __init__(self, definition: Definition, tables: Tables) -> None:
+        self.definition = definition
+        self.tables = tables
+        self.zone = definition.profile.timezone
+        self.links = {name: self._link(name) for name in definition.links}
+        self.kinds = {n: self._kind(n, f) for n, f in definition.features.items() if f.source}
+
+    def profile(self) -> Profile:
+        d, t = self.definition, self.tables
+        self._check_key()
+        inputs = tuple(self._input(n, f) for n, f in d.features.items())
+        models = tuple(self._model(n, inputs) for n in d.models)
+        by_name = {m.name: m for m in models}
+        only = self._only()
+        made = Profile(
+            name=d.profile.name,
+            schema=t.schema,
+            table=t.name,
+            key=d.profile.key.name,
+            key_type=d.profile.key.type,
+            exists=t.profile is not None,
+            can_create=self._can_create(),
+            clock=d.profile.clock,
+            on_error=d.profile.on_error,
+            only=only,
+            sources=tuple(s for s in map(self._source, d.events) if s.states),
+            histories={c: self._source(h) for c, h in d.profile.history.items() if h != "static"},
+            links=tuple(self.links.values()),
+            plain=tuple(f.column or "" for f in d.features.values() if not f.source),
+            inputs=inputs,
+            derived=tuple(x for k in self.kinds.values() if (x := k.derived())),
+            models=models,
+            scores=tuple(Score(c, by_name[s.model]) for c, s in d.scores.items()),
+            past=self._past(only),
+        )
+        self._check_names(made)
+        return made
+
+    def _check_key(self) -> None:
+        key, table = self.definition.profile.key, self.tables.profile
+        if table is None:
+            return
+        column = table.column(key.name, "profile.key")
+        if column.type not in KEY_TYPES[key.type]:
+            raise DoesNotFit(
+                f'profile.key: column "{key.name}" is of type {column.type}, not {key.type}',
+                detail="A key is bigint (or a smaller integer), text (or varchar) or uuid.",
+                hint="Correct `type` under profile.key.",
+            )
+        index = table.unique_on(key.name)
+        if index is None or not index.immediate:
+            why = "deferrable" if index else "missing"
+            raise DoesNotFit(
+                f'profile.key: the unique constraint on "{key.name}" is {why}',
+                detail="Each customer has one row; creating it on a first event needs a unique "
+                "constraint that is checked at once.",
+                hint=f"Add a primary key or unique constraint, not deferrable, on {key.name}.",
+            )
+
+    def _can_create(self) -> bool:
+        """Whether the triggers may insert a customer's row: not where only the application can."""
+        table, key = self.tables.profile, self.definition.profile.key.name
+        if table is None:
+            return True
+        own = table.columns[key]
+        given = own.identity or "nextval(" in (own.default or "")
+        lost = [
+            c
+            for c in table.columns.values()
+            if c.not_null and c.default is None and not (c.identity or c.generated or c.name == key)
+        ]
+        return not given and not lost
+
+    def _link(self, name: str) -> Link:
+        link, table = self.definition.links[name], self.tables.links[name]
+        table.column(link.on, f"links.{name}.on")
+        self._check_key_column(
+            table.column(link.gives, f"links.{name}.gives"), f"links.{name}.gives"
+        )
+        if table.unique_on(link.on) is None:
+            raise DoesNotFit(
+                f'links.{name}: column "{link.on}" of {table.schema}.{table.name} is not unique',
+                detail="An event must lead to one customer.",
+                hint=f"Add a unique constraint on {link.on}.",
+            )
+        return Link(name, table, link.on, link.gives)
+
+    def _check_key_column(self, column: Column, place: str) -> None:
+        wanted = self.definition.profile.key.type
+        if column.type not in KEY_TYPES[wanted]:
+            raise DoesNotFit(
+                f'{place}: column "{column.name}" is of type {column.type}',
+                detail=f"The profile's key is of type {wanted}.",
+                hint="Name the column that holds the customer's key.",
+            )
+
+    def _kind(self, name: str, feature: Feature) -> Kind:
+        assert feature.source is not None
+        source = self._reading(feature.source)
+        where = ""
+        if feature.where:
+            found = check(feature.where, source.columns.keys(), f"feature {name}")
+            where = found.render("e")
+        return KINDS[feature.kind](name, feature, source, where)
+
+    def _reading(self, name: str) -> Source:
+        event, table = self.definition.events[name], self.tables.events[name]
+        return Source(name, table.columns, self._time(name, event.time, "time"), self.zone)
+
+    def _time(self, name: str, column: str | None, what: str) -> str:
+        if column is None:
+            return ""
+        found = self.tables.events[name].column(column, f"events.{name}.{what}")
+        if not found.type.startswith(("timestamp", "date")):
+            raise DoesNotFit(
+                f'events.{name}.{what}: column "{column}" is of type {found.type}',
+                detail="Expected timestamptz, timestamp or date.",
+                hint="Name the column that says when the event happened.",
+            )
+        return instant(f"e.{ident(column)}", found.type, self.zone)
+
+    def _source(self, name: str) -> EventSource:
+        event, table = self.definition.events[name], self.tables.events[name]
+        states = tuple(s for k in self.kinds.values() if k.source.name == name for s in k.states())
+        link = self.links[event.via] if event.via else None
+        ref, column = self._key(name, event, link)
+        key_type = self.definition.profile.key.type
+        return EventSource(
+            name=name,
+            slug=short(name, 24),
+            table=table,
+            key=f"{ref}::{key_type}",
+            key_ref=ref,
+            key_column=column,
+            time=self._time(name, event.time, "time"),
+            known_at=self._time(name, event.known_at, "known_at"),
+            link=link,
+            row_trigger=event.trigger == "row",
+            index=event.index,
+            states=states,
+            columns=tuple(sorted(self._relevant(name, event, column))),
+        )
+
+    def _key(self, name: str, event: Event, link: Link | None) -> tuple[str, str]:
+        """The bare reference to the key, and the event column that leads to it."""
+        table = self.tables.events[name]
+        if link is not None:
+            table.column(link.on, f"events.{name}.via")
+            return f"l.{ident(link.gives)}", link.on
+        column = event.key or self.definition.profile.key.name
+        self._check_key_column(table.column(column, f"events.{name}.key"), f"events.{name}.key")
+        return f"e.{ident(column)}", column
+
+    def _relevant(self, name: str, event: Event, key: str) -> set[str]:
+        """Event columns that features read; an update of any other changes nothing."""
+        kinds = [k for k in self.kinds.values() if k.source.name == name]
+        columns = self.tables.events[name].columns
+        read = {key, *(k.feature.column for k in kinds if k.feature.column)}
+        for kind in kinds:
+            if kind.feature.where:
+                read |= check(kind.feature.where, columns.keys(), f"feature {kind.name}").columns
+        if event.time:
+            read.add(event.time)
+        for c in read:
+            if not columns[c].comparable:
+                raise DoesNotFit(
+                    f'events.{name}: column "{c}" is of type {columns[c].type}, which cannot be compared',
+                    detail="Rows before and after an UPDATE are compared by what features read.",
+                    hint="Use a column of a type that can be compared.",
+                )
+        return read
+
+    def _input(self, name: str, feature: Feature) -> Input:
+        if name in self.kinds:
+            return self.kinds[name].input()
+        column = self._plain(feature.column or "", f"features.{name}")
+        return column_input(name, feature, column, self.zone)
+
+    def _plain(self, name: str, place: str) -> Column:
+        table = self.tables.profile
+        if table is None:
+            raise DoesNotFit(
+                f'{place}: plain column "{name}", but table {self.tables.name} does not exist',
+                detail="A table that `apply` creates has the key, the features and the scores.",
+                hint="Create the table with its plain columns first.",
+            )
+        column = table.column(name, place)
+        if column.generated:
+            raise DoesNotFit(
+                f'{place}: column "{name}" is generated',
+                detail="Its value is not known yet when a row is scored.",
+                hint="Use the columns it is generated from.",
+            )
+        return column
+
+    def _model(self, name: str, inputs: tuple[Input, ...]) -> Model:
+        model = self.definition.models[name]
+        by_name = {i.name: i for i in inputs}
+        chosen = tuple(by_name[f] for f in model.feature_names(self.definition))
+        return Model(name, chosen, model.engine, model.model_dump(mode="json", by_alias=True))
+
+    def _only(self) -> Only | None:
+        text, table = self.definition.profile.only, self.tables.profile
+        if text is None:
+            return None
+        kept = table.columns if table else {}
+        known = [
+            c for c in kept if c not in self.definition.features and c not in self.tables.owned
+        ]
+        found = check(text, known, "profile.only")
+        columns = tuple((c, self._plain(c, "profile.only").type) for c in sorted(found.columns))
+        return Only(found.render(None), columns)
+
+    def _past(self, only: Only | None) -> dict[str, str]:
+        """Where the past of each feature, and of each column of ``only``, is found."""
+        history, events = self.definition.profile.history, self.definition.events
+        found: dict[str, str] = {}
+        for name, feature in self.definition.features.items():
+            if feature.source:
+                found[name] = "events" if events[feature.source].time else ""
+            else:
+                found[name] = history.get(feature.column or "", "")
+        for column, _ in only.columns if only else ():
+            found[f"only:{column}"] = history.get(column, "")
+        return found
+
+    def _check_names(self, made: Profile) -> None:
+        """A column rescore would add must not already be the user's."""
+        table = self.tables.profile
+        if table is None:
+            return
+        added = [s.column for s in made.states] + [d.column for d in made.derived]
+        added += [c for s in made.scores for c, _ in s.columns]
+        for column in added:
+            if column in table.columns and column not in self.tables.owned:
+                raise DoesNotFit(
+                    f'table {table.schema}.{table.name} already has a column "{column}"',
+                    detail="It was not added by rescore, which will not overwrite it.",
+                    hint="Give the feature or score another name.",
+                )

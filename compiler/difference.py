@@ -1,0 +1,190 @@
+"""What must change for a database to be at a definition."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from rescore.compiler import render
+from rescore.compiler.build import Tables
+from rescore.compiler.profile import COMPILED, Profile
+from rescore.compiler.queries import query
+from rescore.compiler.quoting import ident, short
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``apply`` would do, or did.
+
+    Attributes
+    ----------
+    profile: the resolved profile.
+    sql: the statements, in order; empty when the database is already there.
+    changes: one line each, for people.
+    notes: what the user should know (columns left behind, customers not created, …).
+    indexes: statements that create missing indexes, run before the transaction.
+    backfill: whether stored values must be recounted afterwards.
+    """
+
+    profile: Profile
+    sql: str
+    changes: list[str]
+    notes: list[str]
+    indexes: list[str]
+    backfill: bool
+    stored: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.sql and not self.indexes and not self.backfill
+
+
+def _columns(profile: Profile) -> dict[str, str]:
+    """The columns rescore keeps in the profile table, with their declarations."""
+    found = {s.column: s.declaration for s in profile.states}
+    found |= {d.column: d.type for d in profile.derived}
+    return found | {c: t for s in profile.scores for c, t in s.columns}
+
+
+def _signatures(profile: Profile) -> dict[str, str]:
+    """What each stored value is computed from; where this changes, it is recounted."""
+    made = {
+        s.column: repr((source.relation, source.key, source.join, s))
+        for source in profile.sources
+        for s in source.states
+    }
+    return made | {d.column: repr(d) for d in profile.derived}
+
+
+def difference(
+    conn: Connection, profile: Profile, tables: Tables, old: dict[str, Any], drop: bool
+) -> Plan:
+    """Compare the profile with what is stored and present; the result does nothing by itself."""
+    columns, before = _columns(profile), old["plan"].get("columns", {})
+    there = tables.profile.columns if tables.profile else {}
+    missing = [(c, d) for c, d in columns.items() if c not in there]
+    left = [c for c in before if c not in columns and c in there]
+    table_sql = render.table(profile, missing, left if drop else ()).strip()
+    functions, triggers = render.functions(profile), render.triggers(profile)
+    signatures = _signatures(profile)
+    stale = sorted(c for c in signatures if signatures[c] != old["plan"].get("states", {}).get(c))
+    stored = {
+        "columns": {**({} if drop else {c: before[c] for c in left}), **columns},
+        "states": signatures,
+        "functions": _function_names(functions),
+        "triggers": _trigger_names(profile),
+        "unknown_past": list(profile.unknown_past),
+        "digest": hashlib.sha256(
+            (functions + triggers + _models_text(profile)).encode()
+        ).hexdigest(),
+    }
+    gone = _obsolete(old["plan"], stored)
+    fresh = stored["digest"] != old["plan"].get("digest") or not _present(conn, stored)
+    changes = [f"create table {profile.relation}"] if not profile.exists else []
+    changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
+    changes += [f"drop column {c}" for c in left if drop]
+    changes += [f"recount {c} from its events" for c in stale]
+    changes += ["write functions and triggers"] if fresh or table_sql or gone else []
+    sql = ""
+    if fresh or table_sql or gone or stale:
+        sql = "\n".join(x for x in (table_sql, gone, functions, triggers) if x)
+    indexes = _indexes(profile)
+    return Plan(
+        profile=profile,
+        sql=sql,
+        changes=changes + [f"create an index: {i}" for i in indexes],
+        notes=_notes(profile, [] if drop else left),
+        indexes=indexes,
+        backfill=bool(stale) or old["backfill_from"] is not None,
+        stored=stored,
+    )
+
+
+def _models_text(profile: Profile) -> str:
+    return repr(
+        [(m.name, m.engine, sorted(m.spec.items(), key=str), m.inputs) for m in profile.models]
+    )
+
+
+def _function_names(sql: str) -> list[str]:
+    pattern = rf'^CREATE OR REPLACE FUNCTION "?{COMPILED}"?\."((?:[^"]|"")+)"\('
+    return sorted({n.replace('""', '"') for n in re.findall(pattern, sql, flags=re.MULTILINE)})
+
+
+def _trigger_names(profile: Profile) -> list[list[str]]:
+    found = [
+        [s.table.schema, s.table.name, profile.trigger(s, op)]
+        for s in profile.sources
+        for op in render.OPERATIONS
+    ]
+    found += [
+        [k.table.schema, k.table.name, profile.link_trigger(k, op)]
+        for k in profile.links
+        if any(s.link is k for s in profile.sources)
+        for op in render.OPERATIONS
+    ]
+    return found + [[profile.schema, profile.table, n] for n in profile.own_triggers.values()]
+
+
+def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """SQL that drops triggers and functions an earlier definition needed."""
+    lines = [
+        f"DROP TRIGGER IF EXISTS {ident(t[2])} ON {ident(t[0], t[1])};"
+        for t in old.get("triggers", [])
+        if t not in new["triggers"]
+    ]
+    lines += [
+        f"DROP FUNCTION IF EXISTS {ident(COMPILED, f)};"
+        for f in old.get("functions", [])
+        if f not in new["functions"]
+    ]
+    return "\n".join(lines)
+
+
+def _present(conn: Connection, stored: dict[str, Any]) -> bool:
+    """Whether all triggers and functions are there; somebody may have dropped one."""
+    names = [t[2] for t in stored["triggers"]]
+    triggers = {tuple(r) for r in conn.execute(query("present_triggers"), {"names": names})}
+    functions = {
+        r[0] for r in conn.execute(query("present_functions"), {"names": stored["functions"]})
+    }
+    return {tuple(t) for t in stored["triggers"]} <= triggers and set(
+        stored["functions"]
+    ) <= functions
+
+
+def _indexes(profile: Profile) -> list[str]:
+    """Statements for missing indexes: on event keys, and on the customer of a link."""
+    wanted = [(s.table, s.key_column) for s in profile.sources if s.index]
+    wanted += [(k.table, k.gives) for k in profile.links]
+    found = []
+    for table, column in wanted:
+        if not table.indexed_by(column):
+            name = short(f"{table.name}_{column}_idx", 63)
+            how = "CONCURRENTLY " if table.kind == "r" else ""
+            found.append(
+                f"CREATE INDEX {how}IF NOT EXISTS {ident(name)}"
+                f" ON {ident(table.schema, table.name)} ({ident(column)})"
+            )
+    return list(dict.fromkeys(found))
+
+
+def _notes(profile: Profile, left: Sequence[str]) -> list[str]:
+    notes = [f"column {c} is no longer used; --drop removes it" for c in left]
+    if not profile.can_create:
+        notes.append(
+            f"{profile.relation} has columns only the application can fill: an event of a customer "
+            "without a row is counted when the row is inserted"
+        )
+    if profile.unknown_past:
+        names = ", ".join(profile.unknown_past)
+        notes.append(f"the past of {names} is not known: training on past moments leaves it out")
+    return notes

@@ -1,0 +1,423 @@
+"""Feature kinds: one small class each.
+
+A kind says which state columns it keeps in the profile, what one event adds to them, how
+the events give them back (the recount), which column it shows and how it enters the score.
+Everything else (triggers, as-of SQL, backfill, verification) is built from these.
+
+SQL written here refers to the event row as ``e`` and is otherwise complete: identifiers
+quoted, casts explicit, nothing that depends on the session.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rescore.compiler.catalog import Column
+from rescore.compiler.definition import Feature
+from rescore.compiler.quoting import ident, literal
+from rescore.errors import DoesNotFit
+
+Combine = Literal["add", "min", "max", "first", "last"]
+Refs = Callable[[str], str]
+
+INTEGERS = ("smallint", "integer", "bigint")
+FLOATS = ("real", "double precision")
+TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
+_MERGE = {"add": "{p} + {d}", "min": "LEAST({p}, {d})", "max": "GREATEST({p}, {d})"}
+
+
+@dataclass(frozen=True)
+class State:
+    """A column of the profile that the triggers keep.
+
+    Parameters
+    ----------
+    column, type: its name and SQL type.
+    combine: how contributions come together.
+    value: SQL over ``e``, what one event contributes; NULL contributes nothing.
+    time: SQL over ``e``, the order of ``first`` and ``last`` (time first, then value).
+    at: the state column that holds that time.
+    collate: ``COLLATE "C"`` for text, so that ties break the same way everywhere.
+    """
+
+    column: str
+    type: str
+    combine: Combine
+    value: str
+    time: str = ""
+    at: str = ""
+    collate: str = ""
+
+    @property
+    def additive(self) -> bool:
+        """Whether taking an event back is arithmetic; otherwise it takes a recount."""
+        return self.combine == "add"
+
+    @property
+    def initial(self) -> str:
+        """The value of a customer without events."""
+        return "0" if self.additive else "NULL"
+
+    @property
+    def declaration(self) -> str:
+        """Type and constraints: NOT NULL where possible, which saves the score a COALESCE."""
+        return f"{self.type} NOT NULL DEFAULT 0" if self.additive else self.type
+
+    @property
+    def single(self) -> str:
+        """SQL over ``e``: the contribution of a single row, never NULL for additive states."""
+        if not self.additive or self.value == "1":
+            return self.value
+        return f"COALESCE({self.value}, 0)"
+
+    def aggregate(self, signed: bool = False) -> str:
+        """SQL aggregate over rows ``e``: all contributions; ``signed`` weighs by e.rescore_sign."""
+        if self.additive:
+            return self._sum(signed)
+        kept = " AND e.rescore_sign > 0" if signed else ""
+        only = f"FILTER (WHERE {self.value} IS NOT NULL{kept})"
+        if self.combine in ("min", "max"):
+            return f"{self.combine}({self.value}) {only}"
+        way = "ASC" if self.combine == "first" else "DESC"
+        order = f"{self.time} {way}, ({self.value}){self.collate} {way}"
+        return f"(array_agg({self.value} ORDER BY {order}) {only})[1]"
+
+    def _sum(self, signed: bool) -> str:
+        if self.value == "1":
+            return "sum(e.rescore_sign)::bigint" if signed else "count(*)"
+        weighed = f"e.rescore_sign * ({self.value})" if signed else self.value
+        return f"COALESCE(sum({weighed}), 0)::{self.type}"
+
+    def merge(self, old: Refs, new: Refs) -> str:
+        """SQL: the state after contributions ``new`` reached the state ``old``."""
+        p, d = old(self.column), new(self.column)
+        if self.combine not in ("first", "last"):
+            return _MERGE[self.combine].format(p=p, d=d)
+        pt, dt = old(self.at), new(self.at)
+        sign = "<" if self.combine == "first" else ">"
+        tie = f"{dt} = {pt} AND ({d}){self.collate} {sign} ({p}){self.collate}"
+        return f"CASE WHEN {pt} IS NULL OR {dt} {sign} {pt} OR ({tie}) THEN {d} ELSE {p} END"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A profile column computed from states in the same UPDATE, so that BI tools can read it."""
+
+    column: str
+    type: str
+    formula: str
+    states: tuple[str, ...]
+
+    def expression(self, refs: Refs) -> str:
+        """SQL of the value, given how each state is referred to."""
+        return self.formula.format(*(refs(s) for s in self.states))
+
+
+@dataclass(frozen=True)
+class Input:
+    """How a feature enters a model: the argument of the scorer and its contract.
+
+    ``column`` is the profile column it is read from; ``cast`` turns a reference to that
+    column into the argument (schema-qualified, without operators, since it is inlined into
+    users' queries).
+    """
+
+    name: str
+    column: str
+    type: str
+    kind: Literal["number", "days_since", "days_until", "category"]
+    cast: str = "{}"
+    nullable: bool = True
+    bounded: bool = False
+    default: float = 0.0
+    missing: bool = False
+    categories: tuple[str, ...] | None = None
+    top: int | None = None
+    other: bool = False
+
+    def argument(self, ref: str) -> str:
+        """SQL of the argument, given a reference to the profile column."""
+        return ref if self.cast == "{}" else self.cast.format(f"({ref})")
+
+    def contract(self) -> dict[str, Any]:
+        """The JSON of docs/architecture.md."""
+        made: dict[str, Any] = {"name": self.name, "type": self.type, "kind": self.kind}
+        made |= {"nullable": self.nullable, "bounded": self.bounded}
+        made |= {"default": self.default, "missing": self.missing}
+        if self.kind == "category":
+            made["other"] = self.other
+            made |= {"top": self.top} if self.top else {"categories": list(self.categories or ())}
+        return made
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a kind may ask of its event table: its columns, and its time as SQL over ``e``."""
+
+    name: str
+    columns: Mapping[str, Column]
+    time: str
+    zone: str
+
+    def column(self, feature: str, name: str) -> Column:
+        """Return the event column, or refuse naming the feature."""
+        if name not in self.columns:
+            raise DoesNotFit(
+                f'feature {feature}: event table {self.name} has no column "{name}"',
+                detail=f"Its columns are {', '.join(sorted(self.columns))}.",
+                hint="Correct the name in the definition, or add the column.",
+            )
+        return self.columns[name]
+
+    def need_time(self, feature: str) -> str:
+        """Return the time of the event, or refuse when the definition names none."""
+        if not self.time:
+            raise DoesNotFit(
+                f"feature {feature}: events.{self.name} has no time",
+                detail="first, last and days_since need to know when an event happened.",
+                hint=f"Add `time: <column>` to events.{self.name}.",
+            )
+        return self.time
+
+
+def instant(ref: str, type_: str, zone: str) -> str:
+    """SQL: a timestamptz of a date, timestamp or timestamptz, whatever the session's zone is."""
+    if type_ == "timestamp with time zone":
+        return ref
+    inner = ref if type_ == "timestamp without time zone" else f"{ref}::pg_catalog.timestamp"
+    return f"pg_catalog.timezone({literal(zone)}, {inner})"
+
+
+def _refuse_type(feature: str, column: Column, expected: str) -> DoesNotFit:
+    return DoesNotFit(
+        f'feature {feature}: column "{column.name}" is of type {column.type}',
+        detail=f"Expected {expected}.",
+        hint="Choose another column or another kind of feature.",
+    )
+
+
+class Kind(ABC):
+    """A feature of an event table.
+
+    Parameters
+    ----------
+    name: the feature's name, and that of the column it shows.
+    feature: its definition.
+    source: its event table.
+    where: the condition as SQL over ``e``, or empty.
+    """
+
+    def __init__(self, name: str, feature: Feature, source: Source, where: str) -> None:
+        self.name = name
+        self.feature = feature
+        self.source = source
+        self.where = where
+
+    @abstractmethod
+    def states(self) -> tuple[State, ...]:
+        """The state columns."""
+
+    @abstractmethod
+    def input(self) -> Input:
+        """How it enters a model."""
+
+    def derived(self) -> Derived | None:
+        """The column computed from the states, if there is one."""
+        return None
+
+    def when(self, value: str, *conditions: str) -> str:
+        """SQL: ``value`` where the feature's condition and these hold, NULL elsewhere."""
+        found = [f"({c})" for c in (self.where, *conditions) if c]
+        return f"CASE WHEN {' AND '.join(found)} THEN {value} END" if found else value
+
+    def value_column(self) -> Column:
+        """The event column the feature aggregates."""
+        return self.source.column(self.name, self.feature.column or "")
+
+    def number_input(self, column: str, type_: str, *, nullable: bool, bounded: bool) -> Input:
+        """The input of a numeric column, with the definition's default and indicator."""
+        return Input(
+            self.name, column, type_, "number", nullable=nullable, bounded=bounded, **_common(self)
+        )
+
+
+def _common(kind: Kind) -> dict[str, Any]:
+    return {
+        "default": kind.feature.default or 0.0,
+        "missing": kind.feature.missing_indicator,
+    }
+
+
+class Count(Kind):
+    """How many events (that meet the condition)."""
+
+    def states(self) -> tuple[State, ...]:
+        return (State(self.name, "bigint", "add", self.when("1")),)
+
+    def input(self) -> Input:
+        return self.number_input(self.name, "bigint", nullable=False, bounded=True)
+
+
+class Sum(Kind):
+    """Sum of a numeric column.
+
+    Integers are summed as bigint, everything else as numeric, which does not drift when
+    values are taken back. NaN, infinities and magnitudes above 1e100 count as missing.
+    """
+
+    def states(self) -> tuple[State, ...]:
+        return (self.total(self.name),)
+
+    def total(self, column: str) -> State:
+        """The state that holds the sum."""
+        return State(column, self.type, "add", self.number())
+
+    @property
+    def type(self) -> str:
+        """Type of the sum."""
+        small = self.value_column().type in ("smallint", "integer")
+        return "bigint" if small else "numeric"
+
+    def number(self) -> str:
+        """SQL over ``e``: the value where it counts, in the type of the sum."""
+        column = self.value_column()
+        ref = f"e.{ident(column.name)}"
+        if column.type in INTEGERS:
+            return self.when(f"{ref}::{self.type}" if self.type == "numeric" else f"{ref}::bigint")
+        if column.type not in (*FLOATS, "numeric"):
+            raise _refuse_type(self.name, column, "a numeric type")
+        usable = f"{ref} BETWEEN -1e100 AND 1e100"
+        value = ref if column.bounded else f"round({ref}::numeric, 20)"
+        return self.when(value, usable)
+
+    def input(self) -> Input:
+        return self.number_input(self.name, self.type, nullable=False, bounded=True)
+
+
+class Avg(Sum):
+    """Mean of a numeric column; missing while there is no value."""
+
+    def states(self) -> tuple[State, ...]:
+        counted = f"CASE WHEN {self.number()} IS NOT NULL THEN 1 END"
+        return (self.total(f"{self.name}__sum"), State(f"{self.name}__n", "bigint", "add", counted))
+
+    def derived(self) -> Derived:
+        formula = "CASE WHEN {1} > 0 THEN ({0})::double precision / ({1})::double precision END"
+        return Derived(
+            self.name, "double precision", formula, (f"{self.name}__sum", f"{self.name}__n")
+        )
+
+    def input(self) -> Input:
+        return self.number_input(self.name, "double precision", nullable=True, bounded=True)
+
+
+class Extreme(Kind):
+    """Least or greatest value of a numeric column; missing while there is none."""
+
+    def states(self) -> tuple[State, ...]:
+        column = self.value_column()
+        ref = f"e.{ident(column.name)}"
+        if column.type not in (*INTEGERS, *FLOATS, "numeric"):
+            raise _refuse_type(self.name, column, "a numeric type")
+        usable = "" if column.type in INTEGERS else f"{ref} BETWEEN -1e100 AND 1e100"
+        combine: Combine = "min" if self.feature.kind == "min" else "max"
+        return (State(self.name, column.type, combine, self.when(ref, usable)),)
+
+    def input(self) -> Input:
+        column = self.value_column()
+        bounded = column.type in INTEGERS or column.bounded
+        cast = "{}::pg_catalog.float8" if column.type == "real" else "{}"
+        type_ = "double precision" if column.type == "real" else column.type
+        return Input(self.name, self.name, type_, "number", cast, True, bounded, **_common(self))
+
+
+class Edge(Kind):
+    """Value of the first or last event, by time, then by value; NULL values are passed over."""
+
+    def states(self) -> tuple[State, ...]:
+        column = self.value_column()
+        if not column.comparable:
+            raise _refuse_type(self.name, column, "a type that can be ordered")
+        time = self.source.need_time(self.name)
+        ref = f"e.{ident(column.name)}"
+        usable = (f"{ref} IS NOT NULL", f"isfinite({time})")
+        which: Combine = "first" if self.feature.kind == "first" else "last"
+        at = f"{self.name}__at"
+        collate = ' COLLATE "C"' if column.category == "S" else ""
+        value = State(self.name, column.type, which, self.when(ref, *usable), time, at, collate)
+        bound: Combine = "min" if which == "first" else "max"
+        return value, State(at, "timestamp with time zone", bound, self.when(time, *usable))
+
+    def input(self) -> Input:
+        return column_input(self.name, self.feature, self.value_column(), self.source.zone)
+
+
+class DaysSince(Kind):
+    """Days since the first or last event; missing while there is none."""
+
+    def states(self) -> tuple[State, ...]:
+        time = self.source.need_time(self.name)
+        combine: Combine = "min" if self.feature.which == "first" else "max"
+        value = self.when(time, f"isfinite({time})")
+        return (State(f"{self.name}__at", "timestamp with time zone", combine, value),)
+
+    def input(self) -> Input:
+        at = f"{self.name}__at"
+        return Input(self.name, at, "timestamp with time zone", "days_since", **_common(self))
+
+
+KINDS: dict[str, type[Kind]] = {
+    "count": Count,
+    "sum": Sum,
+    "avg": Avg,
+    "min": Extreme,
+    "max": Extreme,
+    "first": Edge,
+    "last": Edge,
+    "days_since": DaysSince,
+}
+
+
+def column_input(name: str, feature: Feature, column: Column, zone: str) -> Input:
+    """Return the input of a column read as it stands (a plain column, or a first/last value)."""
+    common: dict[str, Any] = {
+        "default": feature.default or 0.0,
+        "missing": feature.missing_indicator,
+    }
+    if feature.one_hot is not None:
+        return _category(name, feature, column)
+    if feature.kind == "days_until":
+        if column.type not in TIMES:
+            raise _refuse_type(name, column, "date, timestamp or timestamptz")
+        cast = instant("{}", column.type, zone)
+        return Input(name, column.name, "timestamp with time zone", "days_until", cast, **common)
+    number = (*INTEGERS, *FLOATS, "numeric", "boolean")
+    if column.type not in number:
+        raise _refuse_type(name, column, "a number or boolean, or `one_hot` for a category")
+    exact = column.type in (*INTEGERS, "boolean")
+    cast = "{}::pg_catalog.float8" if column.type == "real" else "{}"
+    type_ = "double precision" if column.type == "real" else column.type
+    return Input(
+        name, name if feature.source else column.name, type_, "number", cast, True, exact, **common
+    )
+
+
+def _category(name: str, feature: Feature, column: Column) -> Input:
+    hot = feature.one_hot
+    assert hot is not None
+    kept = name if feature.source else column.name
+    return Input(
+        name,
+        kept,
+        "text",
+        "category",
+        "{}::pg_catalog.text",
+        default=0.0,
+        missing=feature.missing_indicator,
+        categories=tuple(hot.categories) if hot.categories else None,
+        top=hot.top,
+        other=hot.other,
+    )

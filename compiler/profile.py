@@ -1,0 +1,306 @@
+"""The plan of a profile: the definition resolved against the catalogue. Pure values.
+
+``build`` (in :mod:`rescore.compiler.build`) makes it; the templates print it as SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rescore.compiler.catalog import Table
+from rescore.compiler.features import Derived, Input, Refs, State
+from rescore.compiler.quoting import ident, literal, short
+
+MAX_ARGUMENTS = 90
+COMPILED = "rescore_compiled"
+
+
+@dataclass(frozen=True)
+class Link:
+    """How an event without the key finds it: ``e.<on>`` → row of ``table`` → ``l.<gives>``."""
+
+    name: str
+    table: Table
+    on: str
+    gives: str
+
+    @property
+    def join(self) -> str:
+        """SQL: the join that reaches the key."""
+        return f" JOIN {self.relation} AS l ON l.{ident(self.on)} = e.{ident(self.on)}"
+
+    @property
+    def relation(self) -> str:
+        return ident(self.table.schema, self.table.name)
+
+
+@dataclass(frozen=True)
+class EventSource:
+    """An event table as the profile sees it.
+
+    ``key`` is SQL over ``e`` (and ``l`` behind a link) in the profile's key type; ``key_ref``
+    the bare column, for index scans; ``time`` a timestamptz over ``e`` or empty; ``columns``
+    the event columns that matter, all others may change freely.
+    """
+
+    name: str
+    slug: str
+    table: Table
+    key: str
+    key_ref: str
+    key_column: str
+    time: str
+    known_at: str
+    link: Link | None
+    row_trigger: bool
+    index: bool
+    states: tuple[State, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def relation(self) -> str:
+        return ident(self.table.schema, self.table.name)
+
+    @property
+    def join(self) -> str:
+        """SQL: the join to the link, or nothing."""
+        return self.link.join if self.link else ""
+
+    @property
+    def recounted(self) -> tuple[State, ...]:
+        """States that a retraction must recount; behind a link, all of them."""
+        return self.states if self.link else tuple(s for s in self.states if not s.additive)
+
+    def known_by(self, moment: str) -> str:
+        """SQL condition: the event had happened, and was known, at the moment."""
+        known = f" AND {self.known_at} <= {moment}" if self.known_at else ""
+        return f"{self.time} <= {moment}{known}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model over this profile: its inputs, in order, and how it is defined."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    engine: str
+    spec: Mapping[str, Any]
+
+    @property
+    def parts(self) -> tuple[tuple[Input, ...], ...]:
+        """The inputs in groups a function can take."""
+        step = MAX_ARGUMENTS
+        return tuple(self.inputs[i : i + step] for i in range(0, len(self.inputs), step)) or ((),)
+
+    def function(self, suffix: str = "") -> str:
+        """The qualified, quoted name of one of the model's functions."""
+        return ident(COMPILED, self.name + suffix)
+
+    def call(self, refs: Refs, clock: str) -> str:
+        """SQL: the score, given how each profile column is referred to.
+
+        Free of unqualified names and operators: it is inlined into users' queries.
+        """
+        if len(self.parts) == 1:
+            return f"{self.function()}({self._arguments(0, refs, clock)})"
+        plus, concat = " OPERATOR(pg_catalog.+) ", " OPERATOR(pg_catalog.||) "
+        numbers = range(len(self.parts))
+        total = plus.join(self._part(f"_p{i + 1}", i, refs, clock) for i in numbers)
+        row = concat.join(self._part(f"_x_p{i + 1}", i, refs, clock) for i in numbers)
+        python = (
+            f"rescore._python_score({literal(self.name)}, {self.function('_version')}(), {row})"
+        )
+        linear = f"{self.function('_link')}({total})"
+        return f"CASE WHEN {self.function('_deferred')}() THEN {python} ELSE {linear} END"
+
+    def design_row(self, refs: Refs, clock: str) -> str:
+        """SQL: the numbers the estimator sees, as float8[]."""
+        if len(self.parts) == 1:
+            return f"{self.function('_x')}({self._arguments(0, refs, clock)})"
+        numbers = range(len(self.parts))
+        return " || ".join(self._part(f"_x_p{i + 1}", i, refs, clock) for i in numbers)
+
+    def _part(self, suffix: str, part: int, refs: Refs, clock: str) -> str:
+        return f"{self.function(suffix)}({self._arguments(part, refs, clock)})"
+
+    def _arguments(self, part: int, refs: Refs, clock: str) -> str:
+        given = [i.argument(refs(i.column)) for i in self.parts[part]]
+        return ", ".join([*given, clock])
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score column and the model that writes it."""
+
+    column: str
+    model: Model
+
+    @property
+    def version_column(self) -> str:
+        return f"{self.column}_version"
+
+    @property
+    def at_column(self) -> str:
+        return f"{self.column}_at"
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """Its profile columns and their types."""
+        return (
+            (self.column, "double precision"),
+            (self.version_column, "integer"),
+            (self.at_column, "timestamp with time zone"),
+        )
+
+
+@dataclass(frozen=True)
+class Only:
+    """Who is scored: an expression over plain columns, compiled to a function of its own."""
+
+    sql: str
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything the templates need to know.
+
+    ``past`` maps each feature to where its past is found: ``events``, ``static``, the name of
+    a history event table, or nothing when it is not known.
+    """
+
+    name: str
+    schema: str
+    table: str
+    key: str
+    key_type: str
+    exists: bool
+    can_create: bool
+    clock: str
+    on_error: str
+    only: Only | None
+    sources: tuple[EventSource, ...]
+    histories: Mapping[str, EventSource]
+    links: tuple[Link, ...]
+    plain: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    derived: tuple[Derived, ...]
+    models: tuple[Model, ...]
+    scores: tuple[Score, ...]
+    past: Mapping[str, str]
+
+    @property
+    def slug(self) -> str:
+        """Prefix of the generated functions: the table's name, shortened when long."""
+        name = self.table if self.schema == "public" else f"{self.schema}_{self.table}"
+        return short(name, 28)
+
+    @property
+    def relation(self) -> str:
+        return ident(self.schema, self.table)
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """All state columns, source by source."""
+        return tuple(s for source in self.sources for s in source.states)
+
+    @property
+    def clock_sql(self) -> str:
+        """SQL: the moment scores are for."""
+        return "pg_catalog.now()" if self.clock == "now" else "rescore.clock()"
+
+    @property
+    def unknown_past(self) -> tuple[str, ...]:
+        """Features that no past moment can be trained on, and ``only`` where that is so."""
+        unknown = [i.name for i in self.inputs if not self.past.get(i.name)]
+        lost = self.only and any(not self.past.get(f"only:{c}") for c, _ in self.only.columns)
+        return (*unknown, "only") if lost else tuple(unknown)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Plain columns whose direct update rescores the row."""
+        read = {i.column for i in self.inputs} & set(self.plain)
+        return tuple(sorted(read | {c for c, _ in (self.only.columns if self.only else ())}))
+
+    def function(self, suffix: str) -> str:
+        """The qualified, quoted name of one of the profile's functions."""
+        return ident(COMPILED, f"{self.slug}__{suffix}")
+
+    def trigger(self, source: EventSource, operation: str) -> str:
+        """Name of a trigger on an event table."""
+        return short(f"rescore_{self.slug}_{source.slug}_{operation}", 63)
+
+    def link_trigger(self, link: Link, operation: str) -> str:
+        """Name of a trigger on a link table."""
+        return short(f"rescore_{self.slug}_link_{link.name}_{operation}", 63)
+
+    @property
+    def own_triggers(self) -> dict[str, str]:
+        """Names of the triggers on the profile table itself, by operation."""
+        operations = ["insert", "update"]
+        if self.can_create and self.sources:
+            operations += ["delete", "truncate"]
+        return {op: short(f"rescore_{self.slug}_row_{op}", 63) for op in operations}
+
+    def value(self, column: str, changed: Mapping[str, str], row: str = "p") -> str:
+        """SQL: the value of a profile column once these states have changed."""
+        if column in changed:
+            return changed[column]
+        for d in self.derived:
+            if d.column == column and any(s in changed for s in d.states):
+                return d.expression(lambda s: changed.get(s, f"{row}.{ident(s)}"))
+        return f"{row}.{ident(column)}"
+
+    def counters(self, changed: Mapping[str, str], row: str = "p") -> list[tuple[str, str]]:
+        """Column and SQL of each state and derived column that changes."""
+        derived = [d for d in self.derived if any(s in changed for s in d.states)]
+        return [
+            *changed.items(),
+            *((d.column, self.value(d.column, changed, row)) for d in derived),
+        ]
+
+    def only_sql(self, row: str = "p") -> str:
+        """SQL: whether the row is scored."""
+        if self.only is None:
+            return ""
+        given = ", ".join(f"{row}.{ident(c)}" for c, _ in self.only.columns)
+        return f"{self.function('only')}({given})"
+
+    def call(self, model: Model, refs: Refs, clock: str, row: str) -> str:
+        """SQL: the model's score where ``only`` holds, NULL elsewhere."""
+        score = model.call(refs, clock)
+        return f"CASE WHEN {self.only_sql(row)} THEN {score} END" if self.only else score
+
+    def scored(
+        self, changed: Mapping[str, str], clock: str, row: str = "p"
+    ) -> list[tuple[str, str]]:
+        """Column and SQL of each score; a model scored by Python is left for the batch."""
+        made: list[tuple[str, str]] = []
+        for s in self.scores:
+            late = f"{s.model.function('_deferred')}()"
+            version = f"{s.model.function('_version')}()"
+            call = s.model.call(lambda c: self.value(c, changed, row), clock)
+            value = f"CASE WHEN {late} THEN {row}.{ident(s.column)} ELSE {call} END"
+            kept = f"CASE WHEN {late} THEN {row}.{ident(s.version_column)} ELSE {version} END"
+            at = f"CASE WHEN {late} OR {version} IS NULL THEN NULL ELSE {clock} END"
+            made += [
+                (s.column, self._if_only(value, row)),
+                (s.version_column, self._if_only(kept, row)),
+                (s.at_column, self._if_only(at, row)),
+            ]
+        return made
+
+    def _if_only(self, value: str, row: str) -> str:
+        return f"CASE WHEN {self.only_sql(row)} THEN {value} END" if self.only else value
+
+    def stale(self) -> list[tuple[str, str]]:
+        """Column and SQL that mark every score stale: no moment, the last value kept."""
+        return [(s.at_column, "NULL") for s in self.scores]
+
+    @property
+    def late(self) -> str:
+        """SQL: whether some model is scored by Python, in a batch after the counters."""
+        names = dict.fromkeys(s.model.function("_deferred") for s in self.scores)
+        return " OR ".join(f"{n}()" for n in names) or "false"

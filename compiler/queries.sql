@@ -1,0 +1,127 @@
+-- Queries of the compiler: what it reads of the catalogue and of rescore's own tables.
+-- Reads pg_catalog, rescore.profiles, rescore.deployments; writes rescore.profiles, rescore.deployments.
+
+-- name: table
+-- The table a name means, seen with the session's search_path.
+SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.to_regclass(%(name)s)
+
+-- name: parse_name
+-- The parts of a possibly quoted, possibly qualified name.
+SELECT pg_catalog.parse_ident(%(name)s)
+
+-- name: columns
+-- Columns with their base types: domains are followed down.
+WITH RECURSIVE base AS (
+    SELECT a.attnum, a.atttypid AS typid, a.atttypmod AS typmod
+    FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.attnum, t.typbasetype, CASE WHEN t.typtypmod <> -1 THEN t.typtypmod ELSE b.typmod END
+    FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.typid AND t.typtype = 'd'
+)
+SELECT a.attname AS name,
+       pg_catalog.format_type(b.typid, NULL) AS type,
+       t.typcategory::text AS category,
+       (b.typid = 'numeric'::pg_catalog.regtype AND b.typmod <> -1
+        AND ((b.typmod - 4) >> 16) <= 100 AND ((((b.typmod - 4) & 2047) # 1024) - 1024) BETWEEN 0 AND 100) AS bounded,
+       a.attnotnull AS not_null,
+       CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END AS default,
+       a.attgenerated <> '' AS generated,
+       a.attidentity <> '' AS identity,
+       (t.typcategory = 'E' OR EXISTS (
+           SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
+           WHERE m.amname = 'btree' AND o.opcdefault
+             AND (o.opcintype = b.typid OR (t.typcategory = 'S' AND o.opcintype = 'text'::pg_catalog.regtype))
+       )) AS comparable
+FROM base AS b
+JOIN pg_catalog.pg_type AS t ON t.oid = b.typid AND t.typtype <> 'd'
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = %(oid)s AND a.attnum = b.attnum
+LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ORDER BY a.attnum
+
+-- name: indexes
+-- Valid indexes over plain columns, in key order.
+SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.place) AS columns,
+       i.indisunique AS unique,
+       i.indpred IS NOT NULL AS partial,
+       i.indimmediate AS immediate
+FROM pg_catalog.pg_index AS i
+CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
+GROUP BY i.indexrelid, i.indisunique, i.indpred, i.indimmediate
+ORDER BY i.indexrelid
+
+-- name: installed
+-- Whether rescore is installed here.
+SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL
+
+-- name: stored_profile
+-- What was applied before: the table, the plan, where the backfill stands.
+SELECT table_schema, table_name, digest, compiler_version, plan, backfill_from
+FROM rescore.profiles WHERE profile = %(profile)s
+
+-- name: stored_definitions
+-- All definitions but this one, for the functions that serve every profile.
+SELECT definition FROM rescore.profiles WHERE profile <> %(profile)s ORDER BY profile
+
+-- name: store_profile
+-- Record what is applied.
+INSERT INTO rescore.profiles (profile, table_schema, table_name, slug, key_column, key_type, clock,
+                              definition, source, digest, compiler_version, plan, backfill_from, applied_at, applied_by)
+VALUES (%(profile)s, %(schema)s, %(table)s, %(slug)s, %(key)s, %(key_type)s, %(clock)s,
+        %(definition)s, %(source)s, %(digest)s, %(version)s, %(plan)s, %(backfill)s, pg_catalog.now(), session_user)
+ON CONFLICT (profile) DO UPDATE SET
+    table_schema = excluded.table_schema, table_name = excluded.table_name, slug = excluded.slug,
+    key_column = excluded.key_column, key_type = excluded.key_type, clock = excluded.clock,
+    definition = excluded.definition, source = excluded.source, digest = excluded.digest,
+    compiler_version = excluded.compiler_version, plan = excluded.plan,
+    backfill_from = excluded.backfill_from, applied_at = excluded.applied_at, applied_by = excluded.applied_by
+
+-- name: store_model
+-- Record a model's inputs; which version serves is left alone.
+INSERT INTO rescore.deployments (model, profile, score_columns, inputs, spec, engine)
+VALUES (%(model)s, %(profile)s, %(scores)s, %(inputs)s, %(spec)s, %(engine)s)
+ON CONFLICT (model) DO UPDATE SET
+    profile = excluded.profile, score_columns = excluded.score_columns, inputs = excluded.inputs,
+    spec = excluded.spec, engine = excluded.engine
+
+-- name: model_owners
+-- Which other profiles already have models of these names.
+SELECT model, profile FROM rescore.deployments WHERE model = ANY(%(models)s) AND profile <> %(profile)s
+
+-- name: slug_owner
+-- Another profile whose generated functions would have the same names.
+SELECT profile FROM rescore.profiles WHERE slug = %(slug)s AND profile <> %(profile)s
+
+-- name: create_router
+-- Make the model's routers.
+SELECT rescore._create_router(%(model)s)
+
+-- name: present_triggers
+-- Triggers of rescore that are there and enabled, with their table.
+SELECT n.nspname, c.relname, t.tgname
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
+
+-- name: present_functions
+-- Names of generated functions that are there.
+SELECT DISTINCT p.proname FROM pg_catalog.pg_proc AS p
+WHERE p.pronamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'rescore_compiled')
+  AND p.proname = ANY(%(names)s)
+
+-- name: set_backfill
+-- How far the backfill has come (NULL: done).
+UPDATE rescore.profiles SET backfill_from = %(position)s WHERE profile = %(profile)s
+
+-- name: apply_lock
+-- One definition is applied at a time.
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('rescore.apply', 0))
+
+-- name: estimate
+-- About how many rows the profile has.
+SELECT greatest(c.reltuples, 0)::bigint FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(name)s)

@@ -1,0 +1,281 @@
+"""The plan of a profile printed as SQL, from the templates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rescore.compiler.features import Input, State
+from rescore.compiler.profile import EventSource, Profile
+from rescore.compiler.quoting import ident, literal, short
+
+OPERATIONS = ("insert", "update", "delete", "truncate")
+KEY_PATTERNS = {
+    "bigint": r"^\s*[-+]?\d{1,19}\s*$",
+    "uuid": r"^\s*\{?[0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}\}?\s*$",
+}
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates; identifiers and literals are quoted by psycopg, as filters."""
+    made = Environment(
+        loader=PackageLoader("rescore.compiler", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    made.filters["ident"] = ident
+    made.filters["literal"] = literal
+    return made
+
+
+def _print(template: str, **given: Any) -> str:
+    return environment().get_template(template).render(**given).strip() + "\n"
+
+
+def table(plan: Profile, missing: Sequence[tuple[str, str]], dropped: Sequence[str]) -> str:
+    """SQL that creates the profile table or adds and drops columns; empty when all are there."""
+    return _print("table.sql.j2", plan=plan, missing=missing, dropped=dropped)
+
+
+def functions(plan: Profile) -> str:
+    """SQL of everything generated for a profile except its triggers."""
+    printed = [
+        _print("predict.sql.j2", plan=plan, row_score=_row_scores(plan)),
+        _print("read.sql.j2", plan=plan, **_reading(plan)),
+        _print("write.sql.j2", plan=plan, **_writing(plan)),
+        _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
+    ]
+    for source in plan.sources:
+        printed += [_event(plan, source, op) for op in OPERATIONS]
+    for link in plan.links:
+        linked = [s for s in plan.sources if s.link is link]
+        if linked:
+            given = _link(plan, linked)
+            slug = short(f"link_{link.name}", 24)
+            printed += [
+                _print(
+                    "links.sql.j2",
+                    plan=plan,
+                    link=link,
+                    linked=linked,
+                    op=op,
+                    link_slug=slug,
+                    **given,
+                )
+                for op in OPERATIONS
+            ]
+    return "\n".join(printed)
+
+
+def triggers(plan: Profile) -> str:
+    """SQL that creates the triggers of a profile."""
+    links = [
+        (link, short(f"link_{link.name}", 24))
+        for link in plan.links
+        if any(s.link is link for s in plan.sources)
+    ]
+    return _print("triggers.sql.j2", plan=plan, links=links, operations=OPERATIONS)
+
+
+def predict_key(plans: Sequence[Profile]) -> str:
+    """SQL of the functions that score by key, for all profiles."""
+    entries = [
+        {
+            "plan": plan,
+            "model": model,
+            "live": plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
+            "row_json": _json(model.inputs, lambda i: i.argument(f"p.{ident(i.column)}")),
+            "past_json": _json(model.inputs, lambda i: f"p.{ident(i.name)}"),
+        }
+        for plan in plans
+        for model in plan.models
+    ]
+    return _print("predict_key.sql.j2", models=entries, key_patterns=KEY_PATTERNS)
+
+
+def _json(inputs: Sequence[Input], value: Any) -> str:
+    """SQL: the inputs as one jsonb object; a function takes 100 arguments, hence the pieces."""
+    pairs = [f"{literal(i.name)}, {value(i)}" for i in inputs]
+    pieces = [pairs[i : i + 45] for i in range(0, len(pairs), 45)]
+    return " || ".join(f"jsonb_build_object({', '.join(p)})" for p in pieces) or "'{}'::jsonb"
+
+
+def _row_scores(plan: Profile) -> dict[str, str]:
+    def ref(column: str) -> str:
+        return f"($2).{ident(column)}"
+
+    return {m.name: plan.call(m, ref, plan.clock_sql, "($2)") for m in plan.models}
+
+
+def _reading(plan: Profile) -> dict[str, Any]:
+    timed = [s for s in plan.sources if s.time]
+    alias = {s.name: f"s{n}" for n, s in enumerate(timed, 1)}
+    histories = _histories(plan)
+    at = {
+        column: f"h{n}"
+        for n, (_, states) in enumerate(histories, 1)
+        for column in [states[0].column]
+    }
+    return {
+        "source_alias": alias,
+        "history_states": histories,
+        "past_values": {i.name: _past_value(plan, i, alias, at) for i in plan.inputs},
+        "past_only": _past_only(plan, at),
+        "expected_derived": {
+            d.column: d.expression(lambda s: _counted(plan, s)) for d in plan.derived
+        },
+        "expected_score": {
+            s.column: plan.call(s.model, lambda c: f"p.{ident(c)}", f"p.{ident(s.at_column)}", "p")
+            for s in plan.scores
+        },
+        "checked_score": {
+            s.column: f"(p.{ident(s.at_column)} IS NOT NULL AND p.{ident(s.version_column)}"
+            f" IS NOT DISTINCT FROM {s.model.function('_version')}())"
+            for s in plan.scores
+        },
+    }
+
+
+def _counted(plan: Profile, column: str) -> str:
+    state = next(s for s in plan.states if s.column == column)
+    return f"COALESCE(r.{ident(column)}, 0)" if state.additive else f"r.{ident(column)}"
+
+
+def _histories(plan: Profile) -> list[tuple[EventSource, tuple[State, ...]]]:
+    """The history tables of plain columns, each with the state that is its last value."""
+    found: list[tuple[EventSource, tuple[State, ...]]] = []
+    for column, source in plan.histories.items():
+        ref, type_ = f"e.{ident(column)}", source.table.column(column, "profile.history").type
+        collate = ' COLLATE "C"' if source.table.columns[column].category == "S" else ""
+        state = State(column, type_, "last", ref, source.time, "", collate)
+        found.append((source, (state,)))
+    return found
+
+
+def _past_value(plan: Profile, i: Input, alias: dict[str, str], at: dict[str, str]) -> str:
+    where = plan.past.get(i.name, "")
+    if not where:
+        return f"NULL::{i.type}"
+    if where == "static":
+        ref = f"p.{ident(i.column)}"
+    elif where == "events":
+        ref = _past_state(plan, i.column, alias)
+    else:
+        ref = f"{at[i.column]}.{ident(i.column)}"
+    return f"({i.argument(ref)})::{i.type}"
+
+
+def _past_state(plan: Profile, column: str, alias: dict[str, str]) -> str:
+    states = {
+        s.column: (alias[source.name], s)
+        for source in plan.sources
+        if source.time
+        for s in source.states
+    }
+
+    def ref(name: str) -> str:
+        prefix, state = states[name]
+        bare = f"{prefix}.{ident(name)}"
+        return f"COALESCE({bare}, 0)" if state.additive else bare
+
+    derived = next((d for d in plan.derived if d.column == column), None)
+    return derived.expression(ref) if derived else ref(column)
+
+
+def _past_only(plan: Profile, at: dict[str, str]) -> str:
+    if plan.only is None or "only" in plan.unknown_past:
+        return ""
+    refs = [
+        f"p.{ident(c)}" if plan.past[f"only:{c}"] == "static" else f"{at[c]}.{ident(c)}"
+        for c, _ in plan.only.columns
+    ]
+    return f"{plan.function('only')}({', '.join(refs)})"
+
+
+def _recounted(states: Sequence[State], alias: str = "r") -> dict[str, str]:
+    """Column → SQL of states whose new value comes from a recount joined from the left."""
+    found = {}
+    for s in states:
+        bare = f"{alias}.{ident(s.column)}"
+        found[s.column] = f"COALESCE({bare}, 0)" if s.additive else bare
+    return found
+
+
+def _writing(plan: Profile) -> dict[str, Any]:
+    changed = {s.column: f"r.{ident(s.column)}" for s in plan.states}
+    stale = [
+        f"p.{ident(s.version_column)} IS DISTINCT FROM {s.model.function('_version')}()"
+        f" OR p.{ident(s.at_column)} IS NULL OR p.{ident(s.at_column)} < r_old"
+        for s in plan.scores
+    ]
+    fresh = [f"(max_age IS NULL AND p.{ident(s.at_column)} <> r_clock)" for s in plan.scores]
+    return {
+        "refs_p": lambda c: f"p.{ident(c)}",
+        "recomputed": plan.counters(changed) + plan.scored(changed, "r_clock"),
+        "rescored": plan.scored({}, "r_clock"),
+        "stored_states": ", ".join(f"p.{ident(c)}" for c in changed),
+        "counted_states": ", ".join(changed.values()),
+        "is_stale": " OR ".join([*stale, *fresh]),
+    }
+
+
+def _own(plan: Profile) -> dict[str, Any]:
+    def new(column: str) -> str:
+        return f"NEW.{ident(column)}"
+
+    return {
+        "new_derived": {d.column: d.expression(new) for d in plan.derived},
+        "new_score": {s.column: plan.call(s.model, new, "r_clock", "NEW") for s in plan.scores},
+    }
+
+
+def _event(plan: Profile, source: EventSource, op: str) -> str:
+    signed = op != "insert"
+    recounted = source.recounted if signed or source.link else ()
+    merged = _merged(source, lambda c: f"d.{ident(c)}")
+    changed = {**merged, **_recounted(recounted)}
+    names = [s.column for s in source.states]
+    emptied = _recounted(source.states)
+    return _print(
+        "events.sql.j2",
+        plan=plan,
+        source=source,
+        op=op,
+        single=_single(plan, source, op),
+        single_scored=_single_changes(plan, source),
+        set_scored=plan.counters(changed) + plan.scored(changed, "r_clock"),
+        set_stale=plan.counters(changed) + plan.stale(),
+        truncated_stale=plan.counters(emptied) + plan.stale(),
+        before=", ".join(f"p.{ident(c)}" for c in names),
+        after=", ".join(changed[c] for c in names),
+    )
+
+
+def _single(plan: Profile, source: EventSource, op: str) -> bool:
+    return op == "insert" and source.link is None and bool(source.states)
+
+
+def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]:
+    given = {s.column: "1" if s.single == "1" else f"r_{n}" for n, s in enumerate(source.states, 1)}
+    changed = _merged(source, given.__getitem__)
+    return plan.counters(changed) + plan.scored(changed, "r_clock")
+
+
+def _merged(source: EventSource, new: Any) -> dict[str, str]:
+    return {s.column: s.merge(lambda c: f"p.{ident(c)}", new) for s in source.states}
+
+
+def _link(plan: Profile, linked: Sequence[EventSource]) -> dict[str, Any]:
+    changed = {
+        c: v for n, s in enumerate(linked, 1) for c, v in _recounted(s.states, f"r{n}").items()
+    }
+    return {
+        "link_scored": plan.counters(changed) + plan.scored(changed, "r_clock"),
+        "link_stale": plan.counters(changed) + plan.stale(),
+    }

@@ -1,0 +1,109 @@
+"""The tables a definition names, found in the database, and whether the definition fits them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from rescore.compiler.build import Tables
+from rescore.compiler.catalog import Table, read_table, split_name
+from rescore.compiler.definition import Definition
+from rescore.compiler.expression import check
+from rescore.compiler.profile import Profile
+from rescore.compiler.queries import query
+from rescore.compiler.quoting import ident
+from rescore.errors import DoesNotFit
+
+Connection = psycopg.Connection[Any]
+
+
+def stored_row(conn: Connection, name: str) -> dict[str, Any]:
+    """Return what was applied before: ``table``, ``plan`` and where the backfill stands."""
+    row = conn.execute(query("stored_profile"), {"profile": name}).fetchone()
+    if row is None:
+        return {"plan": {}, "backfill_from": None, "table": None}
+    return {"table": (row[0], row[1]), "plan": row[4], "backfill_from": row[5]}
+
+
+def find_tables(conn: Connection, definition: Definition) -> Tables:
+    """Return the tables, with the profile's columns that rescore itself had added.
+
+    Raises
+    ------
+    DoesNotFit
+        A table is missing, or is not one that can serve.
+    """
+    owned = frozenset(stored_row(conn, definition.profile.name)["plan"].get("columns", {}))
+    profile = read_table(conn, definition.profile.table)
+    if profile and profile.kind not in ("r",):
+        raise DoesNotFit(
+            f"profile.table: {profile.schema}.{profile.name} is not an ordinary table",
+            detail="A profile row is updated in place with each event.",
+            hint="Name an ordinary table, or one that does not exist yet.",
+        )
+    here = (profile.schema, profile.name) if profile else split_name(conn, definition.profile.table)
+    events = {n: _need(conn, e.table, f"events.{n}") for n, e in definition.events.items()}
+    links = {n: _need(conn, k.table, f"links.{n}") for n, k in definition.links.items()}
+    return Tables(here[0], here[1], profile, events, links, owned)
+
+
+def _need(conn: Connection, name: str, place: str) -> Table:
+    found = read_table(conn, name)
+    if found is None or found.kind not in ("r", "p"):
+        what = "does not exist" if found is None else "is not a table"
+        raise DoesNotFit(
+            f'{place}: table "{name}" {what}',
+            detail="Event and link tables are the application's own.",
+            hint="Correct the name (write schema.table off the search_path), or create it.",
+        )
+    return found
+
+
+def check_expressions(conn: Connection, definition: Definition, tables: Tables) -> None:
+    """Let PostgreSQL itself say whether each condition is boolean and immutable."""
+    for name, feature in definition.features.items():
+        if feature.where and feature.source:
+            _try_condition(conn, feature.where, tables.events[feature.source], f"feature {name}")
+    if definition.profile.only and tables.profile:
+        _try_condition(conn, definition.profile.only, tables.profile, "profile.only")
+
+
+def _try_condition(conn: Connection, text: str, table: Table, place: str) -> None:
+    condition = check(text, table.columns.keys(), place).render(None)
+    like = ident(table.schema, table.name)
+    try:
+        # The predicate of an index must be boolean and immutable: just what is needed here.
+        with conn.transaction(force_rollback=True):
+            conn.execute(b"SET LOCAL search_path = pg_catalog, pg_temp")
+            conn.execute(f"CREATE TEMPORARY TABLE rescore_check (LIKE {like})".encode())
+            conn.execute(f"CREATE INDEX ON pg_temp.rescore_check ((1)) WHERE {condition}".encode())
+    except psycopg.Error as exc:
+        if (exc.sqlstate or "")[:2] not in ("42", "22"):
+            raise
+        raise DoesNotFit(
+            f"{place}: {exc.diag.message_primary}",
+            detail=f"In the condition {text}",
+            hint="Write a boolean expression that depends on the row alone: immutable functions "
+            "and operators of pg_catalog, no dates without a zone.",
+        ) from exc
+
+
+def check_clashes(conn: Connection, profile: Profile) -> None:
+    """Refuse a model or a table that another profile already has."""
+    given = {"models": [m.name for m in profile.models], "profile": profile.name}
+    for model, owner in conn.execute(query("model_owners"), given):
+        raise DoesNotFit(
+            f"model {model} belongs to profile {owner}",
+            detail="A model's name is unique in the database.",
+            hint="Give it another name.",
+        )
+    row = conn.execute(
+        query("slug_owner"), {"slug": profile.slug, "profile": profile.name}
+    ).fetchone()
+    if row:
+        raise DoesNotFit(
+            f"profile {profile.name} would share its functions with profile {row[0]}",
+            detail=f"Both shorten to {profile.slug}.",
+            hint="A table has one profile; name the existing one, or another table.",
+        )
