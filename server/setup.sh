@@ -39,7 +39,7 @@ has_venv() { [[ -x /usr/bin/python$1 ]] && "/usr/bin/python$1" -Ic 'import ensur
 # the release when the lists were never fetched and cannot be.
 distribution_postgres() {
     local version
-    version=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
+    version=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1) || true
     [[ -n $version ]] && { printf '%s' "$version"; return; }
     case $(. /etc/os-release && printf '%s' "${ID:-}${VERSION_ID:-}") in
         debian12) printf 15 ;; debian13) printf 17 ;;
@@ -50,7 +50,7 @@ distribution_postgres() {
 
 distribution_python() {
     local version
-    version=$(apt-cache depends "postgresql-plpython3-$1" 2>/dev/null | sed -n 's/.*Depends: libpython\(3\.[0-9]*\).*/\1/p' | head -n 1)
+    version=$(apt-cache depends "postgresql-plpython3-$1" 2>/dev/null | sed -n 's/.*Depends: libpython\(3\.[0-9]*\).*/\1/p' | head -n 1) || true
     printf '%s' "${version:-3}"
 }
 

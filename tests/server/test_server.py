@@ -218,7 +218,7 @@ def test_server_imports_what_the_trainer_has(home: Path) -> None:
 
 def test_an_account_that_cannot_read_the_environment_gets_copies(home: Path) -> None:
     interpreter = root_only_environment(home.parent / "root only")
-    command = [interpreter, "-Ic", PRINT_PATH]
+    command = [str(interpreter), "-Ic", PRINT_PATH]
     environment = {**os.environ, "RESCORE_HOME": str(home)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     folders = done.stdout.splitlines()
