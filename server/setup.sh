@@ -134,7 +134,7 @@ make_environment() {
         "$interpreter" -m venv --clear "$venv"
     fi
     say 'installing the Python packages; the first time takes some minutes'
-    (cd "$checkout" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]')
+    (cd "$checkout" && "$venv/bin/python" -m pip install -qq --disable-pip-version-check -e '.[dev]')
     # A folder in which the checkout is called "rescore", whatever its own name: for mypy, and
     # for the server's Python, which knows nothing of editable installs.
     mkdir -p "$venv/src"
