@@ -73,10 +73,9 @@ def test_form_scores_like_the_pipeline(
     rows = (rng.normal(size=(40, columns)) + shifts[:columns]) * scale
     rows[:, 0] = 3.0 if constant else rows[:, 0]
     labels = np.arange(40) % 2
-    model = make_pipeline(*(make() for make in scalers), predictor())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.fit(rows, labels)
+        warnings.simplefilter("ignore")  # convergence after few rounds, deprecated classes
+        model = make_pipeline(*(make() for make in scalers), predictor()).fit(rows, labels)
     unseen = np.vstack([rows, np.zeros((1, columns)), rows[:5] * -3])
     form = fold(model)
     assert form is not None
