@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from rescore.errors import NotEnoughData, NotFinite
+from rescore.errors import BadDefinition, NotEnoughData, NotFinite
 from rescore.trainer.estimators import make_estimator, make_scaler
 
 Floats = NDArray[np.float64]
@@ -65,10 +66,11 @@ def fit(design: Floats, labels: Labels, recipe: Recipe, progress: Progress | Non
     _check(labels)
     scaler = _fit_scaler(design, recipe)
     estimator = make_estimator(recipe.estimator, seed=recipe.seed)
-    if hasattr(estimator, "partial_fit"):
-        _passes(estimator, scaler, design, labels, recipe, progress)
-    else:
-        estimator.fit(_scaled(scaler, design), labels)
+    with _refusals(estimator), np.errstate(over="ignore", invalid="ignore"):
+        if hasattr(estimator, "partial_fit"):
+            _passes(estimator, scaler, design, labels, recipe, progress)
+        else:
+            estimator.fit(_scaled(scaler, design), labels)
     _check_finite(estimator)
     return estimator if scaler is None else Pipeline([("scaler", scaler), ("model", estimator)])
 
@@ -83,13 +85,30 @@ def _check(labels: Labels) -> None:
         )
 
 
+@contextmanager
+def _refusals(estimator: Any) -> Iterator[None]:
+    """Name the cause of what scikit-learn refuses: weights that diverged, or an argument."""
+    try:
+        yield
+    except ValueError as error:
+        _check_finite(estimator)
+        what = type(estimator).__name__
+        if "overflow" in str(error):
+            raise _diverged(f"weights of {what}") from error
+        raise BadDefinition(f"{what}: {error}", hint="change the model's estimator") from error
+
+
+def _diverged(what: str) -> NotFinite:
+    return NotFinite(
+        f"{what} are not finite: the fit diverged",
+        hint="set a scaler, a smaller learning rate, or a larger alpha",
+    )
+
+
 def _check_finite(estimator: Any) -> None:
     for name in ("coef_", "intercept_"):
         if not np.all(np.isfinite(getattr(estimator, name, 0.0))):
-            raise NotFinite(
-                f"{name} of {type(estimator).__name__} is not finite: the fit diverged",
-                hint="set a scaler, a smaller learning rate, or a larger alpha",
-            )
+            raise _diverged(f"{name} of {type(estimator).__name__}")
 
 
 def _fit_scaler(design: Floats, recipe: Recipe) -> Any:

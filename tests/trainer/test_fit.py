@@ -1,0 +1,120 @@
+"""Fitting: the same numbers each time, those of scikit-learn by hand, errors that say why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import SGDClassifier
+from sklearn.preprocessing import StandardScaler
+
+from rescore.errors import BadDefinition, NotEnoughData, NotFinite
+from rescore.plpython.estimators import PREDICTORS, SCALERS
+from rescore.trainer.estimators import make_estimator, make_scaler
+from rescore.trainer.fit import Recipe, fit
+
+SGD: dict[str, dict[str, Any]] = {"sgd_classifier": {"loss": "log_loss", "average": True}}
+
+
+def examples(n: int = 500) -> tuple[Any, Any]:
+    random = np.random.default_rng(1)
+    design = random.normal(size=(n, 3)) * [1, 100, 0.01] + [0, 1000, 5]
+    chance = 1 / (1 + np.exp(-(design[:, 0] + (design[:, 1] - 1000) / 100)))
+    return design, (random.random(n) < chance).astype(np.int8)
+
+
+def test_same_seed_same_weights_other_seed_other_weights() -> None:
+    design, labels = examples()
+    first, again, other = (
+        fit(design, labels, Recipe(SGD, passes=2, seed=seed)).steps[-1][1].coef_
+        for seed in (0, 0, 1)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_is_partial_fit_by_hand() -> None:
+    design, labels = examples()
+    fitted = fit(design, labels, Recipe(SGD, passes=2, batch=200, seed=3))
+    scaler, by_hand = StandardScaler(), SGDClassifier(loss="log_loss", average=True, random_state=3)
+    for start in (0, 200, 400):
+        scaler.partial_fit(design[start : start + 200])
+    shuffle = np.random.default_rng(3)
+    for _ in range(2):
+        order = shuffle.permutation(len(labels))
+        for start in (0, 200, 400):
+            rows = order[start : start + 200]
+            by_hand.partial_fit(scaler.transform(design[rows]), labels[rows], classes=[0, 1])
+    assert np.array_equal(fitted.steps[-1][1].coef_, by_hand.coef_)
+    assert np.allclose(fitted.predict_proba(design), by_hand.predict_proba(scaler.transform(design)))
+
+
+def test_learns_in_batches_that_hold_one_class_only() -> None:
+    design, labels = examples()
+    order = np.argsort(labels)
+    fitted = fit(design[order], labels[order], Recipe(SGD, batch=1))
+    assert fitted.score(design, labels) > 0.7
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "gaussian_nb", "random_forest_classifier"])
+def test_fits_what_has_no_partial_fit_or_other_arguments(name: str) -> None:
+    design, labels = examples()
+    fitted = fit(design, labels, Recipe({name: {}}, scaler="robust"))
+    assert fitted.score(design, labels) > 0.7
+
+
+def test_without_scaler_returns_the_bare_estimator() -> None:
+    design, labels = examples()
+    assert type(fit(design, labels, Recipe({"gaussian_nb": {}}, scaler="none"))).__name__ == (
+        "GaussianNB"
+    )
+
+
+def test_reports_each_pass() -> None:
+    seen: list[tuple[int, int]] = []
+    fit(*examples(), Recipe(SGD, passes=3), lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_one_class_is_refused_with_the_counts() -> None:
+    with pytest.raises(NotEnoughData, match="0 examples with the outcome and 500 without"):
+        fit(examples()[0], np.zeros(500, np.int8), Recipe(SGD))
+
+
+def test_divergence_is_refused() -> None:
+    design, labels = examples()
+    wild = {"sgd_regressor": {"learning_rate": "constant", "eta0": 10.0}}
+    with pytest.raises(NotFinite, match="diverged"):
+        fit(design * 1e300, labels, Recipe(wild, scaler="none", passes=3))
+
+
+def test_arguments_partial_fit_does_not_take_are_refused() -> None:
+    balanced = {"sgd_classifier": {"class_weight": "balanced"}}
+    with pytest.raises(BadDefinition, match="balanced"):
+        fit(*examples(), Recipe(balanced))
+
+
+@pytest.mark.parametrize("path", PREDICTORS)
+def test_every_predictor_of_the_allow_list_can_be_named(path: str) -> None:
+    name = path.rpartition(".")[2]
+    assert type(make_estimator({name.lower(): {}}, seed=0)).__name__ == name
+
+
+@pytest.mark.parametrize("name", ["standard", "minmax", "maxabs", "robust"])
+def test_every_scaler_can_be_named(name: str) -> None:
+    assert type(make_scaler(name)).__name__.lower() == f"{name}scaler"
+    assert len(SCALERS) == 4
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"sgd_clasifier": {}}, 'unknown estimator "sgd_clasifier"'),
+        ({"sgd_classifier": {"alhpa": 1}}, "alhpa"),
+        ({"gaussian_nb": {}, "ridge": {}}, "2 estimators"),
+    ],
+)
+def test_wrong_estimators_are_refused(spec: dict[str, dict[str, Any]], message: str) -> None:
+    with pytest.raises(BadDefinition, match=message):
+        make_estimator(spec, seed=0)
