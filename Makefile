@@ -29,4 +29,4 @@ docs: setup       ## the manual, into build/docs
 
 clean:            ## stop the private server, remove what was made here
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -Ic 'from rescore.server.private import remove; remove()'; fi
-	@rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis ./*.egg-info
+	@rm -rf .rescore .venv build dist .pytest_cache .ruff_cache .hypothesis ./*.egg-info

@@ -7,11 +7,12 @@ cannot (a checkout below ``/root``, say), what the server needs is copied to ``h
 
 from __future__ import annotations
 
+import compileall
 import json
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from packaging.requirements import Requirement
 
 from rescore.errors import NoServer
 from rescore.server.account import PACKAGE, Account, default_home, server_account
+from rescore.server.lock import locked
 
 # What rescore.plpython imports; what these require is found in their metadata.
 NEEDED = ("numpy", "scipy", "scikit-learn", "joblib", "skops")
@@ -39,16 +41,27 @@ def python_path(account: Account | None = None, home: Path | None = None) -> lis
     single one that holds both.
     """
     account = account or server_account()
-    copies = (home or default_home()) / "python"
+    home = home or default_home()
     libraries = Path(sysconfig.get_path("purelib"))
     if not _readable(account, [libraries / name for name in _top_levels()]):
-        libraries = _copy_libraries(copies / "libraries")
+        libraries = _copied(home, "libraries", _copy_libraries)
     package = _package_parent()
-    if package is None or not _readable(account, [package / "rescore" / n for n in IN_SERVER]):
-        package = _copy_package(copies / "package")
-    if not _readable(account, [package / "rescore" / n for n in IN_SERVER]):
+    if package is None or not _holds_package(account, package):
+        package = _copied(home, "package", _copy_package)
+    if not _holds_package(account, package):
         raise NoServer(f"the account {account.name} cannot read {package}")
     return list(dict.fromkeys([str(package), str(libraries)]))
+
+
+def _copied(home: Path, name: str, copy: Callable[[Path], None]) -> Path:
+    target = home / "python" / name
+    with locked(home):
+        copy(target)
+    return target
+
+
+def _holds_package(account: Account, folder: Path) -> bool:
+    return _readable(account, [folder / "rescore" / name for name in IN_SERVER])
 
 
 def _package_parent() -> Path | None:
@@ -99,7 +112,7 @@ def _top_levels() -> set[str]:
     return tops - {"__pycache__"}
 
 
-def _copy_libraries(target: Path) -> Path:
+def _copy_libraries(target: Path) -> None:
     """Copy third-party packages, unless the copies there are of the same versions.
 
     The whole is copied beside its place and then renamed: a copy cut short is never used.
@@ -107,7 +120,7 @@ def _copy_libraries(target: Path) -> Path:
     wanted = {name: dist.version for name, dist in sorted(_distributions().items())}
     stamp = target / "versions.json"
     if stamp.exists() and json.loads(stamp.read_text()) == wanted:
-        return target
+        return
     unfinished = target.with_suffix(".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     source = Path(sysconfig.get_path("purelib"))
@@ -117,10 +130,9 @@ def _copy_libraries(target: Path) -> Path:
     _open_to_all(unfinished)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
-    return target
 
 
-def _copy_package(target: Path) -> Path:
+def _copy_package(target: Path) -> None:
     """Copy what the server runs of rescore; always, since a checkout changes without notice.
 
     Files are replaced one by one, so that a backend importing meanwhile finds each of them.
@@ -135,16 +147,17 @@ def _copy_package(target: Path) -> Path:
     for copy in place.rglob("*.py"):
         if not (PACKAGE / copy.relative_to(place)).exists():
             copy.unlink()
+    compileall.compile_dir(place, quiet=1)
     _open_to_all(target)
-    return target
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy with the times, by which Python tells that a compiled file is current."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, target)
     else:
-        shutil.copyfile(source, target)
+        shutil.copy2(source, target)
 
 
 def _open_to_all(folder: Path) -> None:
