@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,23 +11,15 @@ from pydantic_core import PydanticCustomError
 
 from rescore.compiler.definition_errors import did_you_mean, refuse
 from rescore.compiler.definition_types import CATEGORY_KINDS, EVENT_KINDS
+from rescore.plpython.estimators import PREDICTORS
 
 if TYPE_CHECKING:
     from rescore.compiler.definition_models import Feature, Label
 
-ESTIMATORS = (
-    "sgd_classifier",
-    "sgd_regressor",
-    "logistic_regression",
-    "perceptron",
-    "passive_aggressive_classifier",
-    "linear_regression",
-    "ridge",
-    "gaussian_nb",
-    "mlp_classifier",
-    "hist_gradient_boosting_classifier",
-    "random_forest_classifier",
-)
+# Start of a word inside a class name: SGD|Classifier, Gaussian|NB, Passive|Aggressive|…
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+ESTIMATORS = tuple(_WORD.sub("_", path.rpartition(".")[2]).lower() for path in PREDICTORS)
 
 
 def feature_problems(feature: Feature) -> Iterator[PydanticCustomError]:

@@ -1,0 +1,299 @@
+"""The definition file: what it means, how it is stored, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rescore.compiler import definition as d
+from rescore.compiler.definition_checks import ESTIMATORS
+from rescore.compiler.definition_later import LATER
+from rescore.compiler.definition_names import split_table
+from rescore.compiler.expression_lists import FUNCTIONS, TYPES
+from rescore.compiler.intervals import interval_text, parse_interval
+from rescore.errors import BadDefinition, NotSupported, RescoreError
+from rescore.trainer.estimators import make_estimator
+
+DOCS = Path(d.__file__).parents[1] / "docs"
+HERE = Path(__file__).parent
+CRM = (HERE / "crm.yaml").read_text(encoding="utf-8")
+WRONG = yaml.safe_load((HERE / "wrong_definitions.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def crm() -> d.Definition:
+    return d.parse(CRM, "crm.yaml")
+
+
+def wrong(old: str, new: str) -> RescoreError:
+    """Return what is said of the file with one thing changed."""
+    text = CRM.replace(old, new, 1)
+    assert text != CRM
+    with pytest.raises(RescoreError) as caught:
+        d.parse(text, "crm.yaml")
+    return caught.value
+
+
+def test_profile_and_its_defaults(crm: d.Definition) -> None:
+    profile = crm.profile
+    assert (profile.table, profile.name) == ("crm.customers", "crm.customers")
+    assert (profile.key.name, profile.key.type) == ("customer_id", "bigint")
+    assert (profile.timezone, profile.clock, profile.on_error) == ("UTC", "now", "record")
+    assert profile.history == {"plan": "plan_changes", "country": "static"}
+
+
+def test_events_get_the_table_and_key_they_mean(crm: d.Definition) -> None:
+    events = crm.events
+    assert (events["orders"].table, events["orders"].key) == ("orders", "customer_id")
+    assert (events["complaints"].key, events["complaints"].trigger) == ("client_no", "row")
+    assert (events["invoices"].key, events["invoices"].via) == (None, "subscription")
+    assert events["plan_changes"].table == '"Plan Changes"'
+    assert (events["logins"].table, events["logins"].time) == ("logins", None)
+    assert crm.links["subscription"].on == "subscription_id"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "source", "column"),
+    [
+        ("orders", "count", "orders", None),
+        ("spend", "sum", "orders", "amount"),
+        ("last_channel", "last", "orders", "channel"),
+        ("days_since_order", "days_since", "orders", None),
+        ("renews_in", "days_until", None, "renews_at"),
+        ("plan", "column", None, "plan"),
+    ],
+)
+def test_features_in_normal_form(
+    crm: d.Definition, name: str, kind: str, source: str | None, column: str | None
+) -> None:
+    feature = crm.features[name]
+    assert (feature.kind, feature.source, feature.column) == (kind, source, column)
+
+
+def test_categories_and_missing_values(crm: d.Definition) -> None:
+    hot = {name: feature.one_hot for name, feature in crm.features.items() if feature.one_hot}
+    assert hot["last_channel"].categories == ("web", "7", "yes", "true", "007")
+    assert not hot["last_channel"].other
+    assert (hot["plan"].categories, hot["plan"].other) == (("basic", "pro"), True)
+    assert (hot["country"].categories, hot["country"].top, hot["country"].other) == (None, 30, True)
+    assert crm.features["days_since_order"].missing_indicator
+    assert crm.features["days_since_order"].which == "last"
+    assert crm.features["spend"].default == -1
+    assert crm.features["severe"].where == "severity >= 3"
+
+
+def test_labels(crm: d.Definition) -> None:
+    churned, left = crm.labels["churned"], crm.labels["left"]
+    assert (churned.kind, churned.source, churned.within) == ("none", "orders", timedelta(90))
+    assert churned.after is None
+    assert (left.kind, left.source, left.after) == ("any", "plan_changes", timedelta(14))
+
+
+def test_models(crm: d.Definition) -> None:
+    churn, leaving, plain = crm.models.values()
+    assert churn.feature_names(crm) == [n for n in crm.features if n not in ("severe", "logins")]
+    assert leaving.feature_names(crm) == ["plan", "orders"]
+    assert plain.feature_names(crm) == list(crm.features)
+    assert churn.estimator_name == "sgd_classifier"
+    assert churn.estimator_parameters["alpha"] == 1e-4
+    assert (churn.scaler, churn.engine) == ("none", "python")
+    assert leaving.estimator == {"ridge": {}}
+    assert plain.estimator == {
+        "sgd_classifier": {"loss": "log_loss", "alpha": 1e-4, "average": True}
+    }
+    assert (plain.label, plain.scaler, plain.engine) == (None, "standard", "auto")
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_named_is_one_the_trainer_makes(name: str) -> None:
+    made = make_estimator({name: {}}, seed=0)
+    assert type(made).__name__.lower() == name.replace("_", "")
+
+
+def test_stored_and_read_back_with_its_order(crm: d.Definition) -> None:
+    stored = json.dumps(crm.to_json(), sort_keys=True)  # jsonb, too, forgets the order of keys
+    back = d.Definition.from_json(stored)
+    assert back == crm
+    for section in ("features", "events", "labels", "models", "scores", "links"):
+        assert list(getattr(back, section)) == list(getattr(crm, section))
+    assert d.Definition.from_json(crm.to_json()) == crm
+
+
+def test_digest_is_of_the_meaning(crm: d.Definition) -> None:
+    digest = d.digest(crm)
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+    assert d.digest(d.parse("# a comment\n" + CRM)) == digest
+    assert d.digest(d.Definition.from_json(crm.to_json())) == digest
+    assert d.digest(d.parse(CRM.replace("90 days", "91 days"))) != digest
+    lines = CRM.splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if line.startswith("  spend:"))
+    swapped = [*lines[: at - 1], lines[at], lines[at - 1], *lines[at + 1 :]]
+    assert d.digest(d.parse("".join(swapped))) != digest
+
+
+@pytest.mark.parametrize(("old", "new", "place", "message", "more"), WRONG)
+def test_refuses_with_place_and_what_was_expected(
+    old: str, new: str, place: str, message: str, more: str
+) -> None:
+    error = wrong(old, new)
+    assert isinstance(error, BadDefinition)
+    first = str(error).splitlines()[0]
+    assert first.startswith(f"crm.yaml:{place}: "), first
+    assert message in first
+    assert more in f"{error.detail} {error.hint}"
+
+
+def test_says_everything_that_is_wrong() -> None:
+    error = wrong("labels:", "  more: {from: shop, cuont: true}\n  most: {sum: 3}\nlabels:")
+    assert "crm.yaml:24:22" in error.message
+    assert "Also: crm.yaml:25:10" in error.detail
+
+
+LATER_KEYS = [
+    ("count: true}", f"count: true, {key}: 1}}", f"{key} (feature orders, line 15)")
+    for key in sorted(LATER["features"])
+] + [
+    ("last: channel", "last: 5", "last: 5 (feature last_channel, line 17)"),
+    ("time: ordered_at", "time: ordered_at, mode: queued", "mode (event orders, line 9)"),
+    ("time: ordered_at", "history_from: 2025-10-01", "history_from (event orders, line 9)"),
+    ("labels:", "interventions: {}\nlabels:", "interventions (definition, line 24)"),
+    ("labels:", "snapshot: {}\nlabels:", "snapshot (definition, line 24)"),
+    *(
+        ("none: orders,", f"{key}: x,", f"{key} (label churned, line 25)")
+        for key in sorted(LATER["labels"])
+    ),
+    ("scaler: none", "calibrate: platt", "calibrate (model churn, line 32)"),
+    ("{model: churn}", "{model: churn, bands: {}}", "bands (score churn_score, line 37)"),
+    ("{model: churn}", "{model: churn, outbox: true}", "outbox (score churn_score, line 37)"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "named"), LATER_KEYS)
+def test_what_comes_later_is_refused_by_name(old: str, new: str, named: str) -> None:
+    error = wrong(old, new)
+    assert isinstance(error, NotSupported)
+    assert error.message == f"{named} is not in this version of rescore"
+
+
+def test_a_file_of_aliases_does_not_grow_without_end() -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
+    )
+    with pytest.raises(BadDefinition, match="nested or repeated"):
+        d.parse(bomb)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty"),
+        ("- a", "not a mapping"),
+        ("a: 1\n---\nb: 2", "not valid YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("a" * 1_000_001, "too many"),
+        ("\x07", "unprintable"),
+    ],
+)
+def test_refuses_what_is_no_definition_at_all(text: str, why: str) -> None:
+    with pytest.raises(BadDefinition, match=why):
+        d.parse(text)
+
+
+def test_load_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "crm.yaml"
+    path.write_text(CRM, encoding="utf-8")
+    assert d.load(path) == d.parse(CRM)
+    path.write_bytes(b"\xff")
+    with pytest.raises(BadDefinition, match=r"crm\.yaml: cannot be read"):
+        d.load(path)
+    with pytest.raises(BadDefinition, match="No such file"):
+        d.load(tmp_path / "absent.yaml")
+
+
+@given(st.text(max_size=200) | st.text("ab:{}[]-&*!#'\"?|> \n", max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with pytest.raises(RescoreError):
+        d.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("customers", (None, "customers")),
+        ("CRM.Customers", ("crm", "customers")),
+        ('"CRM"."a.b"" c"', ("CRM", 'a.b" c')),
+        ("kunden_für", (None, "kunden_für")),
+    ],
+)
+def test_tables_are_written_as_in_sql(text: str, parts: tuple[str | None, str]) -> None:
+    assert split_table(text) == parts
+
+
+@given(st.timedeltas(timedelta(), timedelta(days=36_000)))
+def test_intervals_read_back(value: timedelta) -> None:
+    assert parse_interval(interval_text(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "90", "days", "-3 days", "3 days ago", "1 year", "40000 days", "1e9 days"]
+)
+def test_refuses_other_intervals(text: str) -> None:
+    with pytest.raises(ValueError, match=r"length|longer|unit"):
+        parse_interval(text)
+
+
+def test_schema_for_editors_is_in_step() -> None:
+    stored = json.loads((DOCS / "definition.schema.json").read_text(encoding="utf-8"))
+    assert stored == json.loads(json.dumps(d.json_schema()))
+
+
+def _section(mark: str) -> str:
+    """Return what the reference says between a mark and its end."""
+    text = (DOCS / "definition.md").read_text(encoding="utf-8")
+    return text.split(f"<!-- {mark} -->")[1].split("<!-- end -->")[0]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        d.Definition,
+        d.Profile,
+        d.Key,
+        d.Link,
+        d.Event,
+        d.Feature,
+        d.OneHot,
+        d.Label,
+        d.Model,
+        d.Score,
+    ],
+)
+def test_reference_lists_exactly_the_keys(part: type[d.Definition]) -> None:
+    listed = re.findall(r"^\| `(\w+)` \| (.*?) \|", _section(part.__name__), re.MULTILINE)
+    fields = {f.alias or n: f.description for n, f in part.model_fields.items()}
+    assert listed == [(key, str(text)) for key, text in fields.items()]
+
+
+def test_example_in_the_reference_is_valid() -> None:
+    text = (DOCS / "definition.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(profile:.*?)```", text, re.DOTALL)
+    assert [d.parse(example).profile.key.name for example in examples] == ["customer_id"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "names"), [("estimators", set(ESTIMATORS)), ("functions", FUNCTIONS), ("types", TYPES)]
+)
+def test_reference_names_exactly_what_is_known(mark: str, names: set[str]) -> None:
+    assert set(re.findall(r"`(\w+)`", _section(mark))) == names
+
+
+def test_reference_lists_exactly_what_comes_later() -> None:
+    rows = re.findall(r"^\| (?:`(\w+)`|the file) \| (`.*`) \|$", _section("later"), re.MULTILINE)
+    assert {section: set(re.findall(r"`(\w+)`", keys)) for section, keys in rows} == LATER
