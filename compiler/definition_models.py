@@ -41,7 +41,7 @@ class Key(Part):
 
     name: Text = Field(description="column of the profile table")
     type: Literal["bigint", "text", "uuid"] = Field(
-        description="type of keys; `bigint` serves the smaller integer columns too"
+        description="`bigint` (smaller integer columns too), `text` or `uuid`"
     )
 
 
@@ -57,14 +57,14 @@ class Profile(Part):
     key: Key = Field(description="the key column: `{name: …, type: …}`")
     only: Text | None = Field(None, description="SQL condition: who is scored and learnt from")
     history: dict[str, Text] = Field(
-        {}, description="plain column → event table that holds its past, or `static`"
+        {}, description="plain column → event that holds its past, or `static`"
     )
     timezone: Text = Field("UTC", description="zone of columns without one")
     clock: Literal["now", "session"] = Field(
-        "now", description="`session`: the session sets the time, for replays"
+        "now", description="`now`, or `session`: the session sets the time, for replays"
     )
     on_error: Literal["record", "raise"] = Field(
-        "record", description="what a failing score does to the event: nothing, or refuse it"
+        "record", description="a failing score: `record` keeps the event, `raise` refuses it"
     )
 
     @model_validator(mode="before")
@@ -96,7 +96,7 @@ class Event(Part):
     via: Text | None = Field(None, description="link that gives the key, in place of `key`")
     known_at: Text | None = Field(None, description="column that says when it became known")
     trigger: Literal["statement", "row"] = Field(
-        "statement", description="`row` for tables where statement triggers do not fire"
+        "statement", description="`statement`, or `row` where statement triggers do not fire"
     )
     index: bool = Field(True, description="ask for an index on the key")
 
@@ -259,7 +259,7 @@ class Model(Part):
         BeforeValidator(as_estimator, json_schema_input_type=dict[str, dict[str, Parameter]] | str),
     ] = Field(DEFAULT_ESTIMATOR, description="scikit-learn estimator and its parameters")
     scaler: Literal["standard", "minmax", "maxabs", "robust", "none"] = Field(
-        "standard", description="what brings the inputs to one scale"
+        "standard", description="`standard`, `minmax`, `maxabs`, `robust` or `none`"
     )
     engine: Literal["auto", "python"] = Field(
         "auto", description="`python`: score with PL/Python even what could be compiled"
