@@ -154,11 +154,12 @@ def train(
     from rescore.trainer.database import connection
     from rescore.trainer.train import train as train_model
 
+    chosen = report.parse_moments(moments)
     with connection(dsn) as conn, console.progress(f"train {model}") as progress:
         made = train_model(
             conn,
             model,
-            moments=report.parse_moments(moments),
+            moments=chosen,
             until=report.with_zone(until),
             most=most,
             passes=passes,
@@ -268,7 +269,11 @@ def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
 @app.command("verify-model")
 def verify_model(model: Model, dsn: Dsn = None, json: Json = False) -> None:
     """Compare the compiled scorer with the artefact over the live rows."""
-    _rows("verify_model", dsn, json, model)
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        _show_one({"model": model, "largest_difference": ops.verify_model(conn, model)}, json)
 
 
 @app.command()

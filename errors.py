@@ -49,24 +49,28 @@ class ArtefactRefused(RescoreError):
     """The file is no artefact rescore will load: foreign class, damaged, too large, wrong digest."""
 
     sqlstate = "RS002"
+    exit_code = 3
 
 
 class ParityFailed(RescoreError):
     """The compiled scorer, the artefact and the trainer's numbers do not agree to 1e-9."""
 
     sqlstate = "RS003"
+    exit_code = 3
 
 
 class ContractViolated(RescoreError):
     """The artefact's columns are not the model's features."""
 
     sqlstate = "RS004"
+    exit_code = 3
 
 
 class NotFinite(RescoreError):
     """A weight or prediction is NaN or infinite."""
 
     sqlstate = "RS005"
+    exit_code = 3
 
 
 class UnknownVersion(RescoreError):

@@ -79,7 +79,7 @@ def translate(error: psycopg.Error) -> errors.RescoreError:
         return errors.NotInstalled(
             message, hint="run `rescore install` on this database with this version of rescore"
         )
-    if not state:
+    if not state or state.startswith(("08", "57P")):
         return errors.NoServer(f"the connection was lost: {message}")
     return errors.RescoreError(message, detail=detail or f"SQLSTATE {state}", hint=hint)
 

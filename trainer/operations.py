@@ -54,9 +54,11 @@ def rebuild(conn: Connection, profile: str) -> int:
     return rows
 
 
-def verify_model(conn: Connection, model: str) -> Rows:
+def verify_model(conn: Connection, model: str) -> float | None:
     """Return the largest difference between compiled scorer and artefact over the live rows."""
-    return _rows(conn, "verify_model", model)
+    with translated():
+        largest: float | None = one(conn, query("verify_model"), (model,))
+    return largest
 
 
 def models(conn: Connection) -> Rows:

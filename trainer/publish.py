@@ -135,7 +135,8 @@ def _contract(
 def _send(conn: Connection, deployment: Deployment, proof: Proof, given: dict[str, Any]) -> int:
     """Let the server prove it too where it has Python, else submit the numbers proven here."""
     if deployment.python:
-        return int(one(conn, query("publish"), given | {"expected": proof.expected}))
+        expected = Jsonb({"probes": proof.probes, "scores": proof.expected})
+        return int(one(conn, query("publish"), given | {"expected": expected}))
     if proof.linear is None or deployment.engine == "python":
         why = "is not linear" if proof.linear is None else 'has "engine: python"'
         raise PythonMissing(

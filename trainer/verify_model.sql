@@ -1,2 +1,2 @@
 -- Compiled scorer against artefact. Calls rescore.verify_model; see there for the tables.
-SELECT v.* FROM rescore.verify_model(%s::text) AS v
+SELECT rescore.verify_model(%s::text)

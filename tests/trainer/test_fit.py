@@ -47,7 +47,9 @@ def test_is_partial_fit_by_hand() -> None:
             rows = order[start : start + 200]
             by_hand.partial_fit(scaler.transform(design[rows]), labels[rows], classes=[0, 1])
     assert np.array_equal(fitted.steps[-1][1].coef_, by_hand.coef_)
-    assert np.allclose(fitted.predict_proba(design), by_hand.predict_proba(scaler.transform(design)))
+    assert np.allclose(
+        fitted.predict_proba(design), by_hand.predict_proba(scaler.transform(design))
+    )
 
 
 def test_learns_in_batches_that_hold_one_class_only() -> None:

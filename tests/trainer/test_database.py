@@ -1,0 +1,80 @@
+"""Connections that fail, and the server's errors as rescore's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from rescore import errors
+from rescore.trainer.database import connect, connection, query, translated
+
+
+def test_no_server_says_how_to_name_one() -> None:
+    with pytest.raises(errors.NoServer) as caught:
+        connect("host=127.0.0.1 port=1 dbname=postgres connect_timeout=2")
+    assert "port 1" in caught.value.detail
+    assert "--dsn" in caught.value.hint
+
+
+def test_a_connection_string_that_is_none() -> None:
+    with pytest.raises(errors.NoServer, match="not valid"):
+        connect("hots=127.0.0.1")
+
+
+def test_environment_names_the_server(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESCORE_DSN", empty_dsn)
+    with connection() as conn:
+        assert conn.autocommit
+        assert conn.info.dbname in empty_dsn
+
+
+RAISE = """
+DO $$ BEGIN RAISE 'it is so' USING ERRCODE = '{}', DETAIL = 'the detail', HINT = 'the hint'; END $$
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "cls"),
+    [
+        ("RS001", errors.UnknownModel),
+        ("RS003", errors.ParityFailed),
+        ("42501", errors.NotAllowed),
+        ("55P03", errors.Busy),
+        ("22012", errors.RescoreError),
+    ],
+)
+def test_sqlstates_become_classes(
+    empty_dsn: str, state: str, cls: type[errors.RescoreError]
+) -> None:
+    with pytest.raises(cls) as caught, connection(empty_dsn) as conn:
+        conn.execute(RAISE.format(state).encode())
+    assert type(caught.value) is cls
+    assert (caught.value.message, caught.value.detail) == ("it is so", "the detail")
+    assert caught.value.hint == "the hint"
+
+
+def test_a_database_without_rescore_says_to_install(empty_dsn: str) -> None:
+    for name in ("models", "model", "verify"):
+        with pytest.raises(errors.NotInstalled) as caught, connection(empty_dsn) as conn:
+            conn.execute(query(name), () if name == "models" else ("churn",))
+        assert "rescore install" in caught.value.hint
+
+
+def test_a_missing_table_of_the_users_own_is_not_our_fault(empty_dsn: str) -> None:
+    with pytest.raises(errors.RescoreError) as caught, connection(empty_dsn) as conn:
+        conn.execute("SELECT * FROM rescored_orders")
+    assert type(caught.value) is errors.RescoreError
+
+
+def test_other_exceptions_pass_through() -> None:
+    with pytest.raises(ZeroDivisionError), translated():
+        _ = 1 // 0
+
+
+def test_a_lost_connection_is_no_server(empty_dsn: str) -> None:
+    def terminated() -> None:
+        with connection(empty_dsn) as conn, connection(empty_dsn) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
+            conn.execute("SELECT 1")
+
+    with pytest.raises(errors.NoServer, match="connection was lost"):
+        terminated()
