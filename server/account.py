@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rescore
 from rescore.errors import NoServer
 
-PACKAGE = Path(rescore.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 SYSTEM_HOMES = Path("/var/lib/rescore")
 SERVER_ACCOUNT = "postgres"
 # The address of a socket has 107 bytes, PostgreSQL's file name needs 16 of them.
