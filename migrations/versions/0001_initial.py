@@ -19,4 +19,6 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables; the statements stand in the .sql file of the same name."""
     statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    op.get_bind().exec_driver_sql(statements)
+    connection = op.get_bind().execution_options(no_parameters=True)
+    connection.exec_driver_sql(statements)
+    connection.execution_options(no_parameters=False)

@@ -1,0 +1,110 @@
+-- Raising errors of class RS, the lock of all publishers, and the record of failed scores.
+-- Calls: nothing. Tables: reads rescore.deployments, rescore.profiles; writes rescore.incident_log.
+
+CREATE OR REPLACE FUNCTION rescore._raise(state text, message text, detail text, hint text)
+RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION '%', message
+        USING ERRCODE = state, DETAIL = coalesce(detail, ''), HINT = coalesce(hint, '');
+END
+$$;
+COMMENT ON FUNCTION rescore._raise(text, text, text, text) IS
+    'Raises an error with its SQLSTATE, DETAIL and HINT.';
+
+CREATE OR REPLACE FUNCTION rescore._lock()
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_advisory_xact_lock(hashtextextended('rescore.publish', 0)) $$;
+COMMENT ON FUNCTION rescore._lock() IS
+    'Takes, until the transaction ends, the one lock of all who replace generated functions.';
+
+CREATE OR REPLACE FUNCTION rescore._listed(names text[])
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN coalesce(cardinality(names), 0) = 0 THEN 'none'
+                ELSE array_to_string(names[1:20], ', ')
+                     || CASE WHEN cardinality(names) > 20
+                             THEN format(' and %s more', cardinality(names) - 20) ELSE '' END END
+$$;
+COMMENT ON FUNCTION rescore._listed(text[]) IS 'Names for a message: the first twenty, and how many more.';
+
+CREATE OR REPLACE FUNCTION rescore._near(name text, names text[])
+RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Shared pairs of letters: the same measure as a trigram's, without the extension.
+    SELECT coalesce(array_agg(n ORDER BY shared DESC, n), '{}')
+    FROM (SELECT n, (SELECT count(*) FROM generate_series(1, length(_near.name) - 1) AS i
+                     WHERE strpos(lower(n), lower(substr(_near.name, i, 2))) > 0) AS shared
+          FROM unnest(names) AS n) AS measured
+    WHERE shared * 2 >= greatest(length(_near.name), 2) - 1
+$$;
+COMMENT ON FUNCTION rescore._near(text, text[]) IS 'Those of the names that look like the one given, best first.';
+
+CREATE OR REPLACE FUNCTION rescore._unknown_model(model text)
+RETURNS double precision
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known text[] := (SELECT array_agg(d.model ORDER BY d.model) FROM rescore.deployments AS d);
+BEGIN
+    PERFORM rescore._raise('RS001', format('unknown model %s', coalesce(quote_ident(model), 'NULL')),
+        format('Known models: %s.', rescore._listed(known)),
+        'Name one of these, or run `rescore apply` with a definition that has it.');
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION rescore._unknown_model(text) IS 'Raises RS001, listing the models there are.';
+
+CREATE OR REPLACE FUNCTION rescore._profile(profile text)
+RETURNS rescore.profiles
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found rescore.profiles;
+    known text[];
+BEGIN
+    SELECT * INTO found FROM rescore.profiles AS p WHERE p.profile = _profile.profile;
+    IF found.profile IS NULL THEN
+        known := (SELECT array_agg(p.profile ORDER BY p.profile) FROM rescore.profiles AS p);
+        PERFORM rescore._raise('RS008',
+            format('unknown profile %s', coalesce(quote_ident(_profile.profile), 'NULL')),
+            format('Known profiles: %s.', rescore._listed(known)),
+            'Name one of these, or run `rescore apply` with its definition.');
+    END IF;
+    RETURN found;
+END
+$$;
+COMMENT ON FUNCTION rescore._profile(text) IS 'The row of a profile; RS008 when there is none.';
+
+CREATE OR REPLACE FUNCTION rescore._incident(profile text, model text, version integer, sqlstate text, message text, context text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Not the message: it may hold the row's values, and one cause must not fill the log.
+    digest text := md5(concat_ws(E'\n', coalesce(profile, ''), coalesce(model, ''), coalesce(version, 0),
+                                 sqlstate, split_part(coalesce(context, ''), E'\n', 1)));
+BEGIN
+    -- Known and open, as in all but the first failure: one index look-up, no write.
+    IF EXISTS (SELECT FROM rescore.incident_log AS i WHERE i.cause = digest AND i.resolved_at IS NULL) THEN
+        RETURN;
+    END IF;
+    INSERT INTO rescore.incident_log AS i (cause, profile, model, version, sqlstate, message, context)
+    VALUES (digest, _incident.profile, _incident.model, _incident.version, _incident.sqlstate,
+            coalesce(_incident.message, ''), _incident.context)
+    ON CONFLICT (cause) DO UPDATE SET resolved_at = NULL WHERE i.resolved_at IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION rescore._incident(text, text, integer, text, text, text) IS
+    'Records why a score failed: one row per profile, model, version, SQLSTATE and place; a resolved one that comes back is open again.';

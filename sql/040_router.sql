@@ -1,0 +1,295 @@
+-- Routers: one small function per model that calls the version which serves.
+-- Calls: 010_errors, 020_contract, 030_compile. Tables: reads rescore.deployments, rescore.models.
+
+CREATE OR REPLACE FUNCTION rescore._check_contract(model text, contract jsonb, inputs jsonb)
+RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    taken record;
+    known text[] := ARRAY(SELECT i ->> 'name' FROM jsonb_array_elements(inputs) AS i);
+BEGIN
+    FOR taken IN
+        SELECT c.name, d.v IS NULL AS is_strange,
+               (d.v ->> 'kind', rescore._argument_type(d.v ->> 'type', d.v ->> 'kind')) = (c.kind, c.type)
+               -- What the version was told cannot come must not come.
+               AND (c.nullable OR NOT coalesce((d.v ->> 'nullable')::boolean, true))
+               AND (NOT c.bounded OR coalesce((d.v ->> 'bounded')::boolean, false)) AS fits
+        FROM rescore._inputs(contract) AS c
+        LEFT JOIN jsonb_array_elements(inputs) AS d (v) ON d.v ->> 'name' = c.name ORDER BY c.position
+    LOOP
+        IF taken.is_strange THEN
+            PERFORM rescore._raise('RS004', format('model %s has no input %s', model, taken.name),
+                format('Its inputs: %s.', rescore._listed(known)), 'Train on these, or apply a definition that has the feature.');
+        ELSIF NOT taken.fits THEN
+            PERFORM rescore._raise('RS004', format('input %s of model %s is defined otherwise', taken.name, model),
+                format('Defined: %s.', (SELECT i::text FROM jsonb_array_elements(inputs) AS i WHERE i ->> 'name' = taken.name)),
+                'Train anew with the present definition.');
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_contract(text, jsonb, jsonb) IS
+    'Raises RS004 when a contract takes what the deployment does not give: by name, type, kind, NULLs and bounds.';
+
+CREATE OR REPLACE FUNCTION rescore._check_name(model text)
+RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Functions of model a are a_x, a_v1, …: a model of such a name would share them.
+    suffix text := '_(x|version|deferred|payload|link|x_p\d+|p\d+|v\d+(_x)?(_link|_p\d+)?)$';
+    other text := (SELECT d.model FROM rescore.deployments AS d
+                   WHERE (starts_with(d.model, _check_name.model) AND substr(d.model, length(_check_name.model) + 1) ~ ('^' || suffix))
+                      OR (starts_with(_check_name.model, d.model) AND substr(_check_name.model, length(d.model) + 1) ~ ('^' || suffix))
+                   LIMIT 1);
+BEGIN
+    IF other IS NOT NULL THEN
+        PERFORM rescore._raise('RS014', format('the names of models %s and %s are too alike', model, other),
+            'Their generated functions would have the same names.', 'Rename one of them.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_name(text) IS
+    'Raises RS014 when another model''s generated functions would have the same names.';
+
+CREATE OR REPLACE FUNCTION rescore._score_call(model text, args text[], clock text)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    inputs jsonb := (SELECT d.inputs FROM rescore.deployments AS d WHERE d.model = _score_call.model);
+    summed text;
+    design_row text;
+BEGIN
+    IF inputs IS NULL THEN
+        PERFORM rescore._unknown_model(model);
+    ELSIF jsonb_array_length(inputs) <> cardinality(args) THEN
+        PERFORM rescore._raise('RS004', format('%s arguments for model %s', cardinality(args), model),
+            format('It takes %s.', jsonb_array_length(inputs)), 'Pass one expression per input, in order.');
+    END IF;
+    summed := rescore._call(model, '', inputs, args, clock, ' OPERATOR(pg_catalog.+) ');
+    IF jsonb_array_length(inputs) <= 90 THEN
+        RETURN summed;
+    END IF;
+    design_row := rescore._call(model, '_x', inputs, args, clock, ' OPERATOR(pg_catalog.||) ');
+    RETURN format('CASE WHEN rescore_compiled.%I() THEN rescore._python_score(%L, rescore_compiled.%I(), %s) '
+                  'ELSE rescore_compiled.%I(%s) END',
+                  model || '_deferred', model, model || '_version', design_row, model || '_link', summed);
+END
+$$;
+COMMENT ON FUNCTION rescore._score_call(text, text[], text) IS
+    'SQL: the score by a model''s serving version, given one expression per input and one for the clock.';
+
+CREATE OR REPLACE FUNCTION rescore._wanted_routers(model text, inputs jsonb)
+RETURNS TABLE (name text, arguments text[], types text[], suffix text, part integer)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH p AS (SELECT *, count(*) OVER () > 1 AS is_split FROM rescore._parts(inputs))
+    SELECT model || s.suffix || CASE WHEN p.is_split THEN format('_p%s', p.part) ELSE '' END,
+           p.names || 'rescore_clock'::text, p.types || 'timestamp with time zone'::text, s.suffix, p.part
+    FROM p CROSS JOIN (VALUES (''), ('_x')) AS s (suffix)
+    UNION ALL SELECT model || '_link', '{z}', '{double precision}', '_link', 0 FROM p WHERE p.is_split AND p.part = 1
+    UNION ALL SELECT model || '_version', '{}', '{}', '_version', 0
+    UNION ALL SELECT model || '_deferred', '{}', '{}', '_deferred', 0
+    UNION ALL SELECT model || '_payload', '{features,rescore_clock}', '{jsonb,timestamp with time zone}', '_payload', 0
+$$;
+COMMENT ON FUNCTION rescore._wanted_routers(text, jsonb) IS 'The routers a model should have, with their arguments.';
+
+CREATE OR REPLACE FUNCTION rescore._drop_routers(model text, inputs jsonb)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old regprocedure;
+BEGIN
+    -- Names of arguments count too: CREATE OR REPLACE refuses to change them.
+    FOR old IN
+        SELECT p.oid::regprocedure FROM pg_proc AS p
+        WHERE p.pronamespace = 'rescore_compiled'::regnamespace
+          AND p.proname ~ '_p\d+$|_(x|link|version|deferred|payload)$' IS NOT NULL
+          AND (p.proname = _drop_routers.model
+               OR (starts_with(p.proname, _drop_routers.model)
+                   AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_x)?(_p\d+)?$|^_(link|version|deferred|payload)$'))
+          AND NOT EXISTS (
+              SELECT FROM rescore._wanted_routers(_drop_routers.model, inputs) AS w
+              WHERE w.name = p.proname AND w.arguments = coalesce(p.proargnames, '{}')
+                AND w.types = ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, n) ORDER BY n))
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', old);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION rescore._drop_routers(text, jsonb) IS 'Drops the routers of a model whose arguments are no longer those.';
+
+CREATE OR REPLACE FUNCTION rescore._router_body(model text, champion rescore.models, inputs jsonb, suffix text, arguments text[])
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
+AS $$
+DECLARE
+    taken jsonb := champion.contract -> 'inputs';
+    args text[] := ARRAY(SELECT format('%I', i ->> 'name') FROM jsonb_array_elements(taken) WITH ORDINALITY AS t (i, n) ORDER BY n);
+    is_split boolean := jsonb_array_length(inputs) > 90;
+    form record;
+BEGIN
+    IF suffix = '_version' THEN
+        RETURN coalesce(champion.version::text, 'NULL::integer');
+    ELSIF suffix = '_deferred' THEN
+        RETURN coalesce(champion.engine = 'python', false)::text;
+    ELSIF champion.version IS NULL OR (is_split AND champion.engine = 'python' AND suffix <> '_x') THEN
+        -- Scores of split models by Python come from the joined design rows: see _score_call.
+        RETURN CASE WHEN suffix = '_x' THEN 'NULL::double precision[]' ELSE 'NULL::double precision' END;
+    ELSIF NOT is_split THEN
+        RETURN CASE WHEN suffix = '_x' THEN rescore._version_row_call(model, champion.version, taken, args, 'rescore_clock')
+                    WHEN champion.engine = 'compiled' THEN rescore._version_call(model, champion.version, taken, args, 'rescore_clock')
+                    ELSE format('rescore._python_score(%L, %s, %s)', model, champion.version,
+                                rescore._version_row_call(model, champion.version, taken, args, 'rescore_clock')) END;
+    ELSIF suffix = '_x' THEN
+        RETURN (SELECT coalesce(format('ARRAY[%s]::float8[]', string_agg(c.expression, ', ' ORDER BY c.position)), '''{}''::float8[]')
+                FROM rescore._columns(champion.contract) AS c WHERE c.input = ANY (arguments));
+    END IF;
+    -- The version may be split at other places than the router: the part's own sum is written out.
+    SELECT * INTO form FROM rescore._linear(champion.linear, jsonb_array_length(champion.linear -> 'weights'));
+    RETURN CASE WHEN suffix = '_link' THEN rescore._link(form.link, format('%L::float8 + z', form.intercept))
+                ELSE rescore._sum(champion.contract, champion.linear, arguments, 0) END;
+END
+$$;
+COMMENT ON FUNCTION rescore._router_body(text, rescore.models, jsonb, text, text[]) IS
+    'SQL: what a router returns while this version serves.';
+
+CREATE OR REPLACE FUNCTION rescore._define_payload(model text, inputs jsonb)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    taken text := (SELECT string_agg(format('%I %s', i ->> 'name', rescore._argument_type(i ->> 'type', i ->> 'kind')), ', ' ORDER BY n)
+                   FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n));
+    args text[] := ARRAY(SELECT format('r.%I', i ->> 'name') FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION rescore_compiled.%I(features jsonb, rescore_clock timestamptz) '
+                   'RETURNS double precision LANGUAGE plpgsql STABLE %s SET search_path = pg_catalog, pg_temp AS %L',
+                   model || '_payload', rescore._parallel(model),
+                   format(E'BEGIN\n    PERFORM rescore._check_payload(%L, %L, features);\n    RETURN (SELECT %s FROM %s);\nEND',
+                          model, inputs, rescore._score_call(model, args, 'rescore_clock'),
+                          coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')));
+    EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz) IS %L',
+                   model || '_payload', format('Score of a payload by the serving version of model %s.', model));
+END
+$$;
+COMMENT ON FUNCTION rescore._define_payload(text, jsonb) IS
+    'Creates the function that checks a payload, casts it and scores it.';
+
+CREATE OR REPLACE FUNCTION rescore._parallel(model text)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Each parallel worker would load scikit-learn anew.
+    SELECT CASE WHEN EXISTS (SELECT FROM rescore.deployments AS d JOIN rescore.models AS m
+                             ON m.model = d.model AND m.version = d.champion
+                             WHERE d.model = _parallel.model AND m.engine = 'python')
+                THEN 'PARALLEL RESTRICTED' ELSE 'PARALLEL SAFE' END
+$$;
+COMMENT ON FUNCTION rescore._parallel(text) IS 'How parallel a model''s routers are.';
+
+CREATE OR REPLACE FUNCTION rescore._create_router(model text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    deployment rescore.deployments;
+    champion rescore.models;
+    router record;
+BEGIN
+    PERFORM rescore._lock();
+    SELECT * INTO deployment FROM rescore.deployments AS d WHERE d.model = _create_router.model;
+    IF deployment.model IS NULL THEN
+        PERFORM rescore._unknown_model(model);
+    END IF;
+    PERFORM rescore._check_name(model);
+    EXECUTE format('CREATE SEQUENCE IF NOT EXISTS rescore_compiled.%I AS integer', model || '_version_seq');
+    EXECUTE format('COMMENT ON SEQUENCE rescore_compiled.%I IS %L', model || '_version_seq', format('Version numbers of model %s.', model));
+    SELECT * INTO champion FROM rescore.models AS m WHERE m.model = deployment.model AND m.version = deployment.champion;
+    IF champion.version IS NOT NULL THEN
+        PERFORM rescore._check_contract(model, champion.contract, deployment.inputs);
+        PERFORM rescore._check_order(model, champion, deployment.inputs);
+    END IF;
+    PERFORM rescore._drop_routers(model, deployment.inputs);
+    FOR router IN SELECT * FROM rescore._wanted_routers(model, deployment.inputs) AS w WHERE w.suffix <> '_payload' LOOP
+        PERFORM rescore._define(router.name, router.arguments, router.types,
+            CASE router.suffix WHEN '_x' THEN 'double precision[]' WHEN '_version' THEN 'integer'
+                               WHEN '_deferred' THEN 'boolean' ELSE 'double precision' END,
+            'STABLE ' || rescore._parallel(model),
+            rescore._router_body(model, champion, deployment.inputs, router.suffix, router.arguments),
+            rescore._about_router(model, router.suffix));
+    END LOOP;
+    PERFORM rescore._define_payload(model, deployment.inputs);
+END
+$$;
+COMMENT ON FUNCTION rescore._create_router(text) IS
+    'Creates or replaces the functions of a model that call its serving version; NULL while none serves.';
+
+CREATE OR REPLACE FUNCTION rescore._check_order(model text, champion rescore.models, inputs jsonb)
+RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Design rows of a split model are joined part by part, in the order of the deployment.
+    IF jsonb_array_length(inputs) > 90 AND EXISTS (
+        SELECT FROM (SELECT d.n, lag(d.n) OVER (ORDER BY c.position) AS before
+                     FROM rescore._inputs(champion.contract) AS c
+                     JOIN jsonb_array_elements(inputs) WITH ORDINALITY AS d (v, n) ON d.v ->> 'name' = c.name) AS placed
+        WHERE placed.n < placed.before) THEN
+        PERFORM rescore._raise('RS004', format('version %s of model %s takes its inputs in another order', champion.version, model),
+            'With more than 90 inputs, the order must be that of the definition.', 'Train anew with the present definition.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_order(text, rescore.models, jsonb) IS
+    'Raises RS004 when a split model''s contract is not in the deployment''s order.';
+
+CREATE OR REPLACE FUNCTION rescore._about_router(model text, suffix text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(CASE suffix
+        WHEN '_x' THEN 'Design row for the serving version of model %s; NULL while none serves.'
+        WHEN '_version' THEN 'The serving version of model %s; NULL while none serves.'
+        WHEN '_deferred' THEN 'Whether the serving version of model %s is scored by Python, in batches.'
+        WHEN '_link' THEN 'Score of the partial sums of the serving version of model %s.'
+        ELSE 'Score by the serving version of model %s, or its part of the sum; NULL while none serves.' END, model)
+$$;
+COMMENT ON FUNCTION rescore._about_router(text, text) IS 'The comment of a router.';
+
+CREATE OR REPLACE FUNCTION rescore._touch()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    touched regprocedure;
+BEGIN
+    PERFORM rescore._lock();
+    -- A plan that a session is making at this moment is not in its cache yet: replacing the router
+    -- alone would miss it. What its query names directly must change too; routers themselves do.
+    FOR touched IN
+        SELECT p.oid::regprocedure FROM pg_proc AS p
+        WHERE p.pronamespace = 'rescore'::regnamespace AND p.proname IN ('predict', 'predict_key', 'predict_payload')
+          AND pg_has_role(current_user, p.proowner, 'USAGE')
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s COST 100', touched);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION rescore._touch() IS
+    'Changes nothing in every function a user''s query names directly, so that no session keeps a plan of the old version.';

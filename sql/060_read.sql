@@ -1,0 +1,190 @@
+-- Reading scores: of a payload, and why a row has its score. See also predict and predict_key, which
+-- `rescore apply` generates.
+-- Calls: 010_errors, 020_contract, 030_compile, 040_router. Tables: reads rescore.deployments,
+-- rescore.profiles, rescore.models, and the profile tables as the caller.
+
+CREATE OR REPLACE FUNCTION rescore._accepts(type text, value jsonb)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- No EXCEPTION block here: parallel queries cannot have one.
+    SELECT CASE
+        WHEN jsonb_typeof(value) = 'null' THEN true
+        WHEN jsonb_typeof(value) IN ('array', 'object') THEN false
+        WHEN type IN ('text', 'character varying') THEN true
+        WHEN type = 'boolean' THEN value #>> '{}' IN ('true', 'false')
+        WHEN type = 'timestamp with time zone' THEN jsonb_typeof(value) = 'string' AND value #>> '{}' ~*
+            '^(-?infinity|\d{4,6}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?\s*(z|[+-]\d\d(:?\d\d)?(:?\d\d)?)?( bc)?)$'
+        WHEN jsonb_typeof(value) = 'boolean' THEN false
+        WHEN value #>> '{}' ~* '^([+-]?infinity|nan)$' THEN type IN ('real', 'double precision', 'numeric')
+        WHEN value #>> '{}' !~ '^\s*[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,3})?\s*$' THEN false
+        WHEN type IN ('smallint', 'integer', 'bigint') THEN value #>> '{}' ~ '^\s*[+-]?\d{1,19}\s*$' AND (value #>> '{}')::numeric BETWEEN
+             CASE type WHEN 'smallint' THEN -32768 WHEN 'integer' THEN -2147483648 ELSE -9223372036854775808 END AND
+             CASE type WHEN 'smallint' THEN 32767 WHEN 'integer' THEN 2147483647 ELSE 9223372036854775807 END
+        WHEN (value #>> '{}')::numeric = 0 THEN true
+        ELSE abs((value #>> '{}')::numeric) BETWEEN CASE type WHEN 'real' THEN 1.2e-38 ELSE 1e-300 END
+                                                AND CASE type WHEN 'real' THEN 3.4e38 ELSE 1e300 END
+    END
+$$;
+COMMENT ON FUNCTION rescore._accepts(text, jsonb) IS 'Whether a JSON value can be cast to the type of an input.';
+
+CREATE OR REPLACE FUNCTION rescore._check_payload(model text, inputs jsonb, features jsonb)
+RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known text[] := ARRAY(SELECT i ->> 'name' FROM jsonb_array_elements(inputs) AS i);
+    wrong record;
+BEGIN
+    IF coalesce(jsonb_typeof(features), 'object') <> 'object' THEN
+        PERFORM rescore._raise('RS009', format('a payload is a JSON object, not %s', left(features::text, 80)),
+            format('Features of model %s: %s.', model, rescore._listed(known)), 'Pass {"feature": value, …}.');
+    END IF;
+    SELECT f.key, f.value, i ->> 'type' AS type INTO wrong
+    FROM jsonb_each(features) AS f LEFT JOIN jsonb_array_elements(inputs) AS i ON i ->> 'name' = f.key
+    WHERE i IS NULL OR NOT rescore._accepts(rescore._argument_type(i ->> 'type', i ->> 'kind'), f.value)
+    ORDER BY i IS NULL DESC, f.key LIMIT 1;
+    IF wrong.key IS NOT NULL AND wrong.type IS NULL THEN
+        PERFORM rescore._raise('RS009', format('model %s has no feature %s', model, wrong.key),
+            CASE WHEN rescore._near(wrong.key, known) <> '{}'
+                 THEN format('Did you mean %s? ', rescore._listed(rescore._near(wrong.key, known))) ELSE '' END
+            || format('Its features: %s.', rescore._listed(known)), 'Leave out what is not known: it takes its default.');
+    ELSIF wrong.key IS NOT NULL THEN
+        PERFORM rescore._raise('RS009', format('%s is no value of feature %s', left(wrong.value::text, 80), wrong.key),
+            format('Its type is %s.', wrong.type), 'Pass a value of that type, or null.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_payload(text, jsonb, jsonb) IS
+    'Raises RS009 when a payload names an unknown feature or has a value of the wrong type.';
+
+CREATE OR REPLACE FUNCTION rescore._clock_of(model text)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE p.clock WHEN 'session' THEN rescore.clock() ELSE now() END
+    FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = _clock_of.model
+$$;
+COMMENT ON FUNCTION rescore._clock_of(text) IS 'The moment a model''s scores are for; NULL when there is no such model.';
+
+CREATE OR REPLACE FUNCTION rescore.predict_payload(model text, features jsonb)
+RETURNS double precision
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    clock timestamptz := rescore._clock_of(model);
+    score double precision;
+BEGIN
+    IF clock IS NULL THEN
+        PERFORM rescore._unknown_model(model);
+    END IF;
+    EXECUTE format('SELECT rescore_compiled.%I($1, $2)', model || '_payload') INTO score USING features, clock;
+    RETURN score;
+END
+$$;
+COMMENT ON FUNCTION rescore.predict_payload(text, jsonb) IS
+    'Score of a payload {"feature": value} by a model''s serving version; missing features take their default, unknown ones raise RS009.';
+
+CREATE OR REPLACE FUNCTION rescore._check_key(key text, profile text, type text)
+RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF (CASE type
+        WHEN 'bigint' THEN CASE WHEN key ~ '^\s*[+-]?\d{1,19}\s*$'
+            THEN key::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807 ELSE true END
+        WHEN 'uuid' THEN key !~* '^\s*\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?\s*$'
+        ELSE key IS NULL END) THEN
+        PERFORM rescore._raise('RS013', format('%s is no key of profile %s', coalesce(quote_literal(left(key, 80)), 'NULL'), profile),
+            format('Its keys are of type %s.', type), 'Pass a key of that type.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_key(text, text, text) IS 'Raises RS013 when a text is no key of that type.';
+
+CREATE OR REPLACE FUNCTION rescore._values(profile text, inputs jsonb)
+RETURNS text[]
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- The compiler notes in its plan how an input is read where it is not just its column.
+    SELECT ARRAY(SELECT coalesce(f.plan -> 'values' ->> (i ->> 'name'), format('p.%I', i ->> 'name'))
+                 FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n)
+    FROM rescore.profiles AS f WHERE f.profile = _values.profile
+$$;
+COMMENT ON FUNCTION rescore._values(text, jsonb) IS 'SQL: each input''s value in a row p of the profile table.';
+
+CREATE OR REPLACE FUNCTION rescore._source(model text)
+RETURNS TABLE (profile text, relation text, key_column text, key_type text, clock timestamptz, version integer,
+               engine text, contract jsonb, linear jsonb, "values" text[])
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF rescore._clock_of(model) IS NULL THEN
+        PERFORM rescore._unknown_model(model);
+    END IF;
+    RETURN QUERY
+    SELECT p.profile, format('%I.%I', p.table_schema, p.table_name), p.key_column, p.key_type, rescore._clock_of(_source.model),
+           m.version, m.engine, m.contract, m.linear, rescore._values(p.profile, m.contract -> 'inputs')
+    FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+    LEFT JOIN rescore.models AS m ON m.model = d.model AND m.version = d.champion
+    WHERE d.model = _source.model;
+END
+$$;
+COMMENT ON FUNCTION rescore._source(text) IS
+    'A model''s profile, serving version, and how its inputs are read from a row; RS001 for an unknown model.';
+
+CREATE OR REPLACE FUNCTION rescore.explain(model text, key text)
+RETURNS TABLE (feature text, value double precision, weight double precision, contribution double precision)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source record;
+    design_row double precision[];
+BEGIN
+    SELECT * INTO source FROM rescore._source(model);
+    IF source.version IS NULL THEN
+        PERFORM rescore._raise('RS006', format('model %s has no serving version', model), NULL, 'Publish one with `rescore publish`.');
+    ELSIF source.engine = 'python' OR source.linear IS NULL THEN
+        PERFORM rescore._raise('RS012', format('version %s of model %s is scored by Python', source.version, model),
+            'Contributions are exact for compiled, linear versions only.', 'Publish a linear model without `engine: python`.');
+    END IF;
+    PERFORM rescore._check_key(key, source.profile, source.key_type);
+    EXECUTE format('SELECT %s FROM %s AS p WHERE p.%I = $1::%s',
+                   rescore._version_row_call(model, source.version, source.contract -> 'inputs', source."values", '$2'),
+                   source.relation, source.key_column, source.key_type)
+        INTO design_row USING key, source.clock;
+    IF design_row IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT c.column_name, design_row[c.position], l.weights[c.position], design_row[c.position] * l.weights[c.position]
+    FROM rescore._linear(source.linear, cardinality(design_row)) AS l
+    CROSS JOIN LATERAL rescore._columns(source.contract) AS c
+    UNION ALL SELECT '(intercept)', 1, l.intercept, l.intercept
+    FROM rescore._linear(source.linear, cardinality(design_row)) AS l;
+END
+$$;
+COMMENT ON FUNCTION rescore.explain(text, text) IS
+    'What each column of a row''s design adds to the linear sum; with the intercept they add up to it. No rows for an unknown key; RS012 for a model that is not compiled.';
+
+CREATE OR REPLACE FUNCTION rescore.explain(model text, key bigint)
+RETURNS TABLE (feature text, value double precision, weight double precision, contribution double precision)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT e.feature, e.value, e.weight, e.contribution FROM rescore.explain(model, key::text) AS e $$;
+COMMENT ON FUNCTION rescore.explain(text, bigint) IS 'What each column of a row''s design adds to the linear sum, by bigint key.';
+
+CREATE OR REPLACE FUNCTION rescore.explain(model text, key uuid)
+RETURNS TABLE (feature text, value double precision, weight double precision, contribution double precision)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT e.feature, e.value, e.weight, e.contribution FROM rescore.explain(model, key::text) AS e $$;
+COMMENT ON FUNCTION rescore.explain(text, uuid) IS 'What each column of a row''s design adds to the linear sum, by uuid key.';

@@ -1,0 +1,38 @@
+-- Customers whose profile row was deleted while their events stayed, and who come back.
+-- Writes the profile tables through their generated recompute function. Reads rescore.profiles.
+-- Called by the deferred trigger on rescore.removed_keys.
+
+CREATE OR REPLACE FUNCTION rescore._come_back()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $rescore$
+DECLARE
+    p       rescore.profiles;
+    r_there boolean;
+BEGIN
+    SELECT * INTO p FROM rescore.profiles AS q WHERE q.profile = OLD.profile;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    -- Deleted once more in the same transaction: it stays deleted.
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I AS t WHERE t.%I = $1::%s)',
+                   p.table_schema, p.table_name, p.key_column, p.key_type)
+    INTO r_there USING OLD.key;
+    IF r_there THEN
+        EXECUTE format('SELECT rescore_compiled.%I(ARRAY[$1::%s])', p.slug || '__recompute', p.key_type)
+        USING OLD.key;
+    END IF;
+    RETURN NULL;
+END
+$rescore$;
+
+COMMENT ON FUNCTION rescore._come_back() IS
+    'Trigger, at commit: recounts a customer who came back after their profile row had been deleted. At commit, because several triggers of one statement may each bring a part of the events.';
+
+DROP TRIGGER IF EXISTS come_back ON rescore.removed_keys;
+CREATE CONSTRAINT TRIGGER come_back AFTER DELETE ON rescore.removed_keys
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rescore._come_back();
+
+COMMENT ON TRIGGER come_back ON rescore.removed_keys IS
+    'Recounts, at commit, a customer who came back.';

@@ -1,0 +1,105 @@
+-- Whole profiles: verifying, rebuilding, rescoring. Each dispatches to functions that
+-- `rescore apply` generates; S is the profile's slug.
+-- Calls: 010_errors, 060_read, rescore_compiled.S__differences, S__keys, S__recompute, S__rescore.
+-- Tables: reads rescore.profiles; the generated functions write the profile table.
+
+CREATE OR REPLACE FUNCTION rescore.verify(profile text)
+RETURNS TABLE (key text, feature text, stored text, expected text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT d.key::text, d.feature::text, d.stored::text, d.expected::text FROM rescore_compiled.%I() AS d',
+                                (rescore._profile(profile)).slug || '__differences');
+END
+$$;
+COMMENT ON FUNCTION rescore.verify(text) IS
+    'Every stored value of a profile that differs from a recount of its events; empty means right.';
+
+CREATE OR REPLACE FUNCTION rescore.rebuild(profile text)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    p rescore.profiles := rescore._profile(profile);
+    keys text[];
+    after text;
+    changed bigint;
+    total bigint := 0;
+BEGIN
+    LOOP
+        EXECUTE format('SELECT rescore_compiled.%I($1::%s, 5000)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after;
+        EXIT WHEN coalesce(cardinality(keys), 0) = 0;
+        EXECUTE format('SELECT rescore_compiled.%I($1::%s[])', p.slug || '__recompute', p.key_type) INTO changed USING keys;
+        total := total + changed;
+        after := keys[cardinality(keys)];
+    END LOOP;
+    RETURN total;
+END
+$$;
+COMMENT ON FUNCTION rescore.rebuild(text) IS
+    'Recomputes a profile from its events, in batches of one transaction; returns how many rows changed.';
+REVOKE EXECUTE ON FUNCTION rescore.rebuild(text) FROM PUBLIC;
+
+-- No SET clause: it would forbid the COMMITs. Hence the qualified names.
+CREATE OR REPLACE PROCEDURE rescore.sweep(profile text, max_age interval DEFAULT NULL, batch integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    p rescore.profiles := rescore._profile(profile);
+    name text := pg_catalog.format('rescore_compiled.%I', pg_catalog.concat(p.slug, '__rescore'));
+    after text;
+    up_to text;
+BEGIN
+    IF pg_catalog.to_regproc(name) IS NULL THEN
+        RETURN;
+    END IF;
+    LOOP
+        EXECUTE pg_catalog.format('SELECT keys[pg_catalog.cardinality(keys)]::pg_catalog.text FROM rescore_compiled.%I($1::%s, $2) AS keys',
+                                  pg_catalog.concat(p.slug, '__keys'), p.key_type) INTO up_to USING after, batch;
+        EXIT WHEN up_to IS NULL;
+        EXECUTE pg_catalog.format('SELECT %1$s($1::%2$s, $2::%2$s, $3)', name, p.key_type) USING after, up_to, max_age;
+        COMMIT;
+        after := up_to;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE rescore.sweep(text, interval, integer) IS
+    'Rescores a profile''s rows that were scored by another version or longer ago than max_age (NULL: all), in key order, each batch its own transaction.';
+REVOKE EXECUTE ON PROCEDURE rescore.sweep(text, interval, integer) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION rescore.verify_model(model text)
+RETURNS double precision
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source record;
+    inputs jsonb;
+    largest double precision;
+BEGIN
+    SELECT * INTO source FROM rescore._source(model);
+    PERFORM rescore._require_python(format('verify model %s', model));
+    IF source.version IS NULL THEN
+        PERFORM rescore._raise('RS006', format('model %s has no serving version', model), NULL, 'Publish one with `rescore publish`.');
+    ELSIF source.linear IS NULL THEN
+        PERFORM rescore._raise('RS012', format('version %s of model %s is not linear', source.version, model),
+            'It has no compiled scorer to compare with the artefact.', 'Nothing is to be done: it is scored from the artefact itself.');
+    END IF;
+    inputs := source.contract -> 'inputs';
+    EXECUTE format(
+        'WITH r AS MATERIALIZED (SELECT row_number() OVER () AS n, %1$s AS s, %2$s AS x FROM %3$s AS p), '
+        'flat AS (SELECT r.n / 1000 AS b, array_agg(u.v ORDER BY r.n, u.i) AS v, (count(*) / count(DISTINCT r.n))::integer AS width '
+        'FROM r CROSS JOIN LATERAL unnest(r.x) WITH ORDINALITY AS u (v, i) GROUP BY 1), '
+        'compiled AS (SELECT r.n / 1000 AS b, array_agg(r.s ORDER BY r.n) AS s FROM r GROUP BY 1) '
+        'SELECT max(abs(d.compiled - d.artefact)) FROM flat JOIN compiled USING (b) '
+        'CROSS JOIN LATERAL unnest(compiled.s, rescore._python_scores($2, $3, flat.v, flat.width)) AS d (compiled, artefact)',
+        rescore._version_call(model, source.version, inputs, source."values", '$1'),
+        rescore._version_row_call(model, source.version, inputs, source."values", '$1'), source.relation)
+        INTO largest USING source.clock, model, source.version;
+    RETURN coalesce(largest, 0);
+END
+$$;
+COMMENT ON FUNCTION rescore.verify_model(text) IS
+    'The largest difference between compiled scorer and artefact over the live profile rows; 0 for an empty profile; RS012 for a model that is not linear.';

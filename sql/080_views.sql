@@ -1,0 +1,79 @@
+-- What dashboards and BI tools read of rescore itself.
+-- Calls: nothing. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- rescore.incident_log.
+
+CREATE OR REPLACE VIEW rescore.model_version AS
+SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
+       m.created_at, m.created_by, m.metrics, m.library_versions,
+       pg_catalog.jsonb_array_length(m.contract -> 'inputs') AS inputs, pg_catalog.octet_length(m.artifact) AS bytes
+FROM rescore.models AS m JOIN rescore.deployments AS d ON d.model = m.model;
+COMMENT ON VIEW rescore.model_version IS 'Every model version, and which one serves.';
+COMMENT ON COLUMN rescore.model_version.model IS 'Name of the model';
+COMMENT ON COLUMN rescore.model_version.version IS 'Number of the version';
+COMMENT ON COLUMN rescore.model_version.serving IS 'Whether it is the champion; null while none serves';
+COMMENT ON COLUMN rescore.model_version.engine IS 'compiled or python';
+COMMENT ON COLUMN rescore.model_version.format IS 'Format of the artefact';
+COMMENT ON COLUMN rescore.model_version.sha256 IS 'SHA-256 of the artefact';
+COMMENT ON COLUMN rescore.model_version.parent IS 'Version it was trained on from';
+COMMENT ON COLUMN rescore.model_version.created_at IS 'When it was recorded';
+COMMENT ON COLUMN rescore.model_version.created_by IS 'Who recorded it';
+COMMENT ON COLUMN rescore.model_version.metrics IS 'Measured quality, by name';
+COMMENT ON COLUMN rescore.model_version.library_versions IS 'Versions of the libraries that proved it';
+COMMENT ON COLUMN rescore.model_version.inputs IS 'How many inputs it takes';
+COMMENT ON COLUMN rescore.model_version.bytes IS 'Size of the artefact';
+
+CREATE OR REPLACE VIEW rescore.model_quality AS
+SELECT m.model, m.version, m.version = d.champion AS serving, m.created_at, q.key AS metric,
+       CASE pg_catalog.jsonb_typeof(q.value) WHEN 'number' THEN q.value::numeric::double precision END AS value
+FROM rescore.models AS m JOIN rescore.deployments AS d ON d.model = m.model
+CROSS JOIN LATERAL pg_catalog.jsonb_each(CASE pg_catalog.jsonb_typeof(m.metrics) WHEN 'object' THEN m.metrics ELSE '{}' END) AS q
+WHERE pg_catalog.jsonb_typeof(q.value) IN ('number', 'null');
+COMMENT ON VIEW rescore.model_quality IS 'Measured quality of every model version, one row per metric.';
+COMMENT ON COLUMN rescore.model_quality.model IS 'Name of the model';
+COMMENT ON COLUMN rescore.model_quality.version IS 'Number of the version';
+COMMENT ON COLUMN rescore.model_quality.serving IS 'Whether it is the champion; null while none serves';
+COMMENT ON COLUMN rescore.model_quality.created_at IS 'When the version was recorded';
+COMMENT ON COLUMN rescore.model_quality.metric IS 'Name of the metric';
+COMMENT ON COLUMN rescore.model_quality.value IS 'Its value; null where it could not be measured';
+
+CREATE OR REPLACE VIEW rescore.incidents AS
+SELECT i.cause, i.profile, i.model, i.version, i.sqlstate, i.message, i.context, i.first_at
+FROM rescore.incident_log AS i WHERE i.resolved_at IS NULL;
+COMMENT ON VIEW rescore.incidents IS 'Open causes of failed scores; the events themselves were kept.';
+COMMENT ON COLUMN rescore.incidents.cause IS 'Digest of the cause';
+COMMENT ON COLUMN rescore.incidents.profile IS 'Profile whose rows were concerned';
+COMMENT ON COLUMN rescore.incidents.model IS 'Model concerned; null when several may be';
+COMMENT ON COLUMN rescore.incidents.version IS 'Version that served';
+COMMENT ON COLUMN rescore.incidents.sqlstate IS 'SQLSTATE of the error';
+COMMENT ON COLUMN rescore.incidents.message IS 'Message when it was first seen';
+COMMENT ON COLUMN rescore.incidents.context IS 'Where it was raised';
+COMMENT ON COLUMN rescore.incidents.first_at IS 'When it was first seen';
+
+CREATE OR REPLACE VIEW rescore.health AS
+SELECT 'incidents' AS "check", CASE count(*) WHEN 0 THEN 'ok' ELSE 'warning' END AS status,
+       pg_catalog.concat(count(*), ' open causes of failed scores; see rescore.incidents') AS detail
+FROM rescore.incidents
+UNION ALL
+SELECT 'triggers', CASE count(*) FILTER (WHERE t.tgname IS NULL) WHEN 0 THEN 'ok' ELSE 'error' END,
+       coalesce('missing or disabled: ' || pg_catalog.string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE t.tgname IS NULL),
+                pg_catalog.concat(count(*), ' in place'))
+FROM (SELECT DISTINCT CASE pg_catalog.jsonb_typeof(n.v) WHEN 'string' THEN n.v #>> '{}' ELSE n.v ->> -1 END AS name
+      FROM rescore.profiles AS p
+      CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(coalesce(p.plan -> 'triggers', '[]')) AS n (v)) AS w
+LEFT JOIN (SELECT DISTINCT g.tgname FROM pg_catalog.pg_trigger AS g WHERE g.tgenabled IN ('O', 'A')) AS t ON t.tgname::text = w.name
+UNION ALL
+SELECT 'backfill', CASE count(*) FILTER (WHERE p.backfill_from IS NOT NULL) WHEN 0 THEN 'ok' ELSE 'warning' END,
+       coalesce('not finished: ' || pg_catalog.string_agg(p.profile, ', ' ORDER BY p.profile) FILTER (WHERE p.backfill_from IS NOT NULL)
+                || '; run `rescore apply` again', 'none pending')
+FROM rescore.profiles AS p
+UNION ALL
+SELECT 'champions', CASE count(*) FILTER (WHERE d.champion IS NULL) WHEN 0 THEN 'ok' ELSE 'warning' END,
+       coalesce('no version serves: ' || pg_catalog.string_agg(d.model, ', ' ORDER BY d.model) FILTER (WHERE d.champion IS NULL),
+                pg_catalog.concat(count(*), ' models serve'))
+FROM rescore.deployments AS d;
+COMMENT ON VIEW rescore.health IS 'What an administrator should look at: one row per check.';
+COMMENT ON COLUMN rescore.health."check" IS 'What was looked at';
+COMMENT ON COLUMN rescore.health.status IS 'ok, warning or error';
+COMMENT ON COLUMN rescore.health.detail IS 'What was found';
+
+GRANT SELECT ON rescore.model_version, rescore.model_quality, rescore.incidents, rescore.health TO PUBLIC;

@@ -1,0 +1,236 @@
+"""``rescore install``: bring a database to this version's tables, functions and views.
+
+One transaction: alembic's migrations, then every ``.sql`` file of this package in lexical order.
+A file whose first line is ``-- requires: plpython3u`` is left out where PL/Python cannot be had;
+one that begins ``-- unless: plpython3u`` is then applied in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from rescore.errors import (
+    NoServer,
+    NotAllowed,
+    NotInstalled,
+    NotSupported,
+    RescoreError,
+    from_database,
+)
+from rescore.migrations.tables import SCHEMA
+
+OLDEST_SERVER = 140000
+Driver = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class InstallReport:
+    """What :func:`install` found and did.
+
+    Attributes
+    ----------
+    before: revision of the tables before; None if rescore was not installed.
+    after: revision now.
+    python: whether artefacts can be loaded in the server.
+    missing: what is not there, and what brings it, one sentence each.
+    """
+
+    before: str | None
+    after: str
+    python: bool
+    missing: list[str]
+
+
+def install(
+    dsn_or_connection: str | Driver | Connection, python_path: Sequence[str] | None = None
+) -> InstallReport:
+    """Bring the database to this version of rescore, in one transaction; twice changes nothing.
+
+    Parameters
+    ----------
+    dsn_or_connection: a connection string, or an open connection that is in no transaction.
+    python_path: directories, readable by the server's account, that hold the package rescore and
+        scikit-learn; None keeps those set before.
+
+    Raises
+    ------
+    NoServer
+        If nothing answers.
+    NotAllowed
+        If the role may not create schemas or replace the functions that are there.
+    NotSupported
+        If the server is older than PostgreSQL 14.
+    NotInstalled
+        If the database's tables are of a newer version of rescore.
+    """
+    with _errors(), _connection(dsn_or_connection) as connection, connection.begin():
+        return _install(connection, python_path)
+
+
+def _install(connection: Connection, python_path: Sequence[str] | None) -> InstallReport:
+    driver = cast(Driver, connection.connection.driver_connection)
+    _check_server(driver)
+    driver.execute(_query("lock"))
+    before, after = _migrate(connection, driver)
+    python, missing = _python(driver)
+    for text in _wanted_files(python):
+        driver.execute(text.encode())
+    driver.execute(_query("drop_stale"))
+    if python:
+        missing += _set_python_path(driver, python_path)
+    return InstallReport(before, after, python, missing)
+
+
+def _check_server(driver: Driver) -> None:
+    if driver.info.server_version < OLDEST_SERVER:
+        raise NotSupported(
+            f"the server is PostgreSQL {driver.info.server_version // 10000}",
+            detail="rescore needs PostgreSQL 14 or newer.",
+            hint="Upgrade the server.",
+        )
+
+
+def _migrate(connection: Connection, driver: Driver) -> tuple[str | None, str]:
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(files("rescore.migrations")))))
+    config.attributes["connection"] = connection
+    options = {"version_table_schema": SCHEMA}
+    before = MigrationContext.configure(connection, opts=options).get_current_revision()
+    scripts = ScriptDirectory.from_config(config)
+    known = [each.revision for each in scripts.walk_revisions()]
+    if before is not None and before not in known:
+        raise NotInstalled(
+            f"the tables of this database are of revision {before}, newer than this rescore",
+            detail=f"This version knows up to {known[0]}.",
+            hint="Install the newer rescore here, and run it again.",
+        )
+    driver.execute(_query("schemas"))
+    command.upgrade(config, "head")
+    driver.execute(_query("comment_version"))
+    return before, known[0]
+
+
+def _python(driver: Driver) -> tuple[bool, list[str]]:
+    """Return whether PL/Python's functions are to be applied, and what is missing."""
+    available, superuser, present = _row(driver, "python")
+    if present and not superuser:
+        return True, []
+    if not available:
+        return False, [
+            "PL/Python is not available: models that are not linear cannot be scored; "
+            "install the plpython3 package of this PostgreSQL and run this again."
+        ]
+    if not superuser:
+        return False, [
+            "PL/Python needs a superuser: models that are not linear cannot be scored; "
+            "have a superuser run `rescore install` on this database."
+        ]
+    driver.execute(_query("enable_python"))
+    return True, []
+
+
+def _set_python_path(driver: Driver, python_path: Sequence[str] | None) -> list[str]:
+    if python_path is not None:
+        driver.execute(_query("set_python_path"), {"paths": list(python_path)})
+    try:
+        with driver.transaction():
+            driver.execute(_query("start_python"))
+    except psycopg.Error as error:
+        return [f"{error.diag.message_primary}; {error.diag.message_hint}"]
+    return []
+
+
+def _wanted_files(python: bool) -> list[str]:
+    """Return the text of the files to apply, in order."""
+    folder = files("rescore.sql")
+    names = sorted(e.name for e in folder.iterdir() if e.name[:3].isdigit())
+    texts = [(folder / name).read_text(encoding="utf-8") for name in names]
+    skipped = "-- unless: plpython3u" if python else "-- requires: plpython3u"
+    return [text for text in texts if not text.startswith(skipped)]
+
+
+@cache
+def _queries() -> dict[str, bytes]:
+    text = (files("rescore.sql") / "install.sql").read_text(encoding="utf-8")
+    parts = text.split("-- name: ")[1:]
+    return {p.partition("\n")[0].strip(): p.partition("\n")[2].encode() for p in parts}
+
+
+def _query(name: str) -> bytes:
+    return _queries()[name]
+
+
+def _row(driver: Driver, name: str) -> tuple[Any, ...]:
+    row = driver.execute(_query(name)).fetchone()
+    assert row is not None
+    return cast("tuple[Any, ...]", row)
+
+
+class _Borrowed:
+    """A caller's connection, which SQLAlchemy must not close."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+@contextmanager
+def _connection(given: str | Driver | Connection) -> Iterator[Connection]:
+    if isinstance(given, Connection):
+        yield given
+        return
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(given) if isinstance(given, str) else _Borrowed(given),
+        poolclass=NullPool,
+        use_native_hstore=False,
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Raise rescore's errors for psycopg's, whichever library reports them."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not isinstance(error.orig, psycopg.Error):
+            raise
+        raise _translated(error.orig) from error
+    except psycopg.Error as error:
+        raise _translated(error) from error
+
+
+def _translated(error: psycopg.Error) -> RescoreError | psycopg.Error:
+    diag, state = error.diag, error.sqlstate or ""
+    message = diag.message_primary or str(error).strip()
+    detail, hint = diag.message_detail or "", diag.message_hint or ""
+    if state.startswith("RS"):
+        return from_database(state, message, detail, hint)
+    if state == "42501":
+        hint = "Run it as the owner of the database, or as the role that installed rescore."
+        return NotAllowed(message, detail=detail, hint=hint)
+    if isinstance(error, psycopg.OperationalError) and not state:
+        return NoServer("cannot connect to PostgreSQL", detail=message, hint="Check the DSN.")
+    return error
