@@ -135,8 +135,7 @@ def _contract(
 def _send(conn: Connection, deployment: Deployment, proof: Proof, given: dict[str, Any]) -> int:
     """Let the server prove it too where it has Python, else submit the numbers proven here."""
     if deployment.python:
-        expected = Jsonb({"probes": proof.probes, "scores": proof.expected})
-        return int(one(conn, query("publish"), given | {"expected": expected}))
+        return int(one(conn, query("publish"), given | {"expected": proof.expected}))
     if proof.linear is None or deployment.engine == "python":
         why = "is not linear" if proof.linear is None else 'has "engine: python"'
         raise PythonMissing(
@@ -149,5 +148,6 @@ def _send(conn: Connection, deployment: Deployment, proof: Proof, given: dict[st
         "probes": Jsonb(proof.probes),
         "expected": proof.expected,
         "libraries": Jsonb(proof.library_versions),
+        "clock": proof.clock,
     }
     return int(one(conn, query("publish_linear"), given | numbers))

@@ -3,5 +3,5 @@
 SELECT rescore.publish(
     %(model)s::text, %(artifact)s::bytea, contract => %(contract)s::jsonb,
     metrics => %(metrics)s::jsonb, format => %(format)s::text,
-    expected => %(expected)s::jsonb, parent => %(parent)s::int4,
+    expected => %(expected)s::float8[], parent => %(parent)s::int4,
     candidate => %(candidate)s::boolean, reason => %(reason)s::text)
