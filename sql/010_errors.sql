@@ -1,18 +1,5 @@
--- Raising errors of class RS, the lock of all publishers, and the record of failed scores.
+-- What errors of class RS are made of, the lock of all publishers, and the record of failed scores.
 -- Calls: nothing. Tables: reads rescore.deployments, rescore.profiles; writes rescore.incident_log.
-
-CREATE OR REPLACE FUNCTION rescore._raise(state text, message text, detail text, hint text)
-RETURNS void
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RAISE EXCEPTION '%', message
-        USING ERRCODE = state, DETAIL = coalesce(detail, ''), HINT = coalesce(hint, '');
-END
-$$;
-COMMENT ON FUNCTION rescore._raise(text, text, text, text) IS
-    'Raises an error with its SQLSTATE, DETAIL and HINT.';
 
 CREATE OR REPLACE FUNCTION rescore._lock()
 RETURNS void
@@ -56,9 +43,9 @@ AS $$
 DECLARE
     known text[] := (SELECT array_agg(d.model ORDER BY d.model) FROM rescore.deployments AS d);
 BEGIN
-    PERFORM rescore._raise('RS001', format('unknown model %s', coalesce(quote_ident(model), 'NULL')),
-        format('Known models: %s.', rescore._listed(known)),
-        'Name one of these, or run `rescore apply` with a definition that has it.');
+    RAISE EXCEPTION USING ERRCODE = 'RS001', MESSAGE = format('unknown model %s', coalesce(quote_ident(model), 'NULL')),
+        DETAIL = format('Known models: %s.', rescore._listed(known)),
+        HINT = 'Name one of these, or run `rescore apply` with a definition that has it.';
     RETURN NULL;
 END
 $$;
@@ -76,10 +63,9 @@ BEGIN
     SELECT * INTO found FROM rescore.profiles AS p WHERE p.profile = _profile.profile;
     IF found.profile IS NULL THEN
         known := (SELECT array_agg(p.profile ORDER BY p.profile) FROM rescore.profiles AS p);
-        PERFORM rescore._raise('RS008',
-            format('unknown profile %s', coalesce(quote_ident(_profile.profile), 'NULL')),
-            format('Known profiles: %s.', rescore._listed(known)),
-            'Name one of these, or run `rescore apply` with its definition.');
+        RAISE EXCEPTION USING ERRCODE = 'RS008', MESSAGE = format('unknown profile %s', coalesce(quote_ident(_profile.profile), 'NULL')),
+            DETAIL = format('Known profiles: %s.', rescore._listed(known)),
+            HINT = 'Name one of these, or run `rescore apply` with its definition.';
     END IF;
     RETURN found;
 END

@@ -10,8 +10,9 @@ DECLARE
     number numeric;
 BEGIN
     IF (CASE jsonb_typeof(value) WHEN 'number' THEN abs(value::numeric) > 1e100 ELSE true END) THEN
-        PERFORM rescore._raise('RS005', format('%s is %s', what, left(coalesce(value::text, 'missing'), 80)),
-            'Expected a number of magnitude up to 1e100.', 'Scale the features, or train anew.');
+        RAISE EXCEPTION USING ERRCODE = 'RS005', MESSAGE = format('%s is %s', what, left(coalesce(value::text, 'missing'), 80)),
+            DETAIL = 'Expected a number of magnitude up to 1e100.',
+            HINT = 'Scale the features, or train anew.';
     END IF;
     number := value::numeric;
     -- Below this, products with an input could underflow, and PostgreSQL raises there.
@@ -34,10 +35,10 @@ BEGIN
            WHEN kind = 'number' THEN '{smallint,integer,bigint,numeric,real,double precision,boolean}'
            WHEN kind = 'category' THEN '{text,character varying,smallint,integer,bigint,boolean}'
            ELSE '{timestamp with time zone}' END)::text[]) THEN
-        PERFORM rescore._raise('RS004', format('type %s does not fit an input of kind %s', coalesce(type, 'NULL'), kind),
-            'Numbers are smallint, integer, bigint, numeric, real, double precision or boolean; '
-            'categories text, integers or boolean; days_since and days_until are timestamptz.',
-            'Correct the contract, or apply the definition anew.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('type %s does not fit an input of kind %s', coalesce(type, 'NULL'), kind),
+            DETAIL = 'Numbers are smallint, integer, bigint, numeric, real, double precision or boolean; '
+                'categories text, integers or boolean; days_since and days_until are timestamptz.',
+            HINT = 'Correct the contract, or apply the definition anew.';
     END IF;
     RETURN known;
 END
@@ -60,22 +61,26 @@ DECLARE
     is_frozen boolean := input ->> 'kind' <> 'category' OR coalesce(jsonb_typeof(input -> 'categories'), '') = 'array';
 BEGIN
     IF coalesce(octet_length(name), 0) NOT BETWEEN 1 AND 63 OR name = 'rescore_clock' THEN
-        PERFORM rescore._raise('RS004', format('%s is no name of an input', coalesce(input -> 'name', 'null')),
-            'A name has 1 to 63 bytes; rescore_clock is taken.', 'Rename the feature.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('%s is no name of an input', coalesce(input -> 'name', 'null')),
+            DETAIL = 'A name has 1 to 63 bytes; rescore_clock is taken.',
+            HINT = 'Rename the feature.';
     ELSIF coalesce(input ->> 'kind', '') NOT IN ('number', 'days_since', 'days_until', 'category') THEN
-        PERFORM rescore._raise('RS004', format('input %s is of unknown kind %s', name, coalesce(input -> 'kind', 'null')),
-            'Kinds are number, days_since, days_until and category.', 'Correct the contract.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s is of unknown kind %s', name, coalesce(input -> 'kind', 'null')),
+            DETAIL = 'Kinds are number, days_since, days_until and category.',
+            HINT = 'Correct the contract.';
     ELSIF strange IS NOT NULL OR wrong IS NOT NULL THEN
-        PERFORM rescore._raise('RS004', format('input %s has a wrong key: %s', name, coalesce(strange, wrong)),
-            'nullable, bounded, missing and other are true or false.', 'Correct the contract.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a wrong key: %s', name, coalesce(strange, wrong)),
+            DETAIL = 'nullable, bounded, missing and other are true or false.',
+            HINT = 'Correct the contract.';
     ELSIF NOT is_frozen THEN
-        PERFORM rescore._raise('RS004', format('the categories of %s are not frozen', name),
-            'A version needs the list itself in place of top.',
-            'Publish with `rescore publish`, or fit the estimator on named columns.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the categories of %s are not frozen', name),
+            DETAIL = 'A version needs the list itself in place of top.',
+            HINT = 'Publish with `rescore publish`, or fit the estimator on named columns.';
     ELSIF EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN input ->> 'kind' = 'category' THEN input -> 'categories' ELSE '[]' END) AS c
                   GROUP BY c #>> '{}' HAVING count(*) > 1 OR bool_or(jsonb_typeof(c) IN ('null', 'array', 'object'))) THEN
-        PERFORM rescore._raise('RS004', format('the categories of %s hold a value twice, or one that is no text', name),
-            left((input -> 'categories')::text, 200), 'Correct the contract.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the categories of %s hold a value twice, or one that is no text', name),
+            DETAIL = left((input -> 'categories')::text, 200),
+            HINT = 'Correct the contract.';
     END IF;
 END
 $$;
@@ -88,14 +93,20 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    twice text;
 BEGIN
     IF jsonb_typeof(contract -> 'inputs') IS DISTINCT FROM 'array' THEN
-        PERFORM rescore._raise('RS004', format('not a contract: %s', left(coalesce(contract::text, 'NULL'), 200)),
-            'Expected {"inputs": [...]}.', 'See the feature contract in the manual.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('not a contract: %s', left(coalesce(contract::text, 'NULL'), 200)),
+            DETAIL = 'Expected {"inputs": [...]}.',
+            HINT = 'See the feature contract in the manual.';
     END IF;
     PERFORM rescore._check_input(i) FROM jsonb_array_elements(contract -> 'inputs') AS i;
-    PERFORM rescore._raise('RS004', format('the contract has the input %s twice', i ->> 'name'), NULL, 'Correct the contract.')
-    FROM jsonb_array_elements(contract -> 'inputs') AS i GROUP BY i ->> 'name' HAVING count(*) > 1;
+    twice := (SELECT i ->> 'name' FROM jsonb_array_elements(contract -> 'inputs') AS i GROUP BY 1 HAVING count(*) > 1 LIMIT 1);
+    IF twice IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the contract has the input %s twice', twice),
+            HINT = 'Correct the contract.';
+    END IF;
     RETURN QUERY
     SELECT i.n::integer, i.v ->> 'name', rescore._argument_type(i.v ->> 'type', i.v ->> 'kind'), i.v ->> 'kind',
            coalesce((i.v ->> 'nullable')::boolean, true), coalesce((i.v ->> 'bounded')::boolean, false),
@@ -120,7 +131,8 @@ AS $$
         WHEN type = 'numeric' AND bounded THEN format('%I <> ''NaN''::numeric', input)
         WHEN type IN ('numeric', 'real', 'double precision') AND NOT bounded
             THEN format('abs(%I) < ''Infinity''::%s', input, type)
-        WHEN nullable THEN format('%I IS NOT NULL', input)
+        -- A payload may lack even a category that the table never lacks.
+        WHEN nullable OR kind = 'category' THEN format('%I IS NOT NULL', input)
     END
 $$;
 COMMENT ON FUNCTION rescore._present(text, text, text, boolean, boolean) IS

@@ -14,11 +14,13 @@ DECLARE
 BEGIN
     IF given IS NULL OR coalesce(linear ->> 'link', '') NOT IN ('logistic', 'clip', 'identity')
        OR (SELECT count(*) FROM jsonb_object_keys(linear)) <> 3 THEN
-        PERFORM rescore._raise('RS002', format('not a linear form: %s', left(linear::text, 200)),
-            'Expected weights, intercept and a link of logistic, clip or identity.', 'Publish with `rescore publish`.');
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = format('not a linear form: %s', left(linear::text, 200)),
+            DETAIL = 'Expected weights, intercept and a link of logistic, clip or identity.',
+            HINT = 'Publish with `rescore publish`.';
     ELSIF given <> columns THEN
-        PERFORM rescore._raise('RS004', format('%s weights for %s columns', given, columns),
-            'One weight belongs to each column of the contract.', 'Fit the estimator on the columns of the contract.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('%s weights for %s columns', given, columns),
+            DETAIL = 'One weight belongs to each column of the contract.',
+            HINT = 'Fit the estimator on the columns of the contract.';
     END IF;
     RETURN QUERY
     SELECT ARRAY(SELECT rescore._number(w.v, format('weight %s', w.n))
@@ -208,7 +210,8 @@ DECLARE
     twice text := (SELECT c.column_name FROM rescore._columns(contract) AS c GROUP BY 1 HAVING count(*) > 1 LIMIT 1);
 BEGIN
     IF twice IS NOT NULL THEN
-        PERFORM rescore._raise('RS004', format('the contract has the column %s twice', twice), NULL, 'Rename a feature.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the contract has the column %s twice', twice),
+            HINT = 'Rename a feature.';
     END IF;
     PERFORM rescore._define_version(name, contract, linear, p.part, (count(*) OVER ())::integer, p.names, p.types,
                                     format('version %s of model %s.', version, model))

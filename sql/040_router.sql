@@ -20,12 +20,13 @@ BEGIN
         LEFT JOIN jsonb_array_elements(inputs) AS d (v) ON d.v ->> 'name' = c.name ORDER BY c.position
     LOOP
         IF taken.is_strange THEN
-            PERFORM rescore._raise('RS004', format('model %s has no input %s', model, taken.name),
-                format('Its inputs: %s.', rescore._listed(known)), 'Train on these, or apply a definition that has the feature.');
+            RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('model %s has no input %s', model, taken.name),
+                DETAIL = format('Its inputs: %s.', rescore._listed(known)),
+                HINT = 'Train on these, or apply a definition that has the feature.';
         ELSIF NOT taken.fits THEN
-            PERFORM rescore._raise('RS004', format('input %s of model %s is defined otherwise', taken.name, model),
-                format('Defined: %s.', (SELECT i::text FROM jsonb_array_elements(inputs) AS i WHERE i ->> 'name' = taken.name)),
-                'Train anew with the present definition.');
+            RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s of model %s is defined otherwise', taken.name, model),
+                DETAIL = format('Defined: %s.', (SELECT i::text FROM jsonb_array_elements(inputs) AS i WHERE i ->> 'name' = taken.name)),
+                HINT = 'Train anew with the present definition.';
         END IF;
     END LOOP;
 END
@@ -47,8 +48,9 @@ DECLARE
                    LIMIT 1);
 BEGIN
     IF other IS NOT NULL THEN
-        PERFORM rescore._raise('RS014', format('the names of models %s and %s are too alike', model, other),
-            'Their generated functions would have the same names.', 'Rename one of them.');
+        RAISE EXCEPTION USING ERRCODE = 'RS014', MESSAGE = format('the names of models %s and %s are too alike', model, other),
+            DETAIL = 'Their generated functions would have the same names.',
+            HINT = 'Rename one of them.';
     END IF;
 END
 $$;
@@ -68,8 +70,9 @@ BEGIN
     IF inputs IS NULL THEN
         PERFORM rescore._unknown_model(model);
     ELSIF jsonb_array_length(inputs) <> cardinality(args) THEN
-        PERFORM rescore._raise('RS004', format('%s arguments for model %s', cardinality(args), model),
-            format('It takes %s.', jsonb_array_length(inputs)), 'Pass one expression per input, in order.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('%s arguments for model %s', cardinality(args), model),
+            DETAIL = format('It takes %s.', jsonb_array_length(inputs)),
+            HINT = 'Pass one expression per input, in order.';
     END IF;
     summed := rescore._call(model, '', inputs, args, clock, ' OPERATOR(pg_catalog.+) ');
     IF jsonb_array_length(inputs) <= 90 THEN
@@ -171,13 +174,21 @@ AS $$
 DECLARE
     taken text := (SELECT string_agg(format('%I %s', i ->> 'name', rescore._argument_type(i ->> 'type', i ->> 'kind')), ', ' ORDER BY n)
                    FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n));
-    args text[] := ARRAY(SELECT format('r.%I', i ->> 'name') FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
+    -- The compiled scorer expects no NULL where the table has none; a payload may lack anything.
+    args text[] := ARRAY(SELECT format(CASE WHEN i ->> 'nullable' = 'false' AND i ->> 'kind' = 'number'
+                                            THEN 'coalesce(r.%1$I, %2$L::%3$s)' ELSE 'r.%1$I' END,
+                                       i ->> 'name', CASE WHEN i ->> 'type' LIKE 'bool%' THEN (i ->> 'default')::numeric::integer::boolean::text
+                                                          WHEN i ->> 'type' ~ 'int' THEN round((i ->> 'default')::numeric)::text
+                                                          ELSE i ->> 'default' END,
+                                       rescore._argument_type(i ->> 'type', i ->> 'kind'))
+                         FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
 BEGIN
     EXECUTE format('CREATE OR REPLACE FUNCTION rescore_compiled.%I(features jsonb, rescore_clock timestamptz) '
                    'RETURNS double precision LANGUAGE plpgsql STABLE %s SET search_path = pg_catalog, pg_temp AS %L',
                    model || '_payload', rescore._parallel(model),
-                   format(E'BEGIN\n    PERFORM rescore._check_payload(%L, %L, features);\n    RETURN (SELECT %s FROM %s);\nEND',
-                          model, inputs, rescore._score_call(model, args, 'rescore_clock'),
+                   format(E'DECLARE\n    inputs CONSTANT jsonb := %L;\nBEGIN\n'
+                          '    PERFORM rescore._check_payload(%L, inputs, features);\n    RETURN (SELECT %s FROM %s);\nEND',
+                          inputs, model, rescore._score_call(model, args, 'rescore_clock'),
                           coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')));
     EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz) IS %L',
                    model || '_payload', format('Score of a payload by the serving version of model %s.', model));
@@ -249,8 +260,9 @@ BEGIN
                      FROM rescore._inputs(champion.contract) AS c
                      JOIN jsonb_array_elements(inputs) WITH ORDINALITY AS d (v, n) ON d.v ->> 'name' = c.name) AS placed
         WHERE placed.n < placed.before) THEN
-        PERFORM rescore._raise('RS004', format('version %s of model %s takes its inputs in another order', champion.version, model),
-            'With more than 90 inputs, the order must be that of the definition.', 'Train anew with the present definition.');
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('version %s of model %s takes its inputs in another order', champion.version, model),
+            DETAIL = 'With more than 90 inputs, the order must be that of the definition.',
+            HINT = 'Train anew with the present definition.';
     END IF;
 END
 $$;

@@ -9,8 +9,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM rescore._raise('RS016', format('version %s of model %s cannot be changed', OLD.version, OLD.model),
-        'Versions are immutable, and the serving one stays.', 'Publish a new version, or roll back first.');
+    RAISE EXCEPTION USING ERRCODE = 'RS016', MESSAGE = format('version %s of model %s cannot be changed', OLD.version, OLD.model),
+        DETAIL = 'Versions are immutable, and the serving one stays.',
+        HINT = 'Publish a new version, or roll back first.';
     RETURN NULL;
 END
 $$;
@@ -63,8 +64,9 @@ DECLARE
     known text[] := ARRAY(SELECT m.version::text FROM rescore.models AS m WHERE m.model = _check_version.model ORDER BY m.version DESC);
 BEGIN
     IF NOT coalesce(version::text = ANY (known), false) THEN
-        PERFORM rescore._raise('RS006', format('model %s has no version %s', model, coalesce(version::text, 'NULL')),
-            format('Its versions: %s.', rescore._listed(known)), 'Name one of these.');
+        RAISE EXCEPTION USING ERRCODE = 'RS006', MESSAGE = format('model %s has no version %s', model, coalesce(version::text, 'NULL')),
+            DETAIL = format('Its versions: %s.', rescore._listed(known)),
+            HINT = 'Name one of these.';
     END IF;
 END
 $$;
@@ -90,7 +92,7 @@ $$;
 COMMENT ON FUNCTION rescore._serve(text, integer, text, text) IS
     'Writes the history and, unless it is a candidate, lets the version serve.';
 
-CREATE OR REPLACE FUNCTION rescore._compare_scores(who text, probes jsonb, found double precision[], expected double precision[])
+CREATE OR REPLACE FUNCTION rescore._compare_scores(who text, probes jsonb, scores double precision[], expected double precision[])
 RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
@@ -99,14 +101,13 @@ DECLARE
     worst record;
 BEGIN
     SELECT n, f, e, abs(f - e) / greatest(abs(e), 1) AS excess INTO worst
-    FROM unnest(found, expected) WITH ORDINALITY AS s (f, e, n)
+    FROM unnest(scores, expected) WITH ORDINALITY AS s (f, e, n)
     -- NaN sorts above all numbers, and NULL first: neither passes.
     ORDER BY abs(f - e) / greatest(abs(e), 1) DESC NULLS FIRST LIMIT 1;
     IF NOT coalesce(worst.excess <= 1e-9, false) THEN
-        PERFORM rescore._raise('RS003',
-            format('%s scores %s, the artefact %s', who, coalesce(worst.f::text, 'NULL'), coalesce(worst.e::text, 'NULL')),
-            format('Probe %s: %s.', worst.n, left((probes -> (worst.n::integer - 1))::text, 500)),
-            'Publish with the same version of rescore and scikit-learn as the server''s.');
+        RAISE EXCEPTION USING ERRCODE = 'RS003', MESSAGE = format('%s scores %s, the artefact %s', who, coalesce(worst.f::text, 'NULL'), coalesce(worst.e::text, 'NULL')),
+            DETAIL = format('Probe %s: %s.', worst.n, left((probes -> (worst.n::integer - 1))::text, 500)),
+            HINT = 'Publish with the same version of rescore and scikit-learn as the server''s.';
     END IF;
 END
 $$;
@@ -134,29 +135,30 @@ DECLARE
     v rescore.models := (SELECT m FROM rescore.models AS m WHERE m.model = _prove_version.model AND m.version = _prove_version.version);
     inputs jsonb := v.contract -> 'inputs';
     args text[] := ARRAY(SELECT format('r.%I', i ->> 'name') FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
-    found double precision[];
+    scores double precision[];
 BEGIN
     IF jsonb_typeof(probes) IS DISTINCT FROM 'array' OR jsonb_array_length(probes) NOT BETWEEN 1 AND 10000
        OR jsonb_array_length(probes) <> coalesce(cardinality(expected), 0) THEN
-        PERFORM rescore._raise('RS003', format('%s scores for %s probes', coalesce(cardinality(expected), 0),
-            CASE jsonb_typeof(probes) WHEN 'array' THEN jsonb_array_length(probes) END),
-            'Expected 1 to 10000 payloads and a score of each.', 'Publish with `rescore publish`.');
+        RAISE EXCEPTION USING ERRCODE = 'RS003', MESSAGE = format('%s scores for %s probes', coalesce(cardinality(expected), 0), CASE jsonb_typeof(probes) WHEN 'array' THEN jsonb_array_length(probes) END),
+            DETAIL = 'Expected 1 to 10000 payloads and a score of each.',
+            HINT = 'Publish with `rescore publish`.';
     ELSIF EXISTS (SELECT FROM unnest(expected) AS e WHERE NOT coalesce(abs(e) < 'Infinity', false)) THEN
-        PERFORM rescore._raise('RS005', 'an expected score is NULL, NaN or infinite', NULL, 'Train anew.');
+        RAISE EXCEPTION USING ERRCODE = 'RS005', MESSAGE = 'an expected score is NULL, NaN or infinite',
+            HINT = 'Train anew.';
     END IF;
     IF v.linear IS NOT NULL THEN
         EXECUTE format('SELECT array_agg(%s ORDER BY r.rescore_row) FROM %s',
                        rescore._version_call(model, version, inputs, args, '$2'), rescore._probe_rows(v.contract))
-            INTO found USING probes, clock;
-        PERFORM rescore._compare_scores('the compiled function', probes, found, expected);
+            INTO scores USING probes, clock;
+        PERFORM rescore._compare_scores('the compiled function', probes, scores, expected);
     END IF;
     IF v.engine = 'python' THEN
         EXECUTE format('SELECT rescore._python_scores($3, $4, array_agg(u.x ORDER BY r.rescore_row, u.n), '
                        '(count(*) / count(DISTINCT r.rescore_row))::integer) '
                        'FROM %s CROSS JOIN LATERAL unnest(%s) WITH ORDINALITY AS u (x, n)',
                        rescore._probe_rows(v.contract), rescore._version_row_call(model, version, inputs, args, '$2'))
-            INTO found USING probes, clock, model, version;
-        PERFORM rescore._compare_scores('the server''s Python', probes, found, expected);
+            INTO scores USING probes, clock, model, version;
+        PERFORM rescore._compare_scores('the server''s Python', probes, scores, expected);
     END IF;
 END
 $$;
@@ -198,13 +200,16 @@ DECLARE
     digest text := encode(pg_catalog.sha256(artifact), 'hex');
 BEGIN
     IF coalesce(octet_length(artifact), 0) = 0 THEN
-        PERFORM rescore._raise('RS002', 'the artefact is empty', NULL, 'Pass the content of a .joblib, .pkl or .skops file.');
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = 'the artefact is empty',
+            HINT = 'Pass the content of a .joblib, .pkl or .skops file.';
     ELSIF coalesce(format, '') NOT IN ('joblib', 'pickle', 'skops') THEN
-        PERFORM rescore._raise('RS002', pg_catalog.format('unknown format %s', coalesce(format, 'NULL')),
-            'Formats are joblib, pickle and skops.', 'Name the format of the file.');
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = pg_catalog.format('unknown format %s', coalesce(format, 'NULL')),
+            DETAIL = 'Formats are joblib, pickle and skops.',
+            HINT = 'Name the format of the file.';
     ELSIF digest IS DISTINCT FROM lower(sha256) THEN
-        PERFORM rescore._raise('RS002', pg_catalog.format('the artefact''s SHA-256 is %s', digest),
-            pg_catalog.format('Expected %s.', sha256), 'Send the file again.');
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = pg_catalog.format('the artefact''s SHA-256 is %s', digest),
+            DETAIL = pg_catalog.format('Expected %s.', sha256),
+            HINT = 'Send the file again.';
     END IF;
 END
 $$;
@@ -249,9 +254,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF to_regproc('rescore._prove') IS NULL THEN
-        PERFORM rescore._raise('RS007', format('this database has no PL/Python to %s with', purpose),
-            'rescore was installed without its functions in plpython3u.',
-            'Install the plpython3 package of PostgreSQL and run `rescore install` as a superuser; linear models need neither: use rescore.publish_linear or `rescore publish`.');
+        RAISE EXCEPTION USING ERRCODE = 'RS007', MESSAGE = format('this database has no PL/Python to %s with', purpose),
+            DETAIL = 'rescore was installed without its functions in plpython3u.',
+            HINT = 'Install the plpython3 package of PostgreSQL and run `rescore install` as a superuser; linear models need neither: use rescore.publish_linear or `rescore publish`.';
     END IF;
 END
 $$;
@@ -364,10 +369,9 @@ BEGIN
         PERFORM rescore._check_version(model, version);
     END IF;
     IF target IS NULL OR NOT target = ANY (earlier) THEN
-        PERFORM rescore._raise('RS010',
-            CASE WHEN version IS NULL THEN format('model %s has no earlier version to roll back to', model)
-                 ELSE format('version %s of model %s did not serve before', version, model) END,
-            format('Served before: %s.', rescore._listed(earlier::text[])), 'Use rescore.promote to let any recorded version serve.');
+        RAISE EXCEPTION USING ERRCODE = 'RS010', MESSAGE = CASE WHEN version IS NULL THEN format('model %s has no earlier version to roll back to', model) ELSE format('version %s of model %s did not serve before', version, model) END,
+            DETAIL = format('Served before: %s.', rescore._listed(earlier::text[])),
+            HINT = 'Use rescore.promote to let any recorded version serve.';
     END IF;
     PERFORM rescore._serve(model, target, 'rollback', reason);
     RETURN target;

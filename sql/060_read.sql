@@ -18,7 +18,7 @@ AS $$
             '^(-?infinity|\d{4,6}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?\s*(z|[+-]\d\d(:?\d\d)?(:?\d\d)?)?( bc)?)$'
         WHEN jsonb_typeof(value) = 'boolean' THEN false
         WHEN value #>> '{}' ~* '^([+-]?infinity|nan)$' THEN type IN ('real', 'double precision', 'numeric')
-        WHEN value #>> '{}' !~ '^\s*[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,3})?\s*$' THEN false
+        WHEN length(value #>> '{}') > 400 OR value #>> '{}' !~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*$' THEN false
         WHEN type IN ('smallint', 'integer', 'bigint') THEN value #>> '{}' ~ '^\s*[+-]?\d{1,19}\s*$' AND (value #>> '{}')::numeric BETWEEN
              CASE type WHEN 'smallint' THEN -32768 WHEN 'integer' THEN -2147483648 ELSE -9223372036854775808 END AND
              CASE type WHEN 'smallint' THEN 32767 WHEN 'integer' THEN 2147483647 ELSE 9223372036854775807 END
@@ -39,21 +39,24 @@ DECLARE
     wrong record;
 BEGIN
     IF coalesce(jsonb_typeof(features), 'object') <> 'object' THEN
-        PERFORM rescore._raise('RS009', format('a payload is a JSON object, not %s', left(features::text, 80)),
-            format('Features of model %s: %s.', model, rescore._listed(known)), 'Pass {"feature": value, …}.');
+        RAISE EXCEPTION USING ERRCODE = 'RS009', MESSAGE = format('a payload is a JSON object, not %s', left(features::text, 80)),
+            DETAIL = format('Features of model %s: %s.', model, rescore._listed(known)),
+            HINT = 'Pass {"feature": value, …}.';
     END IF;
     SELECT f.key, f.value, i ->> 'type' AS type INTO wrong
     FROM jsonb_each(features) AS f LEFT JOIN jsonb_array_elements(inputs) AS i ON i ->> 'name' = f.key
     WHERE i IS NULL OR NOT rescore._accepts(rescore._argument_type(i ->> 'type', i ->> 'kind'), f.value)
     ORDER BY i IS NULL DESC, f.key LIMIT 1;
     IF wrong.key IS NOT NULL AND wrong.type IS NULL THEN
-        PERFORM rescore._raise('RS009', format('model %s has no feature %s', model, wrong.key),
-            CASE WHEN rescore._near(wrong.key, known) <> '{}'
-                 THEN format('Did you mean %s? ', rescore._listed(rescore._near(wrong.key, known))) ELSE '' END
-            || format('Its features: %s.', rescore._listed(known)), 'Leave out what is not known: it takes its default.');
+        RAISE EXCEPTION USING ERRCODE = 'RS009', MESSAGE = format('model %s has no feature %s', model, wrong.key),
+            DETAIL = CASE WHEN rescore._near(wrong.key, known) <> '{}'
+                THEN format('Did you mean %s? ', rescore._listed(rescore._near(wrong.key, known))) ELSE '' END
+                || format('Its features: %s.', rescore._listed(known)),
+            HINT = 'Leave out what is not known: it takes its default.';
     ELSIF wrong.key IS NOT NULL THEN
-        PERFORM rescore._raise('RS009', format('%s is no value of feature %s', left(wrong.value::text, 80), wrong.key),
-            format('Its type is %s.', wrong.type), 'Pass a value of that type, or null.');
+        RAISE EXCEPTION USING ERRCODE = 'RS009', MESSAGE = format('%s is no value of feature %s', left(wrong.value::text, 80), wrong.key),
+            DETAIL = format('Its type is %s.', wrong.type),
+            HINT = 'Pass a value of that type, or null.';
     END IF;
 END
 $$;
@@ -100,8 +103,9 @@ BEGIN
             THEN key::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807 ELSE true END
         WHEN 'uuid' THEN key !~* '^\s*\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?\s*$'
         ELSE key IS NULL END) THEN
-        PERFORM rescore._raise('RS013', format('%s is no key of profile %s', coalesce(quote_literal(left(key, 80)), 'NULL'), profile),
-            format('Its keys are of type %s.', type), 'Pass a key of that type.');
+        RAISE EXCEPTION USING ERRCODE = 'RS013', MESSAGE = format('%s is no key of profile %s', coalesce(quote_literal(left(key, 80)), 'NULL'), profile),
+            DETAIL = format('Its keys are of type %s.', type),
+            HINT = 'Pass a key of that type.';
     END IF;
 END
 $$;
@@ -151,10 +155,12 @@ DECLARE
 BEGIN
     SELECT * INTO source FROM rescore._source(model);
     IF source.version IS NULL THEN
-        PERFORM rescore._raise('RS006', format('model %s has no serving version', model), NULL, 'Publish one with `rescore publish`.');
+        RAISE EXCEPTION USING ERRCODE = 'RS006', MESSAGE = format('model %s has no serving version', model),
+            HINT = 'Publish one with `rescore publish`.';
     ELSIF source.engine = 'python' OR source.linear IS NULL THEN
-        PERFORM rescore._raise('RS012', format('version %s of model %s is scored by Python', source.version, model),
-            'Contributions are exact for compiled, linear versions only.', 'Publish a linear model without `engine: python`.');
+        RAISE EXCEPTION USING ERRCODE = 'RS012', MESSAGE = format('version %s of model %s is scored by Python', source.version, model),
+            DETAIL = 'Contributions are exact for compiled, linear versions only.',
+            HINT = 'Publish a linear model without `engine: python`.';
     END IF;
     PERFORM rescore._check_key(key, source.profile, source.key_type);
     EXECUTE format('SELECT %s FROM %s AS p WHERE p.%I = $1::%s',

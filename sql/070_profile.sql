@@ -82,10 +82,12 @@ BEGIN
     SELECT * INTO source FROM rescore._source(model);
     PERFORM rescore._require_python(format('verify model %s', model));
     IF source.version IS NULL THEN
-        PERFORM rescore._raise('RS006', format('model %s has no serving version', model), NULL, 'Publish one with `rescore publish`.');
+        RAISE EXCEPTION USING ERRCODE = 'RS006', MESSAGE = format('model %s has no serving version', model),
+            HINT = 'Publish one with `rescore publish`.';
     ELSIF source.linear IS NULL THEN
-        PERFORM rescore._raise('RS012', format('version %s of model %s is not linear', source.version, model),
-            'It has no compiled scorer to compare with the artefact.', 'Nothing is to be done: it is scored from the artefact itself.');
+        RAISE EXCEPTION USING ERRCODE = 'RS012', MESSAGE = format('version %s of model %s is not linear', source.version, model),
+            DETAIL = 'It has no compiled scorer to compare with the artefact.',
+            HINT = 'Nothing is to be done: it is scored from the artefact itself.';
     END IF;
     inputs := source.contract -> 'inputs';
     EXECUTE format(
