@@ -213,7 +213,7 @@ class _Builder:
         for c in read:
             if not columns[c].comparable:
                 raise DoesNotFit(
-                    f'events.{name}: column "{c}" is of type {columns[c].type}, which cannot be compared',
+                    f'events.{name}: column "{c}" is of type {columns[c].type}, not comparable',
                     detail="Rows before and after an UPDATE are compared by what features read.",
                     hint="Use a column of a type that can be compared.",
                 )

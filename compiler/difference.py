@@ -79,6 +79,7 @@ def difference(
     stored = {
         "columns": {**({} if drop else {c: before[c] for c in left}), **columns},
         "states": signatures,
+        "values": {i.name: i.argument(f"p.{ident(i.column)}") for i in profile.inputs},
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
         "unknown_past": list(profile.unknown_past),
@@ -91,7 +92,8 @@ def difference(
     changes = [f"create table {profile.relation}"] if not profile.exists else []
     changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
     changes += [f"drop column {c}" for c in left if drop]
-    changes += [f"recount {c} from its events" for c in stale]
+    added = {c for c, _ in missing}
+    changes += [f"recount {c} from its events" for c in stale if c not in added]
     changes += ["write functions and triggers"] if fresh or table_sql or gone else []
     sql = ""
     if fresh or table_sql or gone or stale:

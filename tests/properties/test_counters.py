@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties.shop import TABLES, definition, recount, same
 from psycopg.rows import dict_row
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -26,7 +27,6 @@ from rescore.compiler.definition import parse
 from rescore.plpython.contract import Contract
 from rescore.plpython.design import design_row
 from rescore.plpython.prediction import score as sklearn_score
-from shop import TABLES, definition, recount, same
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 Connection = psycopg.Connection[Any]
@@ -127,10 +127,10 @@ def do_insert(conn: Connection, table: str, way: str, rows: list[dict[str, Any]]
     if way == "copy":
         with conn.cursor().copy(f"COPY {table} ({', '.join(names)}) FROM STDIN".encode()) as copy:
             for row in rows:
-                copy.write_row(list(row.values()))
+                copy.write_row([row[n] for n in names])
         return
     marks = ", ".join("(" + ", ".join(["%s"] * len(names)) + ")" for _ in rows)
-    values = [v for row in rows for v in row.values()]
+    values = [row[n] for row in rows for n in names]
     conn.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks}".encode(), values)
 
 
@@ -271,7 +271,7 @@ def clean(conn: Connection) -> None:
     conn.execute(
         "TRUNCATE orders, complaints, invoices, subscriptions, customer_profile RESTART IDENTITY"
     )
-    conn.execute("DELETE FROM rescore.removed_keys")
+    conn.execute("TRUNCATE rescore.removed_keys")
 
 
 @pytest.mark.parametrize("trigger", ["statement", "row"])
