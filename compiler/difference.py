@@ -83,6 +83,7 @@ def difference(
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
         "unknown_past": list(profile.unknown_past),
+        "values": {i.name: i.argument(f"p.{ident(i.column)}") for i in profile.inputs},
         "digest": hashlib.sha256(
             (functions + triggers + _models_text(profile)).encode()
         ).hexdigest(),

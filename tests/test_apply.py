@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from support import catalogue, define, one, publish
 
 from rescore.compiler.apply import plan
 from rescore.compiler.definition import parse
 from rescore.errors import BadDefinition, DoesNotFit, NotInstalled, NotSupported
+from rescore.tests.support import catalogue, define, one, publish
 
 Connection = psycopg.Connection[Any]
 

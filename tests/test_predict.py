@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from support import contract_of, define, linear_pipeline, one, pickled, publish
+
+from rescore.tests.support import contract_of, define, linear_pipeline, one, pickled, publish
 
 Connection = psycopg.Connection[Any]
 
@@ -155,7 +156,7 @@ def test_overrides_replace_features(conn: Connection) -> None:
         expected = one(
             conn,
             """SELECT rescore.predict('churn', q) FROM customer_profile AS p
-               CROSS JOIN LATERAL jsonb_populate_record(p, '{"orders": 100, "plan": "a3"}') AS q WHERE customer_id = 1""",
+               CROSS JOIN LATERAL jsonb_populate_record(p, '{"orders": 100, "plan": "a3"}') AS q WHERE p.customer_id = 1""",
         )
     assert changed == pytest.approx(expected, rel=1e-12)
     with pytest.raises(psycopg.Error) as caught:
@@ -165,7 +166,7 @@ def test_overrides_replace_features(conn: Connection) -> None:
 
 def test_at_a_past_moment(conn: Connection) -> None:
     conn.execute(
-        "INSERT INTO orders VALUES (3, '2020-01-01', 10, 'web'), (3, '2020-03-01', 99, 'store')"
+        "INSERT INTO orders VALUES (3, '2020-01-01Z', 10, 'web'), (3, '2020-03-01Z', 99, 'store')"
     )
     conn.execute("""UPDATE customer_profile SET plan = NULL WHERE customer_id = 3""")
     then = one(conn, "SELECT rescore.predict_key('churn', 3, at => '2020-02-01 00:00+00')")
@@ -227,6 +228,7 @@ def test_a_hostile_search_path_changes_nothing(conn: Connection, dsn: str) -> No
             assert one(conn, query) == before
         with pytest.raises(psycopg.Error), conn.transaction():
             one(conn, "SELECT rescore.predict('other', p) FROM public.customer_profile AS p")
+        conn.execute("DROP TABLE pg_temp.customer_profile")
     with psycopg.connect(
         dsn, autocommit=True, options="-c search_path=evil,public,pg_catalog"
     ) as other:

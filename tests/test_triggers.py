@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from support import define, one, publish
+
+from rescore.tests.support import define, one, publish
 
 Connection = psycopg.Connection[Any]
 
@@ -129,7 +130,7 @@ def test_null_keys_and_rolled_back_events_leave_nothing(conn: Connection) -> Non
 
 def test_a_failing_score_keeps_event_and_counters_and_says_so_once(conn: Connection) -> None:
     conn.execute("ALTER FUNCTION rescore_compiled.churn_version() RENAME TO gone")
-    for n in range(3):
+    for _ in range(3):
         conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5)")
         conn.execute("INSERT INTO visits VALUES (1), (2)")
     assert one(

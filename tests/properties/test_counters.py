@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from properties.shop import TABLES, definition, recount, same
 from psycopg.rows import dict_row
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -27,6 +26,7 @@ from rescore.compiler.definition import parse
 from rescore.plpython.contract import Contract
 from rescore.plpython.design import design_row
 from rescore.plpython.prediction import score as sklearn_score
+from rescore.tests.properties.shop import TABLES, definition, recount, same
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 Connection = psycopg.Connection[Any]
@@ -252,6 +252,7 @@ def make_estimator(linear: bool, columns: int) -> Any:
     return made.fit(x, y)
 
 
+@contextmanager
 def shop(dsn: str, trigger: str, linear: bool) -> Iterator[tuple[Connection, Any]]:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET TimeZone = 'UTC'")
@@ -277,11 +278,11 @@ def clean(conn: Connection) -> None:
 @pytest.mark.parametrize("trigger", ["statement", "row"])
 @pytest.mark.parametrize("linear", [True, False], ids=["compiled", "python"])
 def test_profile_equals_recount(dsn: str, trigger: str, linear: bool) -> None:
-    for conn, estimator in shop(dsn, trigger, linear):
+    with shop(dsn, trigger, linear) as (conn, estimator):
 
-        @settings(max_examples=25 if linear else 8)
+        @settings(max_examples=40 if linear else 8)
         @given(st.lists(step, min_size=1, max_size=12))
-        def property_(steps: list[tuple[Any, ...]]) -> None:
+        def holds(steps: list[tuple[Any, ...]]) -> None:
             clean(conn)
             removed = False
             for one in steps:
@@ -289,5 +290,5 @@ def test_profile_equals_recount(dsn: str, trigger: str, linear: bool) -> None:
                 removed |= "remove" in repr(one)
                 check(conn, estimator, removed)
 
-        property_()
+        holds()
         assert conn.execute("SELECT count(*) FROM rescore.incident_log").fetchone() == (0,)
