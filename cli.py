@@ -83,10 +83,9 @@ def install(
 ) -> None:
     """Bring the database to this version's schema; does nothing where it is there already."""
     from rescore.sql import install as sql_install
-    from rescore.trainer.database import connection
+    from rescore.trainer.database import address
 
-    with connection(dsn) as conn:
-        _show_one(vars(sql_install.install(conn, python_path=python_path)), json)
+    _show_one(vars(sql_install.install(address(dsn), python_path=python_path)), json)
 
 
 @app.command()
@@ -142,7 +141,9 @@ def train(
         datetime | None, typer.Option(help="The present; nothing known later is used.")
     ] = None,
     most: Annotated[int, typer.Option(help="So many moments, the newest.", min=1)] = 24,
-    passes: Annotated[int, typer.Option(help="Passes of partial_fit.", min=1)] = 10,
+    passes: Annotated[
+        int | None, typer.Option(help="Passes of partial_fit; default: a million examples.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
     publish: Annotated[bool, typer.Option("--publish", help="Publish the new version.")] = False,
     candidate: Candidate = False,
@@ -257,13 +258,13 @@ def verify(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
 
 @app.command()
 def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
-    """Recompute a profile from its events."""
+    """Recompute a profile from its events; say how many rows changed."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn, console.progress(f"rebuild {profile}"):
-        rows = ops.rebuild(conn, profile)
-    _show_one({"profile": profile, "rows": rows}, json)
+        changed = ops.rebuild(conn, profile)
+    _show_one({"profile": profile, "changed": changed}, json)
 
 
 @app.command("verify-model")

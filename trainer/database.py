@@ -32,9 +32,8 @@ def connect(dsn: str | None = None) -> Connection:
     ------
     errors.NoServer: nothing answers, or the server refuses the role or the database.
     """
-    address = dsn or os.environ.get("RESCORE_DSN", "")
     try:
-        return psycopg.connect(address, autocommit=True, fallback_application_name=_APPLICATION)
+        return psycopg.connect(address(dsn), autocommit=True, fallback_application_name=_APPLICATION)
     except psycopg.ProgrammingError as error:  # the string itself cannot be parsed
         raise errors.NoServer(
             f"the connection string is not valid: {_text(error)}",
@@ -47,6 +46,11 @@ def connect(dsn: str | None = None) -> Connection:
             hint="name the server with --dsn, RESCORE_DSN or PGHOST and PGPORT; "
             "`rescore server start` starts a private one",
         ) from error
+
+
+def address(dsn: str | None = None) -> str:
+    """Return the connection string to use; empty for libpq's own variables."""
+    return dsn or os.environ.get("RESCORE_DSN", "")
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
 
 
-class Progress(Protocol):
-    """Called with the number of passes done and the number to do."""
+Progress = Callable[[int, int], None]
+"""Called with the number of passes done and the number to do."""
 
-    def __call__(self, done: int, total: int) -> None: ...
+
+SETTLED = 1_000_000
+FEWEST, MOST = 10, 100
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,23 @@ class Recipe:
     ----------
     estimator: one name from ``estimators.ESTIMATORS`` and its arguments.
     scaler: one name from ``estimators.SCALERS``, or None.
-    passes: how often ``partial_fit`` sees each example.
+    passes: how often ``partial_fit`` sees each example; None for so often that a million are
+        seen, which is where stochastic gradient descent settles, but 10 to 100 times.
     batch: examples per call of ``partial_fit``.
     seed: of the shuffling and of the estimator.
     """
 
     estimator: dict[str, dict[str, Any]]
     scaler: str | None = "standard"
-    passes: int = 10
+    passes: int | None = None
     batch: int = 10_000
     seed: int = 0
     classes: tuple[int, ...] = field(default=(0, 1))
+
+    def passes_over(self, examples: int) -> int:
+        """Return how often so many examples are to be seen."""
+        enough = -(-SETTLED // max(examples, 1))
+        return self.passes or min(max(enough, FEWEST), MOST)
 
 
 def fit(design: Floats, labels: Labels, recipe: Recipe, progress: Progress | None = None) -> Any:
@@ -131,12 +139,20 @@ def _passes(
     progress: Progress | None,
 ) -> None:
     shuffle = np.random.default_rng(recipe.seed)
-    for done in range(1, recipe.passes + 1):
+    passes = recipe.passes_over(len(labels))
+    _average_late(estimator, passes * len(labels) // 2)
+    for done in range(1, passes + 1):
         for rows in _batches(shuffle.permutation(len(labels)), recipe.batch):
             known = {"classes": recipe.classes} if _classifies(estimator) else {}
             estimator.partial_fit(_scaled(scaler, design[rows]), labels[rows], **known)
         if progress:
-            progress(done, recipe.passes)
+            progress(done, passes)
+
+
+def _average_late(estimator: Any, examples: int) -> None:
+    """Average the weights of the second half only: the early, wild ones would stay in the mean."""
+    if getattr(estimator, "average", False) is True:
+        estimator.set_params(average=max(examples, 1))
 
 
 def _classifies(estimator: Any) -> bool:

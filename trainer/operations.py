@@ -48,10 +48,10 @@ def verify(conn: Connection, profile: str) -> Rows:
 
 
 def rebuild(conn: Connection, profile: str) -> int:
-    """Recompute the profile from its events; return how many rows."""
+    """Recompute the profile from its events; return how many rows changed."""
     with translated():
-        rows: int = one(conn, query("rebuild"), (profile,))
-    return rows
+        changed: int = one(conn, query("rebuild"), (profile,))
+    return changed
 
 
 def verify_model(conn: Connection, model: str) -> float | None:

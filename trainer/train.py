@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,12 +16,12 @@ from rescore.plpython.contract import Contract
 from rescore.plpython.prediction import score
 from rescore.trainer import examples as ex
 from rescore.trainer.database import Connection, one, query, translated
-from rescore.trainer.fit import Recipe, fit
+from rescore.trainer.fit import Progress, Recipe, fit
 from rescore.trainer.metrics import evaluate
 from rescore.trainer.publish import publish as publish_artifact
 from rescore.trainer.split import Moment, Split, time_split
 
-Progress = Callable[[int, int], None]
+FITTING = 10  # steps of the progress bar for each fit
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def train(
     moments: str | Sequence[datetime] = "monthly",
     until: datetime | None = None,
     most: int = 24,
-    passes: int = 10,
+    passes: int | None = None,
     seed: int = 0,
     publish: bool = False,
     candidate: bool = False,
@@ -87,7 +87,7 @@ def train(
         the moments themselves.
     until: the present; outcomes after it are not known yet. Default: the profile's clock.
     most: so many moments, the newest, when counted back.
-    passes: how often ``partial_fit`` sees each example.
+    passes: how often ``partial_fit`` sees each example; default: see `Recipe`.
     seed: of the shuffling; the same seed and data give the same weights.
     publish: make it a version that serves; with ``candidate``, one that is only recorded.
     progress: called with steps done and to do.
@@ -118,7 +118,7 @@ def _present(conn: Connection, clock: str) -> datetime:
     return moment
 
 
-def _recipe(source: ex.Source, passes: int, seed: int) -> Recipe:
+def _recipe(source: ex.Source, passes: int | None, seed: int) -> Recipe:
     return Recipe(source.spec["estimator"], source.spec.get("scaler"), passes=passes, seed=seed)
 
 
@@ -153,7 +153,7 @@ def _learn(
 ) -> dict[str, Any]:
     """Measure on the newest moment what the older ones teach; then learn from all."""
     split = time_split(moments)
-    steps = _Steps(progress, len(moments) + (2 if split else 1) * recipe.passes)
+    steps = _Steps(progress, len(moments) + FITTING * (2 if split else 1))
     contract = ex.frozen_contract(conn, source, moments)
     names, columns = zip(*ex.design_columns(conn, contract), strict=True)
     read = {m: steps.after(ex.read_examples(conn, source, columns, m)) for m in moments}
@@ -168,7 +168,7 @@ def _learn(
         "features": names,
         "metrics": metrics,
         "contract": contract,
-        "pipeline": fit(design, labels, recipe, steps.passed),
+        "pipeline": fit(design, labels, recipe, steps.fitting()),
     }
 
 
@@ -180,7 +180,7 @@ def _measure(
     test = read[split.test]
     if len(np.unique(labels)) < 2 or len(np.unique(test.labels)) < 2:
         return None
-    fitted = fit(design, labels, recipe, steps.passed)
+    fitted = fit(design, labels, recipe, steps.fitting())
     predicted = score(fitted, test.design)
     return evaluate(test.labels, predicted, constant=float(labels.mean()))
 
@@ -234,10 +234,16 @@ class _Steps:
         self.progress, self.total, self.done = progress, total, 0
 
     def after(self, value: ex.Examples) -> ex.Examples:
-        self.passed(0, 0)
+        """Count one moment read."""
+        self._to(self.done + 1)
         return value
 
-    def passed(self, done: int, total: int) -> None:
-        self.done += 1
+    def fitting(self) -> Progress:
+        """Return what counts the passes of one fit, however many they are, as `FITTING` steps."""
+        before = self.done
+        return lambda done, total: self._to(before + FITTING * done // total)
+
+    def _to(self, done: int) -> None:
+        self.done = done
         if self.progress:
-            self.progress(self.done, self.total)
+            self.progress(done, self.total)

@@ -59,6 +59,7 @@ def run(home: Path | None, *, quick: bool, say: Say, bar: Bar) -> dict[str, Any]
     install(dsn, python_path=python_path(home=home))
     with connection(dsn) as conn:
         result = tell(conn, bought, say, bar)
+        _keep_clock(conn)
     return result | {"dsn": dsn, "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -152,7 +153,6 @@ def _result(conn: Connection, done: Replay, say: Say) -> dict[str, Any]:
     quality = _quality(conn)
     row = conn.execute(statement("counts")).fetchone() or (0, 0, 0, 0)
     names = ("events", "customers", "versions", "verify_differences")
-    _keep_clock(conn)
     say(
         f"\nscores in the table at {JUDGED} against the next 90 days: "
         f"AUC {quality['auc']:.4f}, log loss {quality['log_loss']:.4f} "

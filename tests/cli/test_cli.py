@@ -100,7 +100,7 @@ def test_from_definition_to_rollback(run: Run, shop: Path) -> None:
     assert run("status", "--json").json[0]["champion"] == 2
     assert run("sweep", "customers").code == 0
     assert run("verify", "customers", "--json").json == []
-    assert run("rebuild", "customers", "--json").json["rows"] == 200
+    assert run("rebuild", "customers", "--json").json["changed"] == 0
     assert run("verify-model", "churn", "--json").json["largest_difference"] < 1e-9
     checks = {row["check"]: row["result"] for row in run("doctor", "--json").json}
     assert set(checks.values()) == {"right"}
@@ -116,6 +116,8 @@ def test_verify_fails_when_a_value_is_wrong(run: Run, shop: Path, db: Any) -> No
     assert found.code == 1
     assert {(row["key"], row["feature"]) for row in found.json} == {("7", "orders")}
     assert "orders" in run("verify", "customers").out
+    assert run("rebuild", "customers", "--json").json["changed"] >= 1
+    assert run("verify", "customers").code == 0
 
 
 def test_publish_takes_files(run: Run, shop: Path, tmp_path: Path) -> None:

@@ -54,11 +54,10 @@ def test_the_story(where: str, request: Any, bought: list[data.Purchase]) -> Non
     assert told["log_loss"] < told["constant_log_loss"]
     assert kept == (told["customers"],)
     assert any("churned" in line for line in said)
+    _moves_with_each_event(told["followed"]["story"])
 
 
-def test_a_customers_score_moves_with_each_event(dsn: str, bought: list[data.Purchase]) -> None:
-    with connection(dsn) as conn:
-        story = demo.tell(conn, bought, lambda line: None, no_bar)["followed"]["story"]
+def _moves_with_each_event(story: list[dict[str, Any]]) -> None:
     buys = [step for step in story if step["what"].startswith("buys")]
     assert len(buys) >= 3
     assert all(step["was"] != step["churn_score"] for step in buys)

@@ -37,7 +37,7 @@ def test_same_seed_same_weights_other_seed_other_weights() -> None:
 def test_is_partial_fit_by_hand() -> None:
     design, labels = examples()
     fitted = fit(design, labels, Recipe(SGD, passes=2, batch=200, seed=3))
-    scaler, by_hand = StandardScaler(), SGDClassifier(loss="log_loss", average=True, random_state=3)
+    scaler, by_hand = StandardScaler(), SGDClassifier(loss="log_loss", average=500, random_state=3)
     for start in (0, 200, 400):
         scaler.partial_fit(design[start : start + 200])
     shuffle = np.random.default_rng(3)
@@ -50,6 +50,21 @@ def test_is_partial_fit_by_hand() -> None:
     assert np.allclose(
         fitted.predict_proba(design), by_hand.predict_proba(scaler.transform(design))
     )
+
+
+def test_settles_where_the_batch_solution_is() -> None:
+    design, labels = examples(2000)
+    penalized = {"sgd_classifier": {"loss": "log_loss", "average": True, "alpha": 1e-3}}
+    found = fit(design, labels, Recipe(penalized)).predict_proba(design)[:, 1]
+    exact = {"logistic_regression": {"C": 1 / (1e-3 * 2000)}}
+    expected = fit(design, labels, Recipe(exact)).predict_proba(design)[:, 1]
+    assert np.abs(found - expected).max() < 0.01
+
+
+@pytest.mark.parametrize(("examples", "passes"), [(0, 100), (20_000, 50), (10**7, 10)])
+def test_passes_are_as_many_as_it_takes(examples: int, passes: int) -> None:
+    assert Recipe(SGD).passes_over(examples) == passes
+    assert Recipe(SGD, passes=3).passes_over(examples) == 3
 
 
 def test_learns_in_batches_that_hold_one_class_only() -> None:
