@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.definition import Definition, Event, Feature
@@ -24,7 +24,9 @@ KEY_TYPES = {
 class Tables:
     """The tables a definition names, as the catalogue has them.
 
-    ``profile`` is None where the table is still to be created as ``schema``.``name``.
+    ``profile`` is None where the table is still to be created as ``schema``.``name``;
+    ``owned`` are the columns rescore added to it, ``serving`` the inputs of each model's
+    serving version.
     """
 
     schema: str
@@ -33,6 +35,7 @@ class Tables:
     events: Mapping[str, Table]
     links: Mapping[str, Table]
     owned: frozenset[str] = frozenset()
+    serving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def build(definition: Definition, tables: Tables) -> Profile:
@@ -245,8 +248,23 @@ class _Builder:
     def _model(self, name: str, inputs: tuple[Input, ...]) -> Model:
         model = self.definition.models[name]
         by_name = {i.name: i for i in inputs}
-        chosen = tuple(by_name[f] for f in model.feature_names(self.definition))
-        return Model(name, chosen, model.engine, model.model_dump(mode="json", by_alias=True))
+        chosen = model.feature_names(self.definition)
+        kept = [f for f in self.tables.serving.get(name, ()) if f not in chosen]
+        lost = [f for f in kept if f not in by_name]
+        if lost:
+            raise DoesNotFit(
+                f"feature {lost[0]} is gone, but the serving version of model {name} reads it",
+                detail="The version would have to be scored without it.",
+                hint=f"Keep the feature, say `features: {{except: [{lost[0]}]}}` in model {name}, "
+                "train and publish a version without it, then remove the feature.",
+            )
+        # What only the serving version still reads stays an argument of the routers until a
+        # version without it serves; in its old place, since split models are read in order.
+        wanted = [f for f in by_name if f in chosen or f in kept]
+        if [f for f in wanted if f in chosen] != chosen:
+            wanted = [*chosen, *kept]
+        taken = tuple(replace(by_name[f], retired=f in kept) for f in wanted)
+        return Model(name, taken, model.engine, model.model_dump(mode="json", by_alias=True))
 
     def _only(self) -> Only | None:
         text, table = self.definition.profile.only, self.tables.profile

@@ -79,7 +79,6 @@ def difference(
     stored = {
         "columns": {**({} if drop else {c: before[c] for c in left}), **columns},
         "states": signatures,
-        "values": {i.name: i.argument(f"p.{ident(i.column)}") for i in profile.inputs},
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
         "unknown_past": list(profile.unknown_past),
@@ -104,7 +103,7 @@ def difference(
         profile=profile,
         sql=sql,
         changes=changes + [f"create an index: {i}" for i in indexes],
-        notes=_notes(profile, [] if drop else left),
+        notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
         stored=stored,
@@ -178,6 +177,18 @@ def _indexes(profile: Profile) -> list[str]:
                 f" ON {ident(table.schema, table.name)} ({ident(column)})"
             )
     return list(dict.fromkeys(found))
+
+
+def _new_meanings(profile: Profile, stale: Sequence[str], old: dict[str, Any]) -> list[str]:
+    """Say so where a column keeps its name but not its meaning, and a model reads it."""
+    before = old["plan"].get("states", {})
+    return [
+        f"{c} now means something else: train model {m.name} anew, its versions learnt the old one"
+        for c in stale
+        if c in before
+        for m in profile.models
+        if any(i.column == c for i in m.inputs)
+    ]
 
 
 def _notes(profile: Profile, left: Sequence[str]) -> list[str]:

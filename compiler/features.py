@@ -120,6 +120,7 @@ class Derived:
 class Input:
     """How a feature enters a model: the argument of the scorer and its contract.
 
+    ``retired`` marks what only the serving version still reads, and no new one will.
     ``column`` is the profile column it is read from; ``cast`` turns a reference to that
     column into the argument (schema-qualified, without operators, since it is inlined into
     users' queries).
@@ -137,6 +138,7 @@ class Input:
     categories: tuple[str, ...] | None = None
     top: int | None = None
     other: bool = False
+    retired: bool = False
 
     def argument(self, ref: str) -> str:
         """SQL of the argument, given a reference to the profile column."""
@@ -147,6 +149,8 @@ class Input:
         made: dict[str, Any] = {"name": self.name, "type": self.type, "kind": self.kind}
         made |= {"nullable": self.nullable, "bounded": self.bounded}
         made |= {"default": self.default, "missing": self.missing}
+        if self.retired:
+            made["retired"] = True
         if self.kind == "category":
             made["other"] = self.other
             made |= {"top": self.top} if self.top else {"categories": list(self.categories or ())}

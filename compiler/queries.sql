@@ -92,6 +92,12 @@ ON CONFLICT (model) DO UPDATE SET
 -- Which other profiles already have models of these names.
 SELECT model, profile FROM rescore.deployments WHERE model = ANY(%(models)s) AND profile <> %(profile)s
 
+-- name: serving
+-- The inputs of the serving version of each of these models.
+SELECT d.model, ARRAY(SELECT i ->> 'name' FROM pg_catalog.jsonb_array_elements(m.contract -> 'inputs') WITH ORDINALITY AS c (i, n) ORDER BY n)
+FROM rescore.deployments AS d JOIN rescore.models AS m ON m.model = d.model AND m.version = d.champion
+WHERE d.model = ANY(%(models)s)
+
 -- name: slug_owner
 -- Another profile whose generated functions would have the same names.
 SELECT profile FROM rescore.profiles WHERE slug = %(slug)s AND profile <> %(profile)s

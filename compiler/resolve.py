@@ -45,7 +45,9 @@ def find_tables(conn: Connection, definition: Definition) -> Tables:
     here = (profile.schema, profile.name) if profile else split_name(conn, definition.profile.table)
     events = {n: _need(conn, e.table, f"events.{n}") for n, e in definition.events.items()}
     links = {n: _need(conn, k.table, f"links.{n}") for n, k in definition.links.items()}
-    return Tables(here[0], here[1], profile, events, links, owned)
+    serving = conn.execute(query("serving"), {"models": list(definition.models)})
+    inputs = {model: tuple(names) for model, names in serving}
+    return Tables(here[0], here[1], profile, events, links, owned, inputs)
 
 
 def _need(conn: Connection, name: str, place: str) -> Table:

@@ -270,7 +270,10 @@ AS $$
 BEGIN
     IF contract IS NOT NULL THEN
         RETURN contract;
-    ELSIF jsonb_path_exists(inputs, '$[*].top') OR jsonb_path_exists(inputs, '$[*].categories.top') THEN
+    END IF;
+    -- What is retired is read by the serving version only.
+    inputs := jsonb_path_query_array(inputs, '$[*] ? (!(exists(@.retired)))');
+    IF jsonb_path_exists(inputs, '$[*].top') OR jsonb_path_exists(inputs, '$[*].categories.top') THEN
         RETURN rescore._artefact_contract(artifact, format, inputs);
     END IF;
     RETURN jsonb_build_object('inputs', inputs);

@@ -35,7 +35,7 @@ def define(conn: Connection, text: str, **options: Any) -> Plan:
 def contract_of(conn: Connection, model: str = "churn") -> Contract:
     """Return the contract a model's definition asks for (categories listed, not counted)."""
     inputs = one(conn, "SELECT inputs FROM rescore.deployments WHERE model = %s", model)
-    return Contract.from_json({"inputs": inputs})
+    return Contract.from_json({"inputs": [i for i in inputs if "retired" not in i]})
 
 
 def linear_pipeline(columns: int, seed: int = 7) -> Any:

@@ -85,9 +85,7 @@ def test_a_new_feature_is_backfilled_and_the_others_left_alone(conn: Connection)
     changed = define(
         conn, BASIC.replace("  spend:", "  biggest: {from: orders, max: amount}\n  spend:")
     )
-    assert changed.changes == ["add column biggest numeric", "write functions and triggers"] or (
-        "add column biggest numeric" in changed.changes
-    )
+    assert changed.changes == ["add column biggest numeric", "write functions and triggers"]
     rows = conn.execute(
         "SELECT customer_id, orders, biggest FROM customer_profile ORDER BY 1"
     ).fetchall()
@@ -113,6 +111,33 @@ def test_a_removed_feature_keeps_its_column_until_drop(conn: Connection) -> None
     define(conn, less, drop=True)
     assert "spend" not in _columns(conn)
     assert define(conn, less, drop=True).empty
+
+
+def test_a_feature_the_serving_version_reads_is_retired_first(conn: Connection) -> None:
+    define(conn, BASIC)
+    publish(conn)
+    conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5)")
+    with pytest.raises(DoesNotFit, match="the serving version of model churn reads it"):
+        define(conn, BASIC.replace("  spend: {from: orders, sum: amount}\n", ""))
+    retired = BASIC.replace("{features: all}", "{features: {except: [spend]}}")
+    define(conn, retired)
+    conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5)")
+    same = "SELECT churn_score = rescore.predict('churn', p), churn_score_version FROM customer_profile AS p"
+    assert one(conn, same) == (True, 1)
+    publish(conn)
+    conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5)")
+    assert one(conn, same) == (True, 2)
+    define(conn, BASIC.replace("  spend: {from: orders, sum: amount}\n", ""))
+    conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5)")
+    assert one(conn, same) == (True, 2)
+
+
+def test_a_changed_meaning_is_said(conn: Connection) -> None:
+    define(conn, BASIC)
+    made = define(conn, BASIC.replace("count: true}", 'count: true, where: "amount > 4"}'))
+    assert made.notes == [
+        "orders now means something else: train model churn anew, its versions learnt the old one"
+    ]
 
 
 def _columns(conn: Connection) -> set[str]:
