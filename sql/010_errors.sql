@@ -31,7 +31,7 @@ AS $$
     FROM (SELECT n, (SELECT count(*) FROM generate_series(1, length(_near.name) - 1) AS i
                      WHERE strpos(lower(n), lower(substr(_near.name, i, 2))) > 0) AS shared
           FROM unnest(names) AS n) AS measured
-    WHERE shared * 2 >= greatest(length(_near.name), 2) - 1
+    WHERE shared * 5 >= 3 * (greatest(length(_near.name), 2) - 1)
 $$;
 COMMENT ON FUNCTION rescore._near(text, text[]) IS 'Those of the names that look like the one given, best first.';
 

@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     FOR taken IN
         SELECT c.name, d.v IS NULL AS is_strange,
-               (d.v ->> 'kind', rescore._argument_type(d.v ->> 'type', d.v ->> 'kind')) = (c.kind, c.type)
+               CASE WHEN d.v ->> 'kind' = c.kind THEN rescore._argument_type(d.v ->> 'type', c.kind) = c.type ELSE false END
                -- What the version was told cannot come must not come.
                AND (c.nullable OR NOT coalesce((d.v ->> 'nullable')::boolean, true))
                AND (NOT c.bounded OR coalesce((d.v ->> 'bounded')::boolean, false)) AS fits

@@ -1,0 +1,64 @@
+"""Released migrations stay as they are, and the metadata says what they make."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from rescore.migrations.tables import SCHEMA, metadata
+
+RELEASED: dict[str, str] = {
+    "0001_initial.py": "1aa0ae2dba22d72cbf40f67504e314f9a93fa14224b3477d501be0f19544e1e8",
+    "0001_initial.sql": "f5c2883f2661e0859193cfc56fdf0497600bfac8aeb074cdebd13481dab5e00e",
+}
+"""SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
+
+
+def test_released_migrations_are_frozen() -> None:
+    folder = files("rescore.migrations.versions")
+    found = {
+        e.name: hashlib.sha256(e.read_bytes()).hexdigest()
+        for e in folder.iterdir()
+        if e.name[0].isdigit()
+    }
+    assert found == RELEASED
+
+
+def test_metadata_is_what_the_migrations_make(dsn: str) -> None:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    options = {
+        "version_table_schema": SCHEMA,
+        "include_schemas": True,
+        "include_name": lambda name, type_, _: type_ != "schema" or name == SCHEMA,
+        "compare_server_default": True,
+    }
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_versions_are_immutable(model: Any) -> None:
+    model.publish([0.1, 0.2, 0.3, 0.4, 0.5])
+    for change in ("artifact = ''", "linear = '{}'", "contract = '{}'", "engine = 'python'"):
+        with pytest.raises(psycopg.Error) as caught:
+            model.conn.execute("UPDATE rescore.models SET " + change)
+        assert caught.value.sqlstate == "RS016"
+    with pytest.raises(psycopg.Error) as caught:
+        model.conn.execute("DELETE FROM rescore.models")
+    assert caught.value.sqlstate == "RS016"
+    model.conn.execute("UPDATE rescore.models SET metrics = '{\"auc\": 0.8}'")
+
+
+def test_artefacts_are_stored_as_they_are(db: psycopg.Connection[Any]) -> None:
+    row = db.execute(
+        "SELECT attstorage FROM pg_attribute "
+        "WHERE attrelid = 'rescore.models'::regclass AND attname = 'artifact'"
+    ).fetchone()
+    assert row == ("e",)

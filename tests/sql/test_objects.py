@@ -1,0 +1,80 @@
+"""Every object of rescore: its comment, and how its functions may be run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from rescore.sql.install import install
+
+QUERIES = dict(
+    part.split("\n", 1)
+    for part in Path(__file__).with_name("objects.sql").read_text("utf-8").split("-- name: ")[1:]
+)
+
+# Scoring and reading is for all; these decide what others' rows score, or run unchecked.
+GRANTED_BY_NAME = {
+    "publish", "publish_linear", "promote", "rollback", "rebuild", "sweep",
+    "_create_router", "_touch", "_incident", "_prove", "_artefact_contract",
+}  # fmt: skip
+
+
+def catalogue(conn: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    return conn.execute(QUERIES["catalogue"].encode()).fetchall()
+
+
+def functions(conn: psycopg.Connection[Any]) -> list[Any]:
+    with conn.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute(QUERIES["functions"].encode()).fetchall()
+
+
+def test_every_object_says_what_it_is(model: Any) -> None:
+    model.publish([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert model.conn.execute(QUERIES["without_comment"].encode()).fetchall() == []
+
+
+@pytest.mark.parametrize("fixture", ["db", "plain_db"])
+def test_search_path_is_pinned_unless_inlined(fixture: str, request: pytest.FixtureRequest) -> None:
+    conn = request.getfixturevalue(fixture)
+    found = functions(conn)
+    unpinned = {f.signature for f in found if not f.pinned}
+    # A procedure that commits cannot have a SET clause; it qualifies every name.
+    assert unpinned == {"rescore.clock()", "rescore.sweep(text,interval,integer)"}
+    assert len(found) > 50
+
+
+def test_unpinned_functions_are_bound_or_qualified(model: Any) -> None:
+    model.publish([0.1, 0.2, 0.3, 0.4, 0.5])
+    compiled = [f for f in functions(model.conn) if f.signature.startswith("rescore_compiled.")]
+    assert compiled
+    for each in compiled:
+        assert each.pinned or each.body.startswith("RETURN "), each.signature
+
+
+def test_versions_are_immutable_and_routers_stable(model: Any) -> None:
+    model.publish([0.1, 0.2, 0.3, 0.4, 0.5])
+    found = {f.signature.split("(")[0]: f for f in functions(model.conn)}
+    assert found["rescore_compiled.churn_v1"].volatility == "i"
+    assert found["rescore_compiled.churn_v1_x"].volatility == "i"
+    routers = ("churn", "churn_x", "churn_version", "churn_deferred", "churn_payload")
+    for name in routers:
+        router = found[f"rescore_compiled.{name}"]
+        assert (router.volatility, router.parallel) == ("s", "s"), name
+
+
+def test_nothing_that_writes_is_for_everybody(db: psycopg.Connection[Any]) -> None:
+    for each in functions(db):
+        name = each.signature.removeprefix("rescore.").split("(")[0]
+        assert each.for_all == (name not in GRANTED_BY_NAME), each.signature
+
+
+def test_installing_twice_changes_nothing(dsn: str, db: psycopg.Connection[Any]) -> None:
+    before = catalogue(db)
+    db.commit()
+    report = install(dsn)
+    assert (report.before, report.missing) == (report.after, [])
+    assert catalogue(db) == before
+    assert len(before) > 150
