@@ -4,6 +4,7 @@
 ``db``, ``dsn``   rescore installed by a superuser, with PL/Python
 ``plain_db``,     rescore installed by an ordinary role that owns the database, without
 ``plain_dsn``     PL/Python, as on a managed cloud
+``any_dsn``       these two in turn
 ``empty_dsn``     nothing installed; a superuser's connection string
 ``server``        the private server itself; roles and databases made on it are the test's own
                   to remove
@@ -158,6 +159,13 @@ def plain_db(plain_dsn: str) -> Iterator[psycopg.Connection[Any]]:
     """The ordinary role's connection to it."""
     with psycopg.connect(plain_dsn) as connection:
         yield connection
+
+
+@pytest.fixture(params=["python", "plain"])
+def any_dsn(request: pytest.FixtureRequest) -> str:
+    """Both kinds of installation in turn: what a test does must work in either."""
+    name = {"python": "dsn", "plain": "plain_dsn"}[request.param]
+    return str(request.getfixturevalue(name))
 
 
 @pytest.fixture

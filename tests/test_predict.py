@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rescore.tests.support import contract_of, define, linear_pipeline, one, pickled, publish
+from rescore.tests.support import define, one, publish
 
 Connection = psycopg.Connection[Any]
 
@@ -38,8 +38,8 @@ scores: {churn_score: {model: churn}}
 
 
 @pytest.fixture
-def conn(dsn: str) -> Any:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(any_dsn: str) -> Any:
+    with psycopg.connect(any_dsn, autocommit=True) as made:
         made.execute(SHOP.encode())
         define(made, DEFINITION)
         publish(made)
@@ -212,7 +212,7 @@ CREATE FUNCTION evil.exp(double precision) RETURNS double precision LANGUAGE sql
 """
 
 
-def test_a_hostile_search_path_changes_nothing(conn: Connection, dsn: str) -> None:
+def test_a_hostile_search_path_changes_nothing(conn: Connection, any_dsn: str) -> None:
     with conn.transaction():
         before = one(
             conn,
@@ -230,7 +230,7 @@ def test_a_hostile_search_path_changes_nothing(conn: Connection, dsn: str) -> No
             one(conn, "SELECT rescore.predict('other', p) FROM public.customer_profile AS p")
         conn.execute("DROP TABLE pg_temp.customer_profile")
     with psycopg.connect(
-        dsn, autocommit=True, options="-c search_path=evil,public,pg_catalog"
+        any_dsn, autocommit=True, options="-c search_path=evil,public,pg_catalog"
     ) as other:
         other.execute(
             "INSERT INTO public.orders (customer_id, amount, channel) VALUES (1, 1, 'web')"
@@ -253,8 +253,9 @@ def test_extreme_numbers_never_raise(conn: Connection) -> None:
     assert one(conn, "SELECT count(*) FROM rescore.incidents") == 0
 
 
-def test_a_new_connection_imports_no_python(conn: Connection, dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as fresh:
+@pytest.mark.parametrize("any_dsn", ["python"], indirect=True)
+def test_a_new_connection_imports_no_python(conn: Connection, any_dsn: str) -> None:
+    with psycopg.connect(any_dsn, autocommit=True) as fresh:
         one(fresh, "SELECT rescore.predict('churn', p) FROM customer_profile AS p LIMIT 1")
         fresh.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 3)")
         pid = one(fresh, "SELECT pg_backend_pid()")
@@ -269,8 +270,7 @@ def test_prepared_statements_follow_a_publish(conn: Connection) -> None:
     )
     for _ in range(8):
         before = one(conn, "EXECUTE score(1)")
-    estimator = linear_pipeline(len(contract_of(conn).columns()), seed=11)
-    one(conn, "SELECT rescore.publish('churn', %s)", pickled(estimator))
+    publish(conn, seed=11)
     assert abs(one(conn, "EXECUTE score(1)") - before) > 1e-6
     one(conn, "SELECT rescore.rollback('churn')")
     assert one(conn, "EXECUTE score(1)") == pytest.approx(before, abs=1e-6)

@@ -34,8 +34,8 @@ scores: {churn_score: {model: churn}}
 
 
 @pytest.fixture
-def conn(dsn: str) -> Any:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(any_dsn: str) -> Any:
+    with psycopg.connect(any_dsn, autocommit=True) as made:
         made.execute(SHOP.encode())
         define(made, DEFINITION)
         publish(made)
@@ -174,6 +174,7 @@ def test_rebuild_mends_what_was_broken_by_hand(conn: Connection) -> None:
     assert right(conn)
 
 
+@pytest.mark.parametrize("any_dsn", ["python"], indirect=True)
 def test_row_level_security_errs_rather_than_counts_nothing(conn: Connection) -> None:
     conn.execute("CREATE ROLE plain_owner NOSUPERUSER")
     try:

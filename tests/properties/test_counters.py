@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-import joblib
 import numpy as np
 import psycopg
 import pytest
@@ -27,6 +25,7 @@ from rescore.plpython.contract import Contract
 from rescore.plpython.design import design_row
 from rescore.plpython.prediction import score as sklearn_score
 from rescore.tests.properties.shop import TABLES, definition, recount, same
+from rescore.trainer.publish import publish
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 Connection = psycopg.Connection[Any]
@@ -262,9 +261,7 @@ def shop(dsn: str, trigger: str, linear: bool) -> Iterator[tuple[Connection, Any
         inputs = conn.execute("SELECT inputs FROM rescore.deployments").fetchone()[0]  # type: ignore[index]
         contract = Contract.from_json({"inputs": inputs})
         estimator = make_estimator(linear, len(contract.columns()))
-        raw = io.BytesIO()
-        joblib.dump(estimator, raw)
-        conn.execute("SELECT rescore.publish('churn', %s)", [raw.getvalue()])
+        publish(estimator, model="churn", conn=conn)
         yield conn, estimator
 
 
@@ -276,9 +273,15 @@ def clean(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("trigger", ["statement", "row"])
-@pytest.mark.parametrize("linear", [True, False], ids=["compiled", "python"])
-def test_profile_equals_recount(dsn: str, trigger: str, linear: bool) -> None:
-    with shop(dsn, trigger, linear) as (conn, estimator):
+@pytest.mark.parametrize(
+    ("database", "linear"),
+    [("dsn", True), ("plain_dsn", True), ("dsn", False)],
+    ids=["compiled", "compiled without PL/Python", "python"],
+)
+def test_profile_equals_recount(
+    request: pytest.FixtureRequest, trigger: str, database: str, linear: bool
+) -> None:
+    with shop(request.getfixturevalue(database), trigger, linear) as (conn, estimator):
 
         @settings(max_examples=40 if linear else 8)
         @given(st.lists(step, min_size=1, max_size=12))
