@@ -17,8 +17,6 @@ from rescore import errors
 
 Connection = psycopg.Connection[TupleRow]
 
-_APPLICATION = "rescore"
-
 
 def connect(dsn: str | None = None) -> Connection:
     """Open a connection in autocommit mode.
@@ -33,7 +31,7 @@ def connect(dsn: str | None = None) -> Connection:
     errors.NoServer: nothing answers, or the server refuses the role or the database.
     """
     try:
-        return psycopg.connect(address(dsn), autocommit=True, fallback_application_name=_APPLICATION)
+        return psycopg.connect(address(dsn), autocommit=True, fallback_application_name="rescore")
     except psycopg.ProgrammingError as error:  # the string itself cannot be parsed
         raise errors.NoServer(
             f"the connection string is not valid: {_text(error)}",

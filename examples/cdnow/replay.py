@@ -69,6 +69,7 @@ def replay(
 ) -> Replay:
     """Insert purchases in order; call ``month_end`` when a month's last day is in."""
     done = Replay(customer)
+    _tell(conn, done, purchases[0].day, "as history left it")
     for day, today in _days(purchases):
         set_clock(conn, day)
         started = time.monotonic()

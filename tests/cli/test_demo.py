@@ -60,6 +60,7 @@ def test_the_story(where: str, request: Any, bought: list[data.Purchase]) -> Non
 def _moves_with_each_event(story: list[dict[str, Any]]) -> None:
     buys = [step for step in story if step["what"].startswith("buys")]
     assert len(buys) >= 3
+    assert story[0]["what"] == "as history left it"
     assert all(step["was"] != step["churn_score"] for step in buys)
     assert all(0 < step["churn_score"] < 1 for step in story)
     assert [step["orders"] for step in buys] == sorted(step["orders"] for step in buys)

@@ -111,7 +111,7 @@ def test_with_plpython_a_forest_is_published(shop: Connection) -> None:
 def test_files_and_notebooks_publish_alike(
     shop: Connection, dsn: str, tmp_path: Path, suffix: str
 ) -> None:
-    made = train(shop, "churn", until=UNTIL)
+    made = train(shop, "churn", until=UNTIL, passes=2)
     path = tmp_path / f"model{suffix}"
     if suffix == ".skops":
         skops_io = pytest.importorskip("skops.io")
