@@ -1,6 +1,6 @@
 -- unless: plpython3u
 -- What generated functions call where there is no PL/Python: it says so.
--- Calls: 050_publish (_require_python). Tables: none.
+-- Calls: 055_publish (_require_python). Tables: none.
 
 CREATE OR REPLACE FUNCTION rescore._python_scores(model text, version integer, flat double precision[], columns integer)
 RETURNS double precision[]

@@ -1,0 +1,204 @@
+-- What publishers call: publish, publish_linear, promote, rollback.
+-- Calls: 010_errors, 040_router, 050_register, and _prove and _artefact_contract of 090_python where
+-- there is PL/Python. Tables: reads rescore.deployments, rescore.deployment_history; see 050_register.
+
+CREATE OR REPLACE FUNCTION rescore._check_artefact(artifact bytea, sha256 text, format text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    digest text := encode(pg_catalog.sha256(artifact), 'hex');
+BEGIN
+    IF coalesce(octet_length(artifact), 0) = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = 'the artefact is empty',
+            HINT = 'Pass the content of a .joblib, .pkl or .skops file.';
+    ELSIF coalesce(format, '') NOT IN ('joblib', 'pickle', 'skops') THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = pg_catalog.format('unknown format %s', coalesce(format, 'NULL')),
+            DETAIL = 'Formats are joblib, pickle and skops.',
+            HINT = 'Name the format of the file.';
+    ELSIF digest IS DISTINCT FROM lower(sha256) THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = pg_catalog.format('the artefact''s SHA-256 is %s', digest),
+            DETAIL = pg_catalog.format('Expected %s.', sha256),
+            HINT = 'Send the file again.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_artefact(bytea, text, text) IS
+    'Raises RS002 when an artefact is empty, of an unknown format, or not what its digest says.';
+
+CREATE OR REPLACE FUNCTION rescore.publish_linear(
+    model text, artifact bytea, sha256 text, linear jsonb, contract jsonb, probes jsonb, expected double precision[],
+    metrics jsonb DEFAULT '{}', format text DEFAULT 'joblib', library_versions jsonb DEFAULT '{}', parent integer DEFAULT NULL,
+    candidate boolean DEFAULT false, reason text DEFAULT NULL, clock timestamptz DEFAULT '2026-01-01 00:00:00+00')
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    given rescore.models;
+    deployment rescore.deployments := rescore._deployment(model);
+BEGIN
+    IF linear IS NULL OR deployment.engine = 'python' THEN
+        PERFORM rescore._require_python(pg_catalog.format('publish model %s', model));
+    END IF;
+    PERFORM rescore._check_artefact(artifact, sha256, format);
+    given.model := model;
+    given.artifact := artifact;
+    given.format := format;
+    given.sha256 := lower(sha256);
+    given.linear := linear;
+    given.contract := contract;
+    given.metrics := metrics;
+    given.library_versions := library_versions;
+    given.parent := parent;
+    RETURN rescore._register_version(given, probes, expected, clock, candidate, reason);
+END
+$$;
+COMMENT ON FUNCTION rescore.publish_linear(text, bytea, text, jsonb, jsonb, jsonb, double precision[], jsonb, text, jsonb, integer, boolean, text, timestamptz) IS
+    'Publishes a linear model folded and proven by the caller: numbers only, never SQL. Needs no PL/Python. Returns the version.';
+
+CREATE OR REPLACE FUNCTION rescore._require_python(purpose text)
+RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_regproc('rescore._prove') IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS007', MESSAGE = format('this database has no PL/Python to %s with', purpose),
+            DETAIL = 'rescore was installed without its functions in plpython3u.',
+            HINT = 'Install the plpython3 package of PostgreSQL and run `rescore install` as a superuser; linear models need neither: use rescore.publish_linear or `rescore publish`.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._require_python(text) IS 'Raises RS007 when rescore is installed without PL/Python.';
+
+CREATE OR REPLACE FUNCTION rescore._frozen_contract(contract jsonb, inputs jsonb, artifact bytea, format text)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF contract IS NOT NULL THEN
+        RETURN contract;
+    END IF;
+    -- What is retired is read by the serving version only.
+    inputs := jsonb_path_query_array(inputs, '$[*] ? (!(exists(@.retired)))');
+    IF jsonb_path_exists(inputs, '$[*].top') OR jsonb_path_exists(inputs, '$[*].categories.top') THEN
+        RETURN rescore._artefact_contract(artifact, format, inputs);
+    END IF;
+    RETURN jsonb_build_object('inputs', inputs);
+END
+$$;
+COMMENT ON FUNCTION rescore._frozen_contract(jsonb, jsonb, bytea, text) IS
+    'The contract given, or the deployment''s, its open categories told by the artefact''s column names.';
+
+CREATE OR REPLACE FUNCTION rescore.publish(
+    model text, artifact bytea, contract jsonb DEFAULT NULL, metrics jsonb DEFAULT '{}', format text DEFAULT 'joblib',
+    expected double precision[] DEFAULT NULL, parent integer DEFAULT NULL, candidate boolean DEFAULT false, reason text DEFAULT NULL)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    given rescore.models;
+    deployment rescore.deployments := rescore._deployment(model);
+    proof jsonb;
+BEGIN
+    PERFORM rescore._require_python(pg_catalog.format('prove model %s', model));
+    PERFORM rescore._check_artefact(artifact, encode(pg_catalog.sha256(artifact), 'hex'), format);
+    given.contract := rescore._frozen_contract(contract, deployment.inputs, artifact, format);
+    PERFORM rescore._check_contract(model, given.contract, deployment.inputs);
+    proof := rescore._prove(artifact, format, given.contract, coalesce(cardinality(expected), 200), expected);
+    given.model := model;
+    given.artifact := artifact;
+    given.format := format;
+    given.sha256 := proof ->> 'sha256';
+    given.linear := nullif(proof -> 'linear', 'null');
+    given.metrics := metrics;
+    given.library_versions := proof -> 'library_versions';
+    given.parent := parent;
+    RETURN rescore._register_version(given, proof -> 'probes',
+        ARRAY(SELECT e.v::double precision FROM jsonb_array_elements_text(proof -> 'expected') WITH ORDINALITY AS e (v, n) ORDER BY e.n),
+        (proof ->> 'clock')::timestamptz, candidate, reason);
+END
+$$;
+COMMENT ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text) IS
+    'Loads an artefact through the allow-list, proves it on probes (and against the caller''s own scores of them), records it and lets it serve from this commit on; candidate only records it. Returns the version.';
+
+CREATE OR REPLACE FUNCTION rescore.promote(model text, version integer, reason text DEFAULT NULL)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    deployment rescore.deployments := rescore._deployment(model);
+BEGIN
+    PERFORM rescore._check_version(model, version);
+    IF deployment.champion IS DISTINCT FROM version THEN
+        PERFORM rescore._serve(model, version, 'promote', reason);
+    END IF;
+    RETURN version;
+END
+$$;
+COMMENT ON FUNCTION rescore.promote(text, integer, text) IS 'Lets a recorded version serve from this commit on; does nothing when it does.';
+
+CREATE OR REPLACE FUNCTION rescore._served(model text)
+RETURNS integer[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stack integer[] := '{}';
+    switch record;
+BEGIN
+    FOR switch IN SELECT h.action, h.version FROM rescore.deployment_history AS h
+                  WHERE h.model = _served.model AND h.action <> 'candidate' ORDER BY h.id LOOP
+        IF switch.action = 'rollback' THEN
+            WHILE cardinality(stack) > 0 AND stack[cardinality(stack)] <> switch.version LOOP
+                stack := stack[1:cardinality(stack) - 1];
+            END LOOP;
+        ELSE
+            stack := stack || switch.version;
+        END IF;
+    END LOOP;
+    RETURN stack;
+END
+$$;
+COMMENT ON FUNCTION rescore._served(text) IS
+    'The versions that served and were not rolled back, the serving one last: what rolling back goes through.';
+
+CREATE OR REPLACE FUNCTION rescore.rollback(model text, version integer DEFAULT NULL, reason text DEFAULT NULL)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    deployment rescore.deployments := rescore._deployment(model);
+    served integer[] := rescore._served(model);
+    earlier integer[] := array_remove(served[1:cardinality(served) - 1], deployment.champion);
+    target integer := coalesce(version, earlier[cardinality(earlier)]);
+BEGIN
+    IF version IS NOT NULL THEN
+        PERFORM rescore._check_version(model, version);
+    END IF;
+    IF target IS NULL OR NOT target = ANY (earlier) THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS010', MESSAGE = CASE WHEN version IS NULL THEN format('model %s has no earlier version to roll back to', model) ELSE format('version %s of model %s did not serve before', version, model) END,
+            DETAIL = format('Served before: %s.', rescore._listed(earlier::text[])),
+            HINT = 'Use rescore.promote to let any recorded version serve.';
+    END IF;
+    PERFORM rescore._serve(model, target, 'rollback', reason);
+    RETURN target;
+END
+$$;
+COMMENT ON FUNCTION rescore.rollback(text, integer, text) IS
+    'Lets the version that served before serve again, or an earlier one by number; twice goes back twice. Returns the version.';
+
+-- Whoever may publish decides what everybody's rows score: granted by name, never to all.
+REVOKE EXECUTE ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.publish_linear(text, bytea, text, jsonb, jsonb, jsonb, double precision[], jsonb, text, jsonb, integer, boolean, text, timestamptz) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.promote(text, integer, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.rollback(text, integer, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore._create_router(text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore._touch() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore._incident(text, text, integer, text, text, text) FROM PUBLIC;
