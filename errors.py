@@ -46,7 +46,7 @@ class UnknownModel(RescoreError):
 
 
 class ArtefactRefused(RescoreError):
-    """The file is no artefact rescore will load: foreign class, damaged, too large, wrong digest."""
+    """The file is not one rescore will load: foreign class, damaged, too large, wrong digest."""
 
     sqlstate = "RS002"
     exit_code = 3

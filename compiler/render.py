@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rescore.compiler.features import Input, State
-from rescore.compiler.profile import EventSource, Profile
+from rescore.compiler.profile import EventSource, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
@@ -209,20 +209,34 @@ def _recounted(states: Sequence[State], alias: str = "r") -> dict[str, str]:
 
 def _writing(plan: Profile) -> dict[str, Any]:
     changed = {s.column: f"r.{ident(s.column)}" for s in plan.states}
-    stale = [
-        f"p.{ident(s.version_column)} IS DISTINCT FROM {s.model.function('_version')}()"
-        f" OR p.{ident(s.at_column)} IS NULL OR p.{ident(s.at_column)} < r_old"
-        for s in plan.scores
-    ]
-    fresh = [f"(max_age IS NULL AND p.{ident(s.at_column)} <> r_clock)" for s in plan.scores]
+    stale = [_is_stale(plan, s) for s in plan.scores]
     return {
         "refs_p": lambda c: f"p.{ident(c)}",
         "recomputed": plan.counters(changed) + plan.scored(changed, "r_clock"),
         "rescored": plan.scored({}, "r_clock"),
         "stored_states": ", ".join(f"p.{ident(c)}" for c in changed),
         "counted_states": ", ".join(changed.values()),
-        "is_stale": " OR ".join([*stale, *fresh]),
+        "is_stale": " OR ".join(stale),
+        "has_stale_mark": " OR ".join(_has_stale_mark(plan, s) for s in plan.scores),
     }
+
+
+def _serves(plan: Profile, score: Score) -> str:
+    """SQL: the version that serves this row; NULL while none does, or where `only` leaves it out."""
+    version = f"{score.model.function('_version')}()"
+    return f"CASE WHEN {plan.only_sql()} THEN {version} END" if plan.only else version
+
+
+def _has_stale_mark(plan: Profile, score: Score) -> str:
+    return f"(p.{ident(score.at_column)} IS NULL AND {_serves(plan, score)} IS NOT NULL)"
+
+
+def _is_stale(plan: Profile, score: Score) -> str:
+    """SQL: whether a sweep rescores the row: marked, of another version, or too old."""
+    at, version = f"p.{ident(score.at_column)}", f"p.{ident(score.version_column)}"
+    old = f"{at} < r_old OR (max_age IS NULL AND {at} <> r_clock)"
+    moved = f"{version} IS DISTINCT FROM {_serves(plan, score)}"
+    return f"{moved} OR {_has_stale_mark(plan, score)} OR {old}"
 
 
 def _own(plan: Profile) -> dict[str, Any]:

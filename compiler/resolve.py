@@ -67,6 +67,9 @@ def check_expressions(conn: Connection, definition: Definition, tables: Tables) 
     for name, feature in definition.features.items():
         if feature.where and feature.source:
             _try_condition(conn, feature.where, tables.events[feature.source], f"feature {name}")
+    for name, label in definition.labels.items():
+        if label.where:
+            _try_condition(conn, label.where, tables.events[label.source], f"label {name}")
     if definition.profile.only and tables.profile:
         _try_condition(conn, definition.profile.only, tables.profile, "profile.only")
 

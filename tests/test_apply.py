@@ -65,6 +65,15 @@ def test_a_trigger_somebody_dropped_comes_back(conn: Connection) -> None:
     ]
 
 
+def test_a_rebuild_without_a_model_changes_nothing(conn: Connection) -> None:
+    define(conn, BASIC)
+    conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5), (2, 6)")
+    assert one(conn, "SELECT rescore.rebuild('customer_profile')") == 0
+    publish(conn)
+    assert one(conn, "SELECT rescore.rebuild('customer_profile')") == 2
+    assert one(conn, "SELECT rescore.rebuild('customer_profile')") == 0
+
+
 def test_history_is_backfilled(conn: Connection) -> None:
     conn.execute(
         "INSERT INTO orders (customer_id, amount) SELECT i % 7, i FROM generate_series(1, 100) AS i"
@@ -268,6 +277,11 @@ REFUSED = {
         "",
         BASIC.replace("count: true}", 'count: true, where: "amount + 1"}'),
         "feature orders: argument of WHERE must be type boolean",
+    ),
+    "a label's condition that is not boolean": (
+        "",
+        BASIC + "labels: {big: {any: orders, within: 9 days, where: amount + 1}}",
+        "label big: argument of WHERE must be type boolean",
     ),
     "a condition on an unknown column": (
         "",

@@ -180,7 +180,7 @@ def test_only_one_expression_ever_comes_out(text: str) -> None:
     except (BadDefinition, DoesNotFit):
         return
     statement: Any
-    (statement,) = parse_sql(f"SELECT 1 FROM e WHERE ({sql}) IS NULL AND marker")  # noqa: S608
+    (statement,) = parse_sql(f"SELECT 1 FROM e WHERE ({sql}) IS NULL AND marker")
     where = statement.stmt.whereClause
     assert type(where) is ast.BoolExpr
     assert [type(arg) for arg in where.args or ()] == [ast.NullTest, ast.ColumnRef]
@@ -233,7 +233,7 @@ def test_the_printing_has_the_value_of_the_text(empty_dsn: str) -> None:
         @given(BOOLEANS)
         def same(text: str) -> None:
             sql = check(text, ("a", "b"), "here").render("t")
-            query = f"SELECT ({text}) IS NOT DISTINCT FROM ({sql}) FROM t"  # noqa: S608
+            query = f"SELECT ({text}) IS NOT DISTINCT FROM ({sql}) FROM t"
             assert conn.execute(query.encode()).fetchall() == [(True,)] * 3
 
         same()
