@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,6 +81,28 @@ def test_double_publishes_leave_no_stale_plan(shared: Model, dsn: str) -> None:
                 committed.append(shared.publish_proof(data, proof))
     assert [each.stale for each in reading] == [[]] * READERS
     assert all(len(each.seen) > 10 for each in reading)
+
+
+def test_a_plan_made_during_a_publish_does_not_outlive_it(shared: Model, dsn: str) -> None:
+    # Evaluated by the planner, after predict has been inlined: the publish falls into that pause.
+    shared.conn.execute(
+        """CREATE FUNCTION pause(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+           BEGIN PERFORM pg_sleep(CASE WHEN current_setting('test.pause', true) = 'on'
+                                  THEN 1 ELSE 0 END); RETURN n; END $$"""
+    )
+    with psycopg.connect(dsn, autocommit=True) as other:
+        other.execute("SET plan_cache_mode = force_generic_plan; SET test.pause = 'on'")
+        other.execute(
+            "PREPARE q AS SELECT rescore.predict('churn', p), pause(1) FROM customer AS p"
+        )
+        reading = threading.Thread(target=other.execute, args=("EXECUTE q",))
+        reading.start()
+        time.sleep(0.3)
+        shared.publish(WEIGHTS)
+        assert reading.is_alive()
+        reading.join()
+        other.execute("SET test.pause = 'off'")
+        assert value(other, "EXECUTE q") == 2
 
 
 def test_an_uncommitted_publish_is_seen_by_nobody_else(shared: Model, dsn: str) -> None:
