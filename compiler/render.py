@@ -222,7 +222,7 @@ def _writing(plan: Profile) -> dict[str, Any]:
 
 
 def _serves(plan: Profile, score: Score) -> str:
-    """SQL: the version that serves this row; NULL while none does, or where `only` leaves it out."""
+    """SQL: the version that serves this row; NULL while none does or `only` leaves it out."""
     version = f"{score.model.function('_version')}()"
     return f"CASE WHEN {plan.only_sql()} THEN {version} END" if plan.only else version
 
