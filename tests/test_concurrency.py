@@ -48,7 +48,8 @@ def conn(dsn: str) -> Iterator[Connection]:
 @contextmanager
 def in_background(*jobs: Callable[[threading.Event], Any]) -> Iterator[list[Any]]:
     """Run jobs in threads of their own while the block runs; then stop them and pass on errors."""
-    stop, results = threading.Event(), []
+    stop = threading.Event()
+    results: list[Any] = []
     with ThreadPoolExecutor(len(jobs)) as pool:
         running = [pool.submit(job, stop) for job in jobs]
         try:

@@ -288,7 +288,7 @@ def test_boosting_tree_whose_links_lead_astray_is_refused(field: str, value: int
     for format in ("joblib", "skops"):
         data = skops.io.dumps(model) if format == "skops" else dumped(model, "joblib")
         with pytest.raises(ArtefactRefused, match="lead nowhere"):
-            artifact.load(data, format)  # type: ignore[arg-type]
+            artifact.load(data, format)
 
 
 def edited_schema(data: bytes, edit: Callable[[dict[str, Any]], None]) -> bytes:

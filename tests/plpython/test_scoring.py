@@ -34,7 +34,7 @@ def connection(empty_dsn: str) -> Iterator[Connection]:
     paths = repr([str(path) for path in python_path()])
     script = (Path(__file__).parent / "scoring.sql").read_text().replace("PYTHON_PATH", paths)
     with psycopg.connect(empty_dsn, autocommit=True) as opened:
-        opened.execute(script)  # type: ignore[arg-type]
+        opened.execute(script)
         yield opened
 
 

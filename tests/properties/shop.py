@@ -105,9 +105,8 @@ def instant(value: Any) -> datetime | None:
     """Return the UTC moment of a date, a timestamp or a timestamptz."""
     if value is None:
         return None
-    if not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
-    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    at = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
 
 
 def edge(rows: Iterable[Row], time: str, column: str, last: bool) -> Any:

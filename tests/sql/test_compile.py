@@ -44,7 +44,7 @@ def over_probes(
 
 
 def random_weights(contract: Contract, seed: int = 3) -> list[float]:
-    return np.random.default_rng(seed).normal(size=len(contract.columns())).tolist()
+    return [float(w) for w in np.random.default_rng(seed).normal(size=len(contract.columns()))]
 
 
 def test_design_row_is_the_reference(make: Make, conn: Connection) -> None:

@@ -58,7 +58,8 @@ Order = tuple[int, datetime, float, str]
 @pytest.fixture(scope="session")
 def orders() -> list[Order]:
     """Orders of 300 customers: some buy every few days, some lose interest."""
-    chance, made = random.Random(7), []
+    chance = random.Random(7)
+    made: list[Order] = []
     for customer in range(300):
         at, gap = chance.uniform(0, 200), chance.choice([6, 15, 40])
         leaves = chance.choice([700, chance.uniform(at, 540)])
