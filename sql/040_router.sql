@@ -59,7 +59,6 @@ BEGIN
     FOR old IN
         SELECT p.oid::regprocedure FROM pg_proc AS p
         WHERE p.pronamespace = 'rescore_compiled'::regnamespace
-          AND p.proname ~ '_p\d+$|_(x|link|version|deferred|payload)$' IS NOT NULL
           AND (p.proname = _drop_routers.model
                OR (starts_with(p.proname, _drop_routers.model)
                    AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_x)?(_p\d+)?$|^_(link|version|deferred|payload)$'))
