@@ -30,6 +30,8 @@ Model = Annotated[str, typer.Argument(help="Name of the model.")]
 Profile = Annotated[str, typer.Argument(help="Name of the profile.")]
 File = Annotated[Path, typer.Argument(help="Definition file.", dir_okay=False)]
 Candidate = Annotated[bool, typer.Option(help="Only record the version; promote lets it serve.")]
+Sweep = Annotated[bool, typer.Option(help="Rescore all rows of the profile with what now serves.")]
+Drop = Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.")]
 
 
 def main() -> None:
@@ -89,23 +91,31 @@ def install(
 
 
 @app.command()
-def plan(file: File, dsn: Dsn = None) -> None:
+def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) -> None:
     """Print the SQL that apply would run."""
     from rescore.compiler.apply import plan as make_plan
     from rescore.compiler.definition import load
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
-        made = make_plan(conn, load(file))
-        console.print_lines([f"-- {change}" for change in made.changes])
-        console.print_lines([made.sql or "-- nothing to do"])
+        made = make_plan(conn, load(file), drop=drop)
+    if json:
+        console.print_json({"changes": made.changes, "notes": made.notes, "sql": made.script})
+    else:
+        console.print_lines([f"-- {line}" for line in [*made.changes, *made.notes]])
+        console.print_lines([made.script or "-- nothing to do"])
 
 
 @app.command()
 def apply(
     file: File,
     dsn: Dsn = None,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.")] = False,
+    drop: Drop = False,
+    indexes: Annotated[bool, typer.Option(help="Create missing indexes on event keys.")] = True,
+    lock_timeout: Annotated[
+        float,
+        typer.Option(help="Seconds to wait for the tables' locks, each of 30 times.", min=0.01),
+    ] = 2.0,
     json: Json = False,
 ) -> None:
     """Bring the database to a definition: profile table, triggers, functions, backfill."""
@@ -113,20 +123,30 @@ def apply(
     from rescore.compiler.definition import load
     from rescore.trainer.database import connection
 
+    definition = load(file)
     with connection(dsn) as conn, console.progress("backfill") as progress:
-        made = apply_definition(conn, load(file), progress=progress, drop=drop)
+        made = apply_definition(
+            conn,
+            definition,
+            source=file.read_text("utf-8"),
+            drop=drop,
+            create_indexes=indexes,
+            lock_timeout=lock_timeout,
+            progress=progress,
+        )
     if json:
-        console.print_json({"changes": made.changes, "notes": getattr(made, "notes", [])})
+        console.print_json({"changes": made.changes, "notes": made.notes})
     else:
-        console.print_lines([*(made.changes or ["nothing to do"]), *getattr(made, "notes", [])])
+        console.print_lines(made.changes or ["nothing to do"])
+        console.print_lines([f"note: {note}" for note in made.notes])
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of definition files, for editors."""
-    from rescore.compiler.definition import Definition
+    from rescore.compiler.definition import json_schema
 
-    console.print_json(Definition.model_json_schema())
+    console.print_json(json_schema())
 
 
 @app.command()
@@ -147,6 +167,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
     publish: Annotated[bool, typer.Option("--publish", help="Publish the new version.")] = False,
     candidate: Candidate = False,
+    sweep: Sweep = True,
     reason: Reason = None,
     json: Json = False,
 ) -> None:
@@ -170,6 +191,7 @@ def train(
             reason=reason,
             progress=progress,
         )
+    _sweep_after(model, dsn, wanted=sweep and publish and not candidate)
     if json:
         console.print_json(made.to_json())
     else:
@@ -183,6 +205,7 @@ def publish(
     file: Annotated[Path, typer.Argument(help="A .joblib, .pkl or .skops file.")],
     dsn: Dsn = None,
     candidate: Candidate = False,
+    sweep: Sweep = True,
     reason: Reason = None,
     json: Json = False,
 ) -> None:
@@ -190,19 +213,27 @@ def publish(
     from rescore.trainer.publish import publish as publish_file
 
     version = publish_file(file, model=model, dsn=dsn, candidate=candidate, reason=reason)
+    _sweep_after(model, dsn, wanted=sweep and not candidate)
     _show_one({"model": model, "version": version, "serves": not candidate}, json)
 
 
 @app.command()
 def promote(
-    model: Model, version: int, dsn: Dsn = None, reason: Reason = None, json: Json = False
+    model: Model,
+    version: int,
+    dsn: Dsn = None,
+    sweep: Sweep = True,
+    reason: Reason = None,
+    json: Json = False,
 ) -> None:
     """Let a recorded version serve."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
-        _show_one({"model": model, "version": ops.promote(conn, model, version, reason)}, json)
+        serving = ops.promote(conn, model, version, reason)
+    _sweep_after(model, dsn, wanted=sweep)
+    _show_one({"model": model, "version": serving}, json)
 
 
 @app.command()
@@ -210,6 +241,7 @@ def rollback(
     model: Model,
     version: Annotated[int | None, typer.Argument(help="Default: the one before.")] = None,
     dsn: Dsn = None,
+    sweep: Sweep = True,
     reason: Reason = None,
     json: Json = False,
 ) -> None:
@@ -218,7 +250,9 @@ def rollback(
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
-        _show_one({"model": model, "version": ops.rollback(conn, model, version, reason)}, json)
+        serving = ops.rollback(conn, model, version, reason)
+    _sweep_after(model, dsn, wanted=sweep)
+    _show_one({"model": model, "version": serving}, json)
 
 
 @app.command()
@@ -300,6 +334,15 @@ def demo(
     console.print_lines(cdnow.look_around(result))
     if json:
         console.print_json(result)
+
+
+def _sweep_after(model: str, dsn: str | None, *, wanted: bool) -> None:
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    if wanted:
+        with connection(dsn) as conn, console.progress(f"rescore by {model}"):
+            ops.sweep_model(conn, model)
 
 
 def _rows(command: str, dsn: str | None, json: bool, *values: Any) -> list[dict[str, Any]]:

@@ -42,6 +42,11 @@ class Plan:
     stored: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def script(self) -> str:
+        """All statements as one script, indexes first."""
+        return "\n".join([*(f"{i};" for i in self.indexes), *([self.sql] if self.sql else [])])
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.sql and not self.indexes and not self.backfill

@@ -198,7 +198,7 @@ def test_thousands_of_double_publishes_leave_no_stale_plan(conn: Connection, dsn
         for s in (1, 2)
     ]
     conn.execute("INSERT INTO orders (customer_id, amount) VALUES (5, 5)")
-    barrier, expected, rounds = threading.Barrier(4), [0], 700
+    barrier, expected, rounds = threading.Barrier(4), [0], 1500
     failures: list[tuple[int, int]] = []
 
     def session(stop: threading.Event) -> None:

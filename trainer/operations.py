@@ -42,6 +42,18 @@ def sweep(
         conn.execute(query("sweep"), (profile, max_age, batch))
 
 
+def sweep_model(conn: Connection, model: str) -> None:
+    """Rescore the rows of the model's profile that another version scored, silent ones too.
+
+    Parameters
+    ----------
+    conn: in autocommit mode, as for :func:`sweep`.
+    """
+    with translated():
+        profile = one(conn, query("profile_of"), (model,))
+    sweep(conn, profile, max_age="100 years")
+
+
 def verify(conn: Connection, profile: str) -> Rows:
     """Return every stored value that differs from a recount of the events."""
     return _rows(conn, "verify", profile)
