@@ -195,6 +195,15 @@ def instant(ref: str, type_: str, zone: str) -> str:
     return f"pg_catalog.timezone({literal(zone)}, {inner})"
 
 
+def usable(column: Column) -> str:
+    """SQL over ``e``: whether a number counts; empty where every value of the type does."""
+    ref = f"e.{ident(column.name)}"
+    if column.type in INTEGERS:
+        return ""
+    # A numeric of fixed precision has one value that is no number.
+    return f"{ref} <> 'NaN'" if column.bounded else f"{ref} BETWEEN -1e100 AND 1e100"
+
+
 def _refuse_type(feature: str, column: Column, expected: str) -> DoesNotFit:
     return DoesNotFit(
         f'feature {feature}: column "{column.name}" is of type {column.type}',
@@ -293,9 +302,8 @@ class Sum(Kind):
             return self.when(f"{ref}::{self.type}" if self.type == "numeric" else f"{ref}::bigint")
         if column.type not in (*FLOATS, "numeric"):
             raise _refuse_type(self.name, column, "a numeric type")
-        usable = f"{ref} BETWEEN -1e100 AND 1e100"
         value = ref if column.bounded else f"round({ref}::numeric, 20)"
-        return self.when(value, usable)
+        return self.when(value, usable(column))
 
     def input(self) -> Input:
         return self.number_input(self.name, self.type, nullable=False, bounded=True)
@@ -326,9 +334,8 @@ class Extreme(Kind):
         ref = f"e.{ident(column.name)}"
         if column.type not in (*INTEGERS, *FLOATS, "numeric"):
             raise _refuse_type(self.name, column, "a numeric type")
-        usable = "" if column.type in INTEGERS else f"{ref} BETWEEN -1e100 AND 1e100"
         combine: Combine = "min" if self.feature.kind == "min" else "max"
-        return (State(self.name, column.type, combine, self.when(ref, usable)),)
+        return (State(self.name, column.type, combine, self.when(ref, usable(column))),)
 
     def input(self) -> Input:
         column = self.value_column()

@@ -261,7 +261,8 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         plan=plan,
         source=source,
         op=op,
-        single=_single(plan, source, op),
+        single=_single(source, op),
+        single_values=_single_values(source),
         single_scored=_single_changes(plan, source),
         set_scored=plan.counters(changed) + plan.scored(changed, "r_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
@@ -271,12 +272,22 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
     )
 
 
-def _single(plan: Profile, source: EventSource, op: str) -> bool:
+def _single(source: EventSource, op: str) -> bool:
     return op == "insert" and source.link is None and bool(source.states)
 
 
+def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
+    """SQL of each contribution of a single row → variable and type; equal ones are read once."""
+    found: dict[str, tuple[str, str]] = {}
+    for s in source.states:
+        if s.single != "1":
+            found.setdefault(s.single, (f"r_{len(found) + 1}", s.type))
+    return found
+
+
 def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]:
-    given = {s.column: "1" if s.single == "1" else f"r_{n}" for n, s in enumerate(source.states, 1)}
+    names = {expression: name for expression, (name, _) in _single_values(source).items()}
+    given = {s.column: names.get(s.single, "1") for s in source.states}
     changed = _merged(source, given.__getitem__)
     return plan.counters(changed) + plan.scored(changed, "r_clock")
 
