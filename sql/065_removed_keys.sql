@@ -30,9 +30,16 @@ $rescore$;
 COMMENT ON FUNCTION rescore._come_back() IS
     'Trigger, at commit: recounts a customer who came back after their profile row had been deleted. At commit, because several triggers of one statement may each bring a part of the events.';
 
-DROP TRIGGER IF EXISTS come_back ON rescore.removed_keys;
-CREATE CONSTRAINT TRIGGER come_back AFTER DELETE ON rescore.removed_keys
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rescore._come_back();
+DO $do$
+BEGIN
+    -- There is no CREATE OR REPLACE for constraint triggers.
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
+                   WHERE t.tgrelid = 'rescore.removed_keys'::pg_catalog.regclass AND t.tgname = 'come_back') THEN
+        CREATE CONSTRAINT TRIGGER come_back AFTER DELETE ON rescore.removed_keys
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rescore._come_back();
+    END IF;
+END
+$do$;
 
 COMMENT ON TRIGGER come_back ON rescore.removed_keys IS
     'Recounts, at commit, a customer who came back.';
