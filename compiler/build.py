@@ -270,11 +270,15 @@ class _Builder:
         text, table = self.definition.profile.only, self.tables.profile
         if text is None:
             return None
-        kept = table.columns if table else {}
-        known = [
-            c for c in kept if c not in self.definition.features and c not in self.tables.owned
-        ]
-        found = check(text, known, "profile.only")
+        there = table.columns if table else {}
+        counted = {n for n, f in self.definition.features.items() if f.source} | self.tables.owned
+        found = check(text, {*there, *counted}, "profile.only")
+        for column in sorted(found.columns & counted):
+            raise DoesNotFit(
+                f'profile.only: "{column}" is kept by rescore',
+                detail="Who is scored is told by the application's own columns.",
+                hint="Use plain columns of the profile table.",
+            )
         columns = tuple((c, self._plain(c, "profile.only").type) for c in sorted(found.columns))
         return Only(found.render(None), columns)
 

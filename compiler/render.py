@@ -117,6 +117,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
     timed = [s for s in plan.sources if s.time]
     alias = {s.name: f"s{n}" for n, s in enumerate(timed, 1)}
     histories = _histories(plan)
+    counted = {s.column: _counted(plan, s.column) for s in plan.states}
     at = {
         column: f"h{n}"
         for n, (_, states) in enumerate(histories, 1)
@@ -127,11 +128,11 @@ def _reading(plan: Profile) -> dict[str, Any]:
         "history_states": histories,
         "past_values": {i.name: _past_value(plan, i, alias, at) for i in plan.inputs},
         "past_only": _past_only(plan, at),
-        "expected_derived": {
-            d.column: d.expression(lambda s: _counted(plan, s)) for d in plan.derived
-        },
+        "expected_derived": {d.column: plan.value(d.column, counted) for d in plan.derived},
         "expected_score": {
-            s.column: plan.call(s.model, lambda c: f"p.{ident(c)}", f"p.{ident(s.at_column)}", "p")
+            s.column: plan.call(
+                s.model, lambda c: plan.value(c, counted), f"p.{ident(s.at_column)}", "p"
+            )
             for s in plan.scores
         },
         "checked_score": {

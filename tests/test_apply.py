@@ -141,6 +141,24 @@ def test_a_feature_the_serving_version_reads_is_retired_first(conn: Connection) 
     assert one(conn, same) == (True, 2)
 
 
+def test_only_may_read_a_column_that_is_a_feature_too(conn: Connection) -> None:
+    conn.execute("CREATE TABLE customer_profile (customer_id bigint PRIMARY KEY, plan text)")
+    text = BASIC.replace("type: bigint}}", "type: bigint}, only: \"plan = 'pro'\"}")
+    define(
+        conn, text.replace("  spend:", "  plan: {column: plan, one_hot: [basic, pro]}\n  spend:")
+    )
+    publish(conn)
+    conn.execute("INSERT INTO customer_profile VALUES (1, 'pro'), (2, 'basic')")
+    conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5), (2, 5)")
+    scored = "SELECT customer_id, churn_score IS NOT NULL, rescore.predict('churn', p) IS NOT NULL FROM customer_profile AS p ORDER BY 1"
+    assert conn.execute(scored.encode()).fetchall() == [(1, True, True), (2, False, False)]
+    conn.execute(
+        "UPDATE customer_profile SET plan = CASE plan WHEN 'pro' THEN 'basic' ELSE 'pro' END"
+    )
+    assert conn.execute(scored.encode()).fetchall() == [(1, False, False), (2, True, True)]
+    assert one(conn, "SELECT count(*) FROM rescore.verify('customer_profile')") == 0
+
+
 def test_a_changed_meaning_is_said(conn: Connection) -> None:
     define(conn, BASIC)
     made = define(conn, BASIC.replace("count: true}", 'count: true, where: "amount > 4"}'))
@@ -277,6 +295,11 @@ REFUSED = {
         "",
         BASIC.replace("count: true}", 'count: true, where: "amount + 1"}'),
         "feature orders: argument of WHERE must be type boolean",
+    ),
+    "only over a counter": (
+        "CREATE TABLE customer_profile (customer_id bigint PRIMARY KEY)",
+        BASIC.replace("type: bigint}}", "type: bigint}, only: orders > 3}"),
+        'profile.only: "orders" is kept by rescore',
     ),
     "a label's condition that is not boolean": (
         "",
