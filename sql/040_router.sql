@@ -145,11 +145,11 @@ RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    -- Each parallel worker would load scikit-learn anew.
+    -- Python in the server opens subtransactions, which parallel queries forbid.
     SELECT CASE WHEN EXISTS (SELECT FROM rescore.deployments AS d JOIN rescore.models AS m
                              ON m.model = d.model AND m.version = d.champion
                              WHERE d.model = _parallel.model AND m.engine = 'python')
-                THEN 'PARALLEL RESTRICTED' ELSE 'PARALLEL SAFE' END
+                THEN 'PARALLEL UNSAFE' ELSE 'PARALLEL SAFE' END
 $$;
 COMMENT ON FUNCTION rescore._parallel(text) IS 'How parallel a model''s routers are.';
 
@@ -169,7 +169,10 @@ BEGIN
         PERFORM rescore._unknown_model(model);
     END IF;
     PERFORM rescore._check_name(model);
-    EXECUTE format('CREATE SEQUENCE IF NOT EXISTS rescore_compiled.%I AS integer', model || '_version_seq');
+    -- Not IF NOT EXISTS, which tells every publisher that it exists.
+    IF to_regclass(format('rescore_compiled.%I', model || '_version_seq')) IS NULL THEN
+        EXECUTE format('CREATE SEQUENCE rescore_compiled.%I AS integer', model || '_version_seq');
+    END IF;
     EXECUTE format('COMMENT ON SEQUENCE rescore_compiled.%I IS %L', model || '_version_seq', format('Version numbers of model %s.', model));
     SELECT * INTO champion FROM rescore.models AS m WHERE m.model = deployment.model AND m.version = deployment.champion;
     IF champion.version IS NOT NULL THEN
@@ -212,6 +215,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     touched regprocedure;
+    -- Python in the server opens subtransactions, which parallel queries forbid.
+    parallel text := CASE WHEN EXISTS (SELECT FROM rescore.deployments AS d JOIN rescore.models AS m
+                                       ON m.model = d.model AND m.version = d.champion WHERE m.engine = 'python')
+                          THEN 'UNSAFE' ELSE 'SAFE' END;
 BEGIN
     PERFORM rescore._lock();
     -- A plan that a session is making at this moment is not in its cache yet: replacing the router
@@ -221,9 +228,9 @@ BEGIN
         WHERE p.pronamespace = 'rescore'::regnamespace AND p.proname IN ('predict', 'predict_key', 'predict_payload')
           AND pg_has_role(current_user, p.proowner, 'USAGE')
     LOOP
-        EXECUTE format('ALTER FUNCTION %s COST 100', touched);
+        EXECUTE format('ALTER FUNCTION %s COST 100 PARALLEL %s', touched, parallel);
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION rescore._touch() IS
-    'Changes nothing in every function a user''s query names directly, so that no session keeps a plan of the old version.';
+    'Rewrites every function a user''s query names directly, so that no session keeps a plan of the old version; says whether they may run in parallel queries.';

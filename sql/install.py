@@ -7,9 +7,11 @@ one that begins ``-- unless: plpython3u`` is then applied in its place.
 
 from __future__ import annotations
 
+import shlex
+import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +31,7 @@ from rescore.errors import (
     NotAllowed,
     NotInstalled,
     NotSupported,
+    PythonMissing,
     RescoreError,
     from_database,
 )
@@ -48,12 +51,14 @@ class InstallReport:
     after: revision now.
     python: whether artefacts can be loaded in the server.
     missing: what is not there, and what brings it, one sentence each.
+    python_path: directories stored by this call for the server's Python.
     """
 
     before: str | None
     after: str
     python: bool
     missing: list[str]
+    python_path: list[str] = field(default_factory=list)
 
 
 def install(
@@ -65,7 +70,8 @@ def install(
     ----------
     dsn_or_connection: a connection string, or an open connection that is in no transaction.
     python_path: directories, readable by the server's account, that hold the package rescore and
-        scikit-learn; None keeps those set before.
+        scikit-learn; None keeps those set before. Where none were and the server's Python does
+        not find rescore, a superuser's call tries this interpreter's own and keeps what works.
 
     Raises
     ------
@@ -77,6 +83,8 @@ def install(
         If the server is older than PostgreSQL 14.
     NotInstalled
         If the database's tables are of a newer version of rescore.
+    PythonMissing
+        If the server's Python cannot import from the directories given; nothing is changed.
     """
     with _errors(), _connection(dsn_or_connection) as connection, connection.begin():
         return _install(connection, python_path)
@@ -91,9 +99,11 @@ def _install(connection: Connection, python_path: Sequence[str] | None) -> Insta
     for text in _wanted_files(python):
         driver.execute(text.encode())
     driver.execute(_query("drop_stale"))
+    stored: list[str] = []
     if python:
-        missing += _set_python_path(driver, python_path)
-    return InstallReport(before, after, python, missing)
+        stored, unimportable = _set_python_path(driver, python_path)
+        missing += unimportable
+    return InstallReport(before, after, python, missing, stored)
 
 
 def _check_server(driver: Driver) -> None:
@@ -144,15 +154,63 @@ def _python(driver: Driver) -> tuple[bool, list[str]]:
     return True, []
 
 
-def _set_python_path(driver: Driver, python_path: Sequence[str] | None) -> list[str]:
+def _set_python_path(
+    driver: Driver, python_path: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Return the directories stored, and what is missing all the same."""
     if python_path is not None:
-        driver.execute(_query("set_python_path"), {"paths": list(python_path)})
+        if reason := _import_from(driver, python_path):
+            raise PythonMissing(
+                f"{reason.diag.message_primary}",
+                detail=f"Given were {', '.join(python_path) or 'no directories'}.",
+                hint="Name one directory that holds the package rescore and one that holds "
+                "scikit-learn; the server's account must be able to read both.",
+            )
+        return list(python_path), []
     try:
         with driver.transaction():
             driver.execute(_query("start_python"))
     except psycopg.Error as error:
-        return [f"{error.diag.message_primary}; {error.diag.message_hint}"]
-    return []
+        return _try_own_path(driver, error)
+    return [], []
+
+
+def _try_own_path(driver: Driver, error: psycopg.Error) -> tuple[list[str], list[str]]:
+    """Store this interpreter's directories if the server's Python can import from them."""
+    own = own_directories()
+    superuser, stored = _row(driver, "may_set_path")
+    if superuser and not stored and own and not _import_from(driver, own):
+        return own, []
+    options = " ".join(f"--python-path {shlex.quote(folder)}" for folder in own)
+    return [], [
+        f"{error.diag.message_primary}: models that are not linear cannot be scored; run "
+        f"`rescore install {options or '--python-path DIRECTORY'}` as a superuser, with "
+        "directories that the server's account can read: one holds the package rescore, one "
+        "scikit-learn for the server's version of Python."
+    ]
+
+
+def _import_from(driver: Driver, folders: Sequence[str]) -> psycopg.Error | None:
+    """Store the directories if the server's Python can import from them, else say why not."""
+    try:
+        with driver.transaction():
+            driver.execute(_query("set_python_path"), {"paths": list(folders)})
+            driver.execute(_query("start_python"))
+            driver.execute(_query("import_libraries"))
+    except psycopg.Error as error:
+        if error.sqlstate != PythonMissing.sqlstate:
+            raise
+        return error
+    return None
+
+
+def own_directories() -> list[str]:
+    """Return where this interpreter has the package ``rescore`` and scikit-learn from."""
+    libraries = Path(sysconfig.get_path("purelib"))
+    package = Path(str(files("rescore"))).resolve()
+    beside = (libraries, Path(sysconfig.get_path("data")) / "src", package.parent)
+    parents = [p for p in beside if (p / "rescore").resolve() == package]
+    return list(dict.fromkeys(str(folder) for folder in [*parents[:1], libraries]))
 
 
 def _wanted_files(python: bool) -> list[str]:

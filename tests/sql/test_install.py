@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from sqlalchemy import create_engine
 
 from rescore import errors
 from rescore.server.libraries import python_path
-from rescore.sql.install import install
+from rescore.sql.install import install, own_directories
 
 
 def test_fresh_database(empty_dsn: str) -> None:
@@ -19,11 +20,57 @@ def test_fresh_database(empty_dsn: str) -> None:
     assert (report.before, report.after, report.python, report.missing) == (None, "0001", True, [])
 
 
-def test_without_path_says_what_is_missing(empty_dsn: str) -> None:
+def test_own_directories_are_tried_and_kept(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readable = python_path()  # copies, where the server's account cannot read the originals
+    monkeypatch.setattr("rescore.sql.install.own_directories", lambda: readable)
+    report = install(empty_dsn)
+    assert (report.python_path, report.missing) == (readable, [])
+    assert install(empty_dsn).python_path == []
+    assert stored_path(empty_dsn) == readable
+
+
+def test_own_directories_hold_the_package() -> None:
+    assert any((Path(folder) / "rescore" / "plpython").is_dir() for folder in own_directories())
+    assert any((Path(folder) / "sklearn").is_dir() for folder in own_directories())
+
+
+def test_unusable_own_directories_are_not_stored(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rescore.sql.install.own_directories", lambda: ["/no where", "/none"])
     report = install(empty_dsn)
     assert report.python
     assert "cannot import rescore" in report.missing[0]
-    assert "--python-path" in report.missing[0]
+    command = "rescore install --python-path '/no where' --python-path /none"
+    assert command in report.missing[0]
+    assert stored_path(empty_dsn) == []
+
+
+def test_a_given_path_that_is_wrong_changes_nothing(dsn: str) -> None:
+    before = stored_path(dsn)
+    with pytest.raises(errors.PythonMissing, match="cannot import") as caught:
+        install(dsn, python_path=["/none"])
+    assert "/none" in caught.value.detail
+    assert stored_path(dsn) == before
+
+
+def test_the_package_without_libraries_is_not_enough(empty_dsn: str) -> None:
+    with pytest.raises(errors.PythonMissing, match="cannot import"):
+        install(empty_dsn, python_path=_without_libraries())
+    with psycopg.connect(empty_dsn) as conn:
+        assert conn.execute("SELECT to_regnamespace('rescore')").fetchone() == (None,)
+
+
+def _without_libraries() -> list[str]:
+    return [f for f in python_path() if not (Path(f) / "sklearn").is_dir()]
+
+
+def stored_path(dsn: str) -> list[str]:
+    with psycopg.connect(dsn) as conn:
+        rows = conn.execute("SELECT path FROM rescore.python_path ORDER BY position")
+        return [path for (path,) in rows]
 
 
 @pytest.mark.parametrize("own", [False, True])
