@@ -211,15 +211,29 @@ def from_names(inputs: Iterable[Input], names: Sequence[str]) -> Contract:
     ----------
     inputs: of the deployment.
     names: ``feature_names_in_`` of the estimator, such as ``country=DE``.
+
+    Raises
+    ------
+    ContractViolated
+        If the names tell nothing of an input with `top`: it would silently lose all its values.
     """
     inputs = tuple(inputs)
-    found = {
-        each.name: [
-            name.removeprefix(f"{each.name}=")
-            for name in names
-            if name.startswith(f"{each.name}=") and not (each.other and name == f"{each.name}=*")
-        ]
-        for each in inputs
-        if each.top is not None
-    }
-    return freeze(inputs, found)
+    found = {each.name: _values(each, names) for each in inputs if each.top is not None}
+    silent = [name for name, values in found.items() if values is None]
+    if silent:
+        raise ContractViolated(
+            f"the artefact does not tell the categories of {_shown(silent)}",
+            detail="They are read from its column names, as in "
+            f'"{silent[0]}=value"; it {"has others" if names else "was fitted without any"}.',
+            hint=f"fit on a DataFrame with the columns of {_shown(silent)}, or pass contract=",
+        )
+    return freeze(inputs, {name: values or [] for name, values in found.items()})
+
+
+def _values(each: Input, names: Sequence[str]) -> list[str] | None:
+    """Return the values named, or None when no column is this input's."""
+    columns = [name for name in names if name.startswith(f"{each.name}=")]
+    if not columns and not (each.missing and f"{each.name}__missing" in names):
+        return None
+    values = [name.removeprefix(f"{each.name}=") for name in columns]
+    return [value for value in values if not (each.other and value == "*")]

@@ -17,6 +17,7 @@ from rescore.plpython.contract import Contract, Input, freeze
 from rescore.trainer.database import Connection, query
 from rescore.trainer.labels import Label, read_label
 from rescore.trainer.split import Moment
+from rescore.trainer.usage import unknown_model
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -67,7 +68,7 @@ def read_source(conn: Connection, model: str) -> Source:
     """
     row = conn.execute(query("model"), (model,)).fetchone()
     if row is None:
-        raise UnknownModel(f'unknown model "{model}"', hint="`rescore models` lists them")
+        raise unknown_model(conn, model)
     profile, slug, clock, inputs, spec, champion, definition, plan = row
     if not spec.get("label"):
         raise UnknownModel(

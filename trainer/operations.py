@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from psycopg.rows import dict_row
 
+from rescore.errors import UnknownProfile
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.usage import check_interval, unknown_profile
 
 Rows = list[dict[str, Any]]
 
@@ -38,7 +43,9 @@ def sweep(
     max_age: interval; None for older than the model only.
     batch: rows per transaction.
     """
-    with translated():
+    with _known(conn, profile):
+        if max_age is not None:
+            check_interval(conn, max_age, "--max-age")
         conn.execute(query("sweep"), (profile, max_age, batch))
 
 
@@ -56,12 +63,13 @@ def sweep_model(conn: Connection, model: str) -> None:
 
 def verify(conn: Connection, profile: str) -> Rows:
     """Return every stored value that differs from a recount of the events."""
-    return _rows(conn, "verify", profile)
+    with _known(conn, profile):
+        return _fetched(conn, "verify", profile)
 
 
 def rebuild(conn: Connection, profile: str) -> int:
     """Recompute the profile from its events; return how many rows changed."""
-    with translated():
+    with _known(conn, profile):
         changed: int = one(conn, query("rebuild"), (profile,))
     return changed
 
@@ -83,6 +91,23 @@ def status(conn: Connection) -> Rows:
     return _rows(conn, "status")
 
 
+@contextmanager
+def _known(conn: Connection, profile: str) -> Iterator[None]:
+    """Say of a name that is no profile's which one was perhaps meant."""
+    with translated():
+        try:
+            yield
+        except psycopg.Error as error:
+            if error.sqlstate != UnknownProfile.sqlstate:
+                raise
+            raise unknown_profile(conn, profile) from error
+
+
 def _rows(conn: Connection, name: str, *values: Any) -> Rows:
-    with translated(), conn.cursor(row_factory=dict_row) as cursor:
+    with translated():
+        return _fetched(conn, name, *values)
+
+
+def _fetched(conn: Connection, name: str, *values: Any) -> Rows:
+    with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query(name), values or None).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
-from rescore.errors import ArtefactRefused, PythonMissing, UnknownModel
+from rescore.errors import ArtefactRefused, NotFinite, PythonMissing
 from rescore.plpython import artifact
 from rescore.plpython.contract import Contract, Input, from_names
-from rescore.plpython.estimators import feature_names
+from rescore.plpython.estimators import feature_count, feature_names
 from rescore.plpython.proof import Proof, prove
 from rescore.trainer.database import Connection, connection, one, query, translated
+from rescore.trainer.usage import NoArtefact, unknown_model
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def publish(
     pipeline_or_path: a fitted estimator or Pipeline, or a ``.joblib``, ``.pkl`` or ``.skops`` file.
     model: name of the model, as in the definition.
     dsn, conn: where; see `rescore.trainer.database.connect`. An open connection is left open.
-    contract: inputs and frozen categories; told from the estimator's column names when absent.
+    contract: inputs and frozen categories; told from the estimator's column names when absent,
+        and taken from the serving version when it has none and takes as many columns.
     metrics: kept beside the version.
     parent: the version it was trained from.
     candidate: only record it; ``promote`` lets it serve.
@@ -65,10 +69,11 @@ def publish(
     UnknownModel, ArtefactRefused, ContractViolated, NotFinite, ParityFailed: nothing changed.
     PythonMissing: the model is not linear and the database cannot score it from the artefact.
     """
+    _check_metrics(metrics or {})
     data, form = _artifact(pipeline_or_path)
     with _given(conn, dsn) as link:
         deployment = read_deployment(link, model)
-        agreed = _contract(contract, deployment, data, form)
+        agreed = _given_contract(contract) or _own_contract(link, model, deployment, data, form)
         proof = prove(data, form, agreed)
         given = {
             "model": model,
@@ -87,10 +92,7 @@ def read_deployment(conn: Connection, model: str) -> Deployment:
     """Read how a model is deployed; UnknownModel when it is not."""
     row = conn.execute(query("deployment"), (model,)).fetchone()
     if row is None:
-        raise UnknownModel(
-            f'unknown model "{model}"',
-            hint="`rescore models` lists them; `rescore apply` makes those of a definition",
-        )
+        raise unknown_model(conn, model)
     return Deployment(tuple(map(Input.from_json, row[0])), row[1], row[2])
 
 
@@ -104,44 +106,94 @@ def _given(conn: Connection | None, dsn: str | None) -> Iterator[Connection]:
             yield conn
 
 
+def _check_metrics(metrics: Mapping[str, Any], place: str = "") -> None:
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            _check_metrics(value, f"{place}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise NotFinite(
+                f'metric "{place}{name}" is {value}',
+                detail="Metrics are kept as JSON, which has finite numbers only.",
+                hint="leave the metric out, or pass None",
+            )
+
+
 def _artifact(pipeline_or_path: Any) -> tuple[bytes, artifact.Format]:
     if not isinstance(pipeline_or_path, (str, os.PathLike)):
         return artifact.dump(pipeline_or_path, "joblib"), "joblib"
-    form = artifact.sniff(pipeline_or_path)
+    path = os.fspath(pipeline_or_path)
     try:
-        return Path(pipeline_or_path).read_bytes(), form
+        data = Path(path).read_bytes()
     except OSError as error:
-        raise ArtefactRefused(
-            f"cannot read {os.fspath(pipeline_or_path)}: {error.strerror}",
-            hint="name a .joblib, .pkl or .skops file",
+        raise NoArtefact(
+            f"cannot read {path}: {error.strerror}", hint="name a .joblib, .pkl or .skops file"
         ) from error
+    try:
+        form = artifact.sniff(path)
+    except ArtefactRefused as error:
+        raise NoArtefact(error.message, detail=error.detail, hint=error.hint) from error
+    if not data:
+        raise ArtefactRefused(f"{path} is empty", hint="save the estimator again: joblib.dump")
+    return data, form
 
 
-def _contract(
-    contract: Contract | Mapping[str, Any] | None,
+def _given_contract(contract: Contract | Mapping[str, Any] | None) -> Contract | None:
+    if contract is None or isinstance(contract, Contract):
+        return contract
+    return Contract.from_json(contract)
+
+
+def _own_contract(
+    conn: Connection,
+    model: str,
     deployment: Deployment,
     data: bytes,
     form: artifact.Format,
 ) -> Contract:
-    if isinstance(contract, Contract):
-        return contract
-    if contract is not None:
-        return Contract.from_json(contract)
+    """The deployment's inputs, their open categories as names or an earlier version tell."""
     if all(each.top is None for each in deployment.inputs):
         return Contract(deployment.inputs)
-    return from_names(deployment.inputs, feature_names(artifact.load(data, form)) or [])
+    estimator = artifact.load(data, form)
+    names = feature_names(estimator)
+    earlier = None if names else _earlier_contract(conn, model, feature_count(estimator))
+    return earlier or from_names(deployment.inputs, names or [])
+
+
+def _earlier_contract(conn: Connection, model: str, columns: int) -> Contract | None:
+    """The contract of the serving version, else of the newest, if it has so many columns."""
+    for (found,) in conn.execute(query("contracts"), (model,)):
+        contract = Contract.from_json(found)
+        if len(contract.columns()) == columns:
+            return contract
+    return None
 
 
 def _send(conn: Connection, deployment: Deployment, proof: Proof, given: dict[str, Any]) -> int:
     """Let the server prove it too where it has Python, else submit the numbers proven here."""
-    if deployment.python:
-        return int(one(conn, query("publish"), given | {"expected": proof.expected}))
+    if not deployment.python:
+        _check_needs_no_python(deployment, proof, given["model"])
+        return _send_linear(conn, proof, given)
+    try:
+        with conn.transaction():
+            return int(one(conn, query("publish"), given | {"expected": proof.expected}))
+    except psycopg.Error as error:
+        unusable = error.sqlstate == PythonMissing.sqlstate
+        if not unusable or proof.linear is None or deployment.engine == "python":
+            raise
+    return _send_linear(conn, proof, given)
+
+
+def _check_needs_no_python(deployment: Deployment, proof: Proof, model: str) -> None:
     if proof.linear is None or deployment.engine == "python":
         why = "is not linear" if proof.linear is None else 'has "engine: python"'
         raise PythonMissing(
-            f'model "{given["model"]}" {why}, and this database has no PL/Python to score it with',
+            f'model "{model}" {why}, and this database has no PL/Python to score it with',
             hint="have an administrator run `rescore install`, or publish a linear model",
         )
+
+
+def _send_linear(conn: Connection, proof: Proof, given: dict[str, Any]) -> int:
+    assert proof.linear is not None
     numbers = {
         "sha256": proof.sha256,
         "linear": Jsonb(proof.linear.to_json()),

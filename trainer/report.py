@@ -5,14 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from rescore.errors import RescoreError
 from rescore.trainer.train import TrainingReport
-
-
-class BadMoments(RescoreError):
-    """The text for --moments is neither a name, an interval nor timestamps."""
-
-    exit_code = 2
+from rescore.trainer.usage import WrongUsage
 
 
 def parse_moments(text: str) -> str | list[datetime]:
@@ -31,7 +25,7 @@ def parse_moments(text: str) -> str | list[datetime]:
     try:
         return [_zoned(datetime.fromisoformat(word)) for word in words]
     except ValueError as error:
-        raise BadMoments(
+        raise WrongUsage(
             f'--moments "{text}": {error}',
             hint='write monthly, an interval such as "2 weeks", or 1997-06-30,1997-07-31',
         ) from error
@@ -92,5 +86,13 @@ def _line(what: str, numbers: dict[str, Any]) -> list[str]:
 
 
 def _outcome(report: TrainingReport) -> str:
-    done = "not published" if report.version is None else f"published as version {report.version}"
+    if report.version is None:
+        done = "not published"
+    elif report.candidate:
+        done = (
+            f"recorded as candidate version {report.version}; "
+            f"`rescore promote {report.model} {report.version}` lets it serve"
+        )
+    else:
+        done = f"published as version {report.version}"
     return f"{done}, {report.seconds:.1f} s"

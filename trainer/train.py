@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from rescore.trainer.fit import Progress, Recipe, fit
 from rescore.trainer.metrics import evaluate
 from rescore.trainer.publish import publish as publish_artifact
 from rescore.trainer.split import Moment, Split, time_split
+from rescore.trainer.usage import WrongUsage, check_interval
 
 FITTING = 10  # steps of the progress bar for each fit
 
@@ -41,6 +42,8 @@ class TrainingReport:
     metrics: see `rescore.trainer.metrics.evaluate`; None without a test moment.
     pipeline: the final model.
     version: published as; None when it was not.
+    candidate: whether that version is only recorded.
+    parent: the version that served before.
     seconds: from first query to last.
     """
 
@@ -58,6 +61,8 @@ class TrainingReport:
     pipeline: Any = field(repr=False)
     version: int | None
     seconds: float
+    candidate: bool = False
+    parent: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the model itself, for printing."""
@@ -95,11 +100,12 @@ def train(
     Raises
     ------
     UnknownModel, NotEnoughData, NotFinite, BadDefinition: see their messages.
+    WrongUsage: ``until`` is in the future, or ``moments`` no interval.
     """
     started = time.monotonic()
     with translated():
         source = ex.read_source(conn, model)
-        until = until or _present(conn, source.clock)
+        until = _until(conn, source, until)
         chosen = _moments(conn, source, moments, until, most)
         learnt = _learn(conn, source, chosen, _recipe(source, passes, seed), progress)
     report = TrainingReport(
@@ -107,10 +113,53 @@ def train(
         until=until,
         left_out=source.left_out,
         version=None,
+        parent=source.champion,
         seconds=time.monotonic() - started,
         **learnt,
     )
-    return _published(conn, source, report, candidate, reason, started) if publish else report
+    if not publish:
+        return report
+    return publish_trained(conn, report, candidate=candidate, reason=reason)
+
+
+def publish_trained(
+    conn: Connection, report: TrainingReport, *, candidate: bool = False, reason: str | None = None
+) -> TrainingReport:
+    """Publish what :func:`train` made; return its report with the version's number.
+
+    Raises
+    ------
+    As `rescore.publish` does.
+    """
+    started = time.monotonic()
+    version = publish_artifact(
+        report.pipeline,
+        model=report.model,
+        conn=conn,
+        contract=report.contract,
+        metrics=_metrics(report),
+        parent=report.parent,
+        candidate=candidate,
+        reason=reason or f"trained on {len(report.moments)} moments until {report.until:%Y-%m-%d}",
+    )
+    seconds = report.seconds + time.monotonic() - started
+    return replace(report, version=version, candidate=candidate, seconds=seconds)
+
+
+def _until(conn: Connection, source: ex.Source, until: datetime | None) -> datetime:
+    """Return the present to learn at, which no clock of the profile may be behind."""
+    present = _present(conn, source.clock)
+    if until is None:
+        return present
+    latest = max(present, _present(conn, "now"))
+    if until > latest:
+        raise WrongUsage(
+            f"--until {until.isoformat(sep=' ')} is in the future",
+            detail="What did not happen yet would be learnt as what never happens; "
+            f"the present is {latest.isoformat(sep=' ', timespec='seconds')}.",
+            hint="name a past moment, or leave --until out",
+        )
+    return until
 
 
 def _present(conn: Connection, clock: str) -> datetime:
@@ -132,6 +181,7 @@ def _moments(
     label = source.label
     if isinstance(moments, str):
         step = "1 month" if moments == "monthly" else moments
+        check_interval(conn, step, "--moments")
         found = ex.regular_moments(conn, label, step=step, until=until, most=most)
     else:
         found = ex.named_moments(conn, label, moments, until)
@@ -189,28 +239,6 @@ def _joined(
     parts: Sequence[ex.Examples],
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     return np.concatenate([p.design for p in parts]), np.concatenate([p.labels for p in parts])
-
-
-def _published(
-    conn: Connection,
-    source: ex.Source,
-    report: TrainingReport,
-    candidate: bool,
-    reason: str | None,
-    started: float,
-) -> TrainingReport:
-    version = publish_artifact(
-        report.pipeline,
-        model=report.model,
-        conn=conn,
-        contract=report.contract,
-        metrics=_metrics(report),
-        parent=source.champion,
-        candidate=candidate,
-        reason=reason or f"trained on {len(report.moments)} moments until {report.until:%Y-%m-%d}",
-    )
-    done = {"version": version, "seconds": time.monotonic() - started}
-    return TrainingReport(**{**vars(report), **done})
 
 
 def _metrics(report: TrainingReport) -> dict[str, Any]:

@@ -8,15 +8,26 @@ from typing import Any
 
 import joblib
 import numpy as np
+import psycopg
 import pytest
+from sklearn.base import clone
 
 import rescore
-from rescore.errors import ArtefactRefused, NotEnoughData, PythonMissing, UnknownModel
+from rescore.errors import (
+    ArtefactRefused,
+    ContractViolated,
+    NotEnoughData,
+    NotFinite,
+    PythonMissing,
+    UnknownModel,
+)
+from rescore.plpython import artifact
 from rescore.plpython.prediction import score
 from rescore.trainer import operations as ops
-from rescore.trainer.database import Connection
+from rescore.trainer.database import Connection, connection
 from rescore.trainer.report import parse_moments, summary
-from rescore.trainer.train import train
+from rescore.trainer.train import publish_trained, train
+from rescore.trainer.usage import WrongUsage
 
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 UNTIL = START + timedelta(days=540)
@@ -162,3 +173,83 @@ def test_moments_may_be_written_out(text: str, count: int) -> None:
     found = parse_moments(text)
     assert len(found) == count
     assert all(isinstance(moment, datetime) and moment.tzinfo for moment in found)
+
+
+def test_a_future_present_is_refused(shop: Connection) -> None:
+    with pytest.raises(WrongUsage, match="is in the future") as caught:
+        train(shop, "churn", until=datetime(2999, 1, 1, tzinfo=timezone.utc))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("moments", ["fortnightly", "0 days", "-1 week"])
+def test_steps_that_are_no_intervals(shop: Connection, moments: str) -> None:
+    with pytest.raises(WrongUsage, match=f'--moments "{moments}" is not an interval') as caught:
+        train(shop, "churn", until=UNTIL, moments=moments)
+    assert "2 weeks" in caught.value.hint
+
+
+def test_metrics_that_are_not_numbers(shop: Connection) -> None:
+    pipeline = train(shop, "churn", until=UNTIL, passes=2).pipeline
+    metrics = {"test": {"auc": float("nan")}}
+    with pytest.raises(NotFinite, match=r'"test\.auc" is nan'):
+        rescore.publish(pipeline, model="churn", conn=shop, metrics=metrics)
+
+
+def test_a_candidate_says_how_it_will_serve(shop: Connection) -> None:
+    made = train(shop, "churn", until=UNTIL, passes=2, publish=True, candidate=True)
+    said = summary(made)[-1]
+    assert f"recorded as candidate version {made.version}" in said
+    assert f"`rescore promote churn {made.version}` lets it serve" in said
+
+
+def refitted(pipeline: Any, columns: int) -> Any:
+    """The same kind of model, fitted on an array: it knows no names."""
+    rows = np.random.default_rng(1).normal(size=(40, columns))
+    return clone(pipeline).fit(rows, np.arange(40) % 2)
+
+
+def test_an_array_fitted_model_takes_the_contract_of_an_earlier_version(shop: Connection) -> None:
+    made = train(shop, "churn", until=UNTIL, passes=2, publish=True, candidate=True)
+    version = rescore.publish(refitted(made.pipeline, len(made.features)), model="churn", conn=shop)
+    found = shop.execute("SELECT contract FROM rescore.models WHERE version = %s", (version,))
+    assert found.fetchone() == (made.contract.to_json(),)
+
+
+def test_open_categories_are_never_frozen_to_none(shop: Connection) -> None:
+    made = train(shop, "churn", until=UNTIL, passes=2)
+    with pytest.raises(ContractViolated, match="last_channel") as caught:
+        rescore.publish(made.pipeline, model="churn", conn=shop)
+    assert "fit on a DataFrame with the columns of last_channel" in caught.value.hint
+    train(shop, "churn", until=UNTIL, passes=2, publish=True, candidate=True)
+    with pytest.raises(ContractViolated):
+        rescore.publish(refitted(made.pipeline, 3), model="churn", conn=shop)
+    data = artifact.dump(made.pipeline, "joblib")
+    with pytest.raises(psycopg.Error) as refused:
+        shop.execute("SELECT rescore.publish('churn', %s)", (data,))
+    assert refused.value.sqlstate == "RS004"
+
+
+def test_linear_models_are_published_where_the_servers_python_is_unusable(
+    shop: Connection, dsn: str
+) -> None:
+    made = train(shop, "churn", until=UNTIL, passes=2)
+    forest = train(shop, "forest", until=UNTIL)
+    shop.execute("DELETE FROM rescore.python_path")
+    with connection(dsn) as fresh:  # the other session's Python has found rescore already
+        done = publish_trained(fresh, made)
+        with pytest.raises(PythonMissing, match="cannot import"):
+            publish_trained(fresh, forest)
+        assert [(row["version"], row["serves"]) for row in ops.models(fresh)] == [
+            (done.version, True)
+        ]
+
+
+@pytest.mark.parametrize("name", ["empty.joblib", "none.joblib", "model.txt"])
+def test_files_that_are_no_artefacts(shop: Connection, tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty.joblib").touch()
+    (tmp_path / "model.txt").write_text("weights")
+    with pytest.raises(ArtefactRefused) as caught:
+        rescore.publish(tmp_path / name, model="churn", conn=shop)
+    assert name in caught.value.message
+    assert caught.value.hint
+    assert caught.value.exit_code == (3 if name == "empty.joblib" else 2)

@@ -1,0 +1,71 @@
+"""What is wrong in how a command was called, said before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import psycopg
+
+from rescore.errors import ArtefactRefused, RescoreError, UnknownModel, UnknownProfile
+from rescore.trainer.database import Connection, one, query
+
+
+class WrongUsage(RescoreError):
+    """An argument that cannot be meant."""
+
+    exit_code = 2
+
+
+class NoArtefact(ArtefactRefused):
+    """The file named is not there, or its name is no artefact's."""
+
+    exit_code = 2
+
+
+def check_interval(conn: Connection, text: str, option: str) -> None:
+    """Refuse a text that is not an interval above zero.
+
+    Parameters
+    ----------
+    option: what the user wrote it after, such as ``--moments``.
+
+    Raises
+    ------
+    WrongUsage: naming the option and the text.
+    """
+    hint = 'write an interval such as "2 weeks" or "1 month"'
+    try:
+        if one(conn, query("interval"), (text,)):
+            return
+    except psycopg.DataError as error:
+        said = error.diag.message_primary or ""
+        raise WrongUsage(f'{option} "{text}" is not an interval', detail=said, hint=hint) from error
+    raise WrongUsage(f'{option} "{text}" is not an interval above zero', hint=hint)
+
+
+def unknown_model(conn: Connection, model: str) -> UnknownModel:
+    """Return the error for a name that is no model's, with those that are."""
+    known = [name for (name,) in conn.execute(query("known_models"))]
+    return UnknownModel(
+        f'unknown model "{model}"',
+        detail=f"Known models: {', '.join(known) or 'none'}.",
+        hint=_meant(get_close_matches(model, known, n=1))
+        or "`rescore apply` makes the models of a definition",
+    )
+
+
+def unknown_profile(conn: Connection, profile: str) -> UnknownProfile:
+    """Return the error for a name that is no profile's, with those that are."""
+    known = [name for (name,) in conn.execute(query("known_profiles"))]
+    elsewhere = [name for name in known if name.rpartition(".")[2] == profile]
+    return UnknownProfile(
+        f'unknown profile "{profile}"',
+        detail=f"Known profiles: {', '.join(known) or 'none'}.",
+        hint=_meant(elsewhere or get_close_matches(profile, known, n=1))
+        or "`rescore apply` makes the profile of a definition",
+    )
+
+
+def _meant(names: Sequence[str]) -> str:
+    return f'did you mean "{names[0]}"?' if names else ""
