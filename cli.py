@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rescore import console
 from rescore.errors import RescoreError
+
+if TYPE_CHECKING:
+    from rescore.trainer.train import TrainingReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,7 +33,12 @@ Reason = Annotated[str | None, typer.Option(help="Why; kept in the deployment hi
 Home = Annotated[Path | None, typer.Option(help="Directory of the private server.")]
 Model = Annotated[str, typer.Argument(help="Name of the model.")]
 Profile = Annotated[str, typer.Argument(help="Name of the profile.")]
-File = Annotated[Path, typer.Argument(help="Definition file.", dir_okay=False)]
+File = Annotated[Path, typer.Argument(help="Definition file.", exists=True, dir_okay=False)]
+Moments = Annotated[
+    str, typer.Option(help="monthly, an interval such as '2 weeks', or timestamps with commas.")
+]
+Until = Annotated[datetime | None, typer.Option(help="The present; nothing known later is used.")]
+Most = Annotated[int, typer.Option(help="So many moments, the newest.", min=1)]
 Candidate = Annotated[bool, typer.Option(help="Only record the version; promote lets it serve.")]
 Sweep = Annotated[bool, typer.Option(help="Rescore all rows of the profile with what now serves.")]
 Drop = Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.")]
@@ -44,16 +54,30 @@ def main() -> None:
     except RescoreError as error:
         console.print_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:  # a folder that cannot be made, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+        console.print_error(RescoreError(message, hint="name a place that can be written"))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 @server.command("start")
-def server_start(home: Home = None, tuning: str = "demo", json: Json = False) -> None:
+def server_start(
+    home: Home = None,
+    tuning: Annotated[
+        str, typer.Option(help="demo (safe settings) or tests (faster, may lose data in a crash).")
+    ] = "demo",
+    json: Json = False,
+) -> None:
     """Start the private PostgreSQL, or say where it runs."""
     from rescore.server import private
 
-    _show_one(vars(private.start(home, tuning)), json)
+    running = private.start(home, tuning)
+    _show_one(vars(running), json)
+    if not json:
+        console.print_lines([f"export RESCORE_DSN='{running.dsn}'"])
 
 
 @server.command("stop")
@@ -153,14 +177,9 @@ def schema() -> None:
 def train(
     model: Model,
     dsn: Dsn = None,
-    moments: Annotated[
-        str,
-        typer.Option(help="monthly, an interval such as '2 weeks', or timestamps with commas."),
-    ] = "monthly",
-    until: Annotated[
-        datetime | None, typer.Option(help="The present; nothing known later is used.")
-    ] = None,
-    most: Annotated[int, typer.Option(help="So many moments, the newest.", min=1)] = 24,
+    moments: Moments = "monthly",
+    until: Until = None,
+    most: Most = 24,
     passes: Annotated[
         int | None, typer.Option(help="Passes of partial_fit; default: a million examples.", min=1)
     ] = None,
@@ -174,6 +193,7 @@ def train(
     """Train on past moments, measure on the newest, and publish if asked."""
     from rescore.trainer import report
     from rescore.trainer.database import connection
+    from rescore.trainer.train import publish_trained
     from rescore.trainer.train import train as train_model
 
     chosen = report.parse_moments(moments)
@@ -186,17 +206,35 @@ def train(
             most=most,
             passes=passes,
             seed=seed,
-            publish=publish or candidate,
-            candidate=candidate,
-            reason=reason,
             progress=progress,
         )
+        try:
+            if publish or candidate:
+                made = publish_trained(conn, made, candidate=candidate, reason=reason)
+        finally:  # what was learnt is told even when it is refused
+            _show_training(made, json)
     _sweep_after(model, dsn, wanted=sweep and publish and not candidate)
-    if json:
-        console.print_json(made.to_json())
-    else:
-        console.print_lines(report.summary(made))
-        console.show(report.bins(made), as_json=False, title="calibration")
+
+
+@app.command()
+def examples(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="A .csv or .npz file.", dir_okay=False)],
+    dsn: Dsn = None,
+    moments: Moments = "monthly",
+    until: Until = None,
+    most: Most = 24,
+    json: Json = False,
+) -> None:
+    """Write the training examples to a file, for notebooks."""
+    from rescore.trainer import report
+    from rescore.trainer.database import connection
+    from rescore.trainer.export import export
+
+    chosen, present = report.parse_moments(moments), report.with_zone(until)
+    with connection(dsn) as conn, console.progress(f"examples {model}") as progress:
+        rows = export(conn, model, out, moments=chosen, until=present, most=most, progress=progress)
+    _show_one({"model": model, "file": out, "examples": rows}, json)
 
 
 @app.command()
@@ -220,7 +258,7 @@ def publish(
 @app.command()
 def promote(
     model: Model,
-    version: int,
+    version: Annotated[int, typer.Argument(help="Number of a recorded version; see `models`.")],
     dsn: Dsn = None,
     sweep: Sweep = True,
     reason: Reason = None,
@@ -258,13 +296,15 @@ def rollback(
 @app.command()
 def models(dsn: Dsn = None, json: Json = False) -> None:
     """List all versions of all models."""
-    _rows("models", dsn, json)
+    columns = ("model", "version", "serves", "engine", "auc", "log_loss", "created_at")
+    _rows("models", dsn, json, show=columns)
 
 
 @app.command()
 def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
-    _rows("status", dsn, json)
+    columns = ("model", "profile", "champion", "since", "backfilling", "incidents")
+    _rows("status", dsn, json, show=columns)
 
 
 @app.command()
@@ -275,19 +315,23 @@ def sweep(
         str | None, typer.Option(help="Interval; also rescore what is older than this.")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Rows per transaction.", min=1)] = None,
+    json: Json = False,
 ) -> None:
     """Rescore rows whose score is older than the model or the age."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
+    started = time.monotonic()
     with connection(dsn) as conn, console.progress(f"sweep {profile}"):
         ops.sweep(conn, profile, max_age, batch)
+    _show_one({"profile": profile, "seconds": round(time.monotonic() - started, 2)}, json)
 
 
 @app.command()
 def verify(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
     """Compare every stored value with a recount of the events; exit code 1 when any differs."""
-    raise typer.Exit(1 if _rows("verify", dsn, json, profile) else 0)
+    found = _rows("verify", dsn, json, profile, empty="0 differences")
+    raise typer.Exit(1 if found else 0)
 
 
 @app.command()
@@ -331,9 +375,23 @@ def demo(
     from rescore.examples.cdnow import demo as cdnow
 
     result = cdnow.run(home, quick=quick, say=console.say, bar=console.progress)
-    console.print_lines(cdnow.look_around(result))
+    stop = " ".join(
+        [console.command(), "server stop", *(["--home", shlex.quote(str(home))] if home else [])]
+    )
+    console.print_lines(cdnow.look_around(result, stop=stop))
     if json:
         console.print_json(result)
+
+
+def _show_training(made: TrainingReport, json: bool) -> None:
+    from rescore.trainer import report
+
+    if json:
+        console.print_json(made.to_json())
+    else:
+        console.print_lines(report.summary(made))
+        if table := report.bins(made):
+            console.show(table, as_json=False, title="calibration")
 
 
 def _sweep_after(model: str, dsn: str | None, *, wanted: bool) -> None:
@@ -345,13 +403,22 @@ def _sweep_after(model: str, dsn: str | None, *, wanted: bool) -> None:
             ops.sweep_model(conn, model)
 
 
-def _rows(command: str, dsn: str | None, json: bool, *values: Any) -> list[dict[str, Any]]:
+def _rows(
+    command: str,
+    dsn: str | None,
+    json: bool,
+    *values: Any,
+    show: tuple[str, ...] = (),
+    empty: str = "nothing",
+) -> list[dict[str, Any]]:
+    """Print the rows of an operation: all they hold as JSON, the columns named as a table."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
         rows: list[dict[str, Any]] = getattr(ops, command)(conn, *values)
-    console.show(rows, as_json=json)
+    some = [{name: row[name] for name in show} for row in rows] if show and not json else rows
+    console.show(some, as_json=json, empty=empty)
     return rows
 
 
@@ -359,7 +426,7 @@ def _show_one(row: dict[str, Any], json: bool) -> None:
     if json:
         console.print_json(row)
     else:
-        console.show([{"": name, " ": value} for name, value in row.items()], as_json=False)
+        console.show_values(row)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -10,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,14 +34,29 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Step = Callable[[int, int], None]
 
 
-def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "") -> None:
-    """Print rows as a table, or as one JSON array."""
+def show(
+    rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "", empty: str = "nothing"
+) -> None:
+    """Print rows as a table (or, of none, a word), or as one JSON array."""
     if as_json:
         print_json(rows)
     elif rows:
         out.print(_table(rows, title))
     else:
-        out.print("nothing")
+        out.print(empty)
+
+
+def show_values(values: Mapping[str, Any]) -> None:
+    """Print names and values, a line each."""
+    width = max(map(len, values))
+    print_lines(f"{name:<{width}}  {_listed(value)}".rstrip() for name, value in values.items())
+
+
+def command() -> str:
+    """Return how the user can call this command: its name if on the path, else where it is."""
+    if shutil.which("rescore"):
+        return "rescore"
+    return os.path.relpath(Path(sys.executable).parent / "rescore")
 
 
 def print_json(value: Any) -> None:
@@ -86,9 +105,14 @@ def _bar() -> Progress:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left", box=SIMPLE, pad_edge=False)
     for name in rows[0]:
-        table.add_column(name, justify="right" if _numeric(rows, name) else "left")
+        table.add_column(
+            name,
+            justify="right" if _numeric(rows, name) else "left",
+            no_wrap=True,
+            overflow="ignore",
+        )
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
     return table
@@ -99,13 +123,21 @@ def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return bool(values) and all(isinstance(value, (int, float, Decimal)) for value in values)
 
 
+def _listed(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value)) or "none"
+    return _cell(value)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}"
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="seconds")
+        return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, (dict, list)):
         return json.dumps(value, default=_plain, ensure_ascii=False)
     return str(value)

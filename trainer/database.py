@@ -41,9 +41,17 @@ def connect(dsn: str | None = None) -> Connection:
         raise errors.NoServer(
             "cannot connect to PostgreSQL",
             detail=_text(error),
-            hint="name the server with --dsn, RESCORE_DSN or PGHOST and PGPORT; "
-            "`rescore server start` starts a private one",
+            hint=_how_to_connect(_text(error)),
         ) from error
+
+
+def _how_to_connect(said: str) -> str:
+    if "FATAL:" in said:  # a server answered; another one is no help
+        return "name the database and the role with --dsn or RESCORE_DSN"
+    return (
+        "name the server with --dsn, RESCORE_DSN or PGHOST and PGPORT; "
+        "`rescore server start` starts a private one"
+    )
 
 
 def address(dsn: str | None = None) -> str:

@@ -37,6 +37,7 @@ class Source:
     left_out: features whose past no table tells; they cannot be learnt from past moments.
         ``only`` among them: past rows are not limited to those that would have been scored.
     champion: the version that serves, or None.
+    key: name of the profile's key column.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Source:
     spec: Mapping[str, Any]
     label: Label
     champion: int | None
+    key: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def read_source(conn: Connection, model: str) -> Source:
         spec,
         read_label(conn, definition, spec["label"]),
         champion,
+        definition["profile"]["key"]["name"],
     )
 
 
@@ -139,10 +142,10 @@ def read_examples(
     """
     statement = query(
         "examples",
-        columns=_sql(",\n".join(columns)),
+        columns=written(",\n".join(columns)),
         moment=sql.Literal(moment.at),
-        as_of=_as_of(source),
-        **_label_parts(source.label),
+        as_of=as_of(source),
+        **label_parts(source.label),
     )
     data = _copy(conn, statement)
     records = np.frombuffer(
@@ -153,35 +156,37 @@ def read_examples(
     return Examples(moment, records["design"]["value"].astype(np.float64), labels)
 
 
-def _label_parts(label: Label) -> dict[str, sql.Composable]:
+def label_parts(label: Label) -> dict[str, sql.Composable]:
+    """Return the parts of a query that a label fills in."""
     names = ("key", "relation", "join", "time", "condition")
-    written: dict[str, sql.Composable] = {name: _sql(getattr(label, name)) for name in names}
-    return written | {"after": sql.Literal(label.after), "within": sql.Literal(label.within)}
+    parts: dict[str, sql.Composable] = {name: written(getattr(label, name)) for name in names}
+    return parts | {"after": sql.Literal(label.after), "within": sql.Literal(label.within)}
 
 
 def _top(conn: Connection, source: Source, each: Input, moments: Sequence[Moment]) -> list[str]:
     statement = query(
         "categories",
         name=sql.Identifier(each.name),
-        as_of=_as_of(source),
+        as_of=as_of(source),
         moments=sql.Literal([moment.at for moment in moments]),
         most=sql.Literal(each.top),
     )
     return [value for (value,) in conn.execute(statement)]
 
 
-def _as_of(source: Source) -> sql.Identifier:
+def as_of(source: Source) -> sql.Identifier:
+    """Return the name of the profile's as-of function."""
     return sql.Identifier("rescore_compiled", f"{source.slug}__as_of")
 
 
-def _sql(text: str) -> sql.SQL:
-    """SQL written by the compiler, which has quoted what the user named."""
+def written(text: str) -> sql.SQL:
+    """Return SQL written by the compiler, which has quoted what the user named."""
     return sql.SQL(text)
 
 
 def _parametrized(text: str) -> sql.SQL:
     """The same, for a statement with parameters, where a percent sign means one."""
-    return _sql(text.replace("%", "%%"))
+    return written(text.replace("%", "%%"))
 
 
 def _copy(conn: Connection, statement: sql.Composed) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from rescore.trainer.train import TrainingReport
 from rescore.trainer.usage import WrongUsage
+
+WIDTH = 80
 
 
 def parse_moments(text: str) -> str | list[datetime]:
@@ -41,11 +44,8 @@ def summary(report: TrainingReport) -> list[str]:
     return [
         f"{report.examples} examples at {len(report.moments)} moments "
         f"until {report.until:%Y-%m-%d}, label true in {report.base_rate:.1%}",
-        f"features: {', '.join(report.features)}",
-        *(
-            [f"left out, their past is unknown: {', '.join(report.left_out)}"]
-            * bool(report.left_out)
-        ),
+        *_wrapped("features: ", report.features),
+        *_wrapped("left out, their past is unknown: ", report.left_out),
         *_measured(report),
         _outcome(report),
     ]
@@ -60,6 +60,16 @@ def bins(report: TrainingReport) -> list[dict[str, Any]]:
 
 def _zoned(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _wrapped(title: str, names: Sequence[str]) -> list[str]:
+    """Return lines of whole names: a name may hold spaces, and is never broken."""
+    lines = [title] if names else []
+    for name in (*(f"{name}, " for name in names[:-1]), *names[-1:]):
+        if len(lines[-1]) + len(name) > WIDTH and lines[-1].strip():
+            lines.append("  ")
+        lines[-1] += name
+    return [line.rstrip() for line in lines]
 
 
 def _measured(report: TrainingReport) -> list[str]:

@@ -105,8 +105,8 @@ def train(
     started = time.monotonic()
     with translated():
         source = ex.read_source(conn, model)
-        until = _until(conn, source, until)
-        chosen = _moments(conn, source, moments, until, most)
+        until = choose_until(conn, source, until)
+        chosen = choose_moments(conn, source, moments, until, most)
         learnt = _learn(conn, source, chosen, _recipe(source, passes, seed), progress)
     report = TrainingReport(
         model=model,
@@ -146,7 +146,7 @@ def publish_trained(
     return replace(report, version=version, candidate=candidate, seconds=seconds)
 
 
-def _until(conn: Connection, source: ex.Source, until: datetime | None) -> datetime:
+def choose_until(conn: Connection, source: ex.Source, until: datetime | None) -> datetime:
     """Return the present to learn at, which no clock of the profile may be behind."""
     present = _present(conn, source.clock)
     if until is None:
@@ -171,13 +171,14 @@ def _recipe(source: ex.Source, passes: int | None, seed: int) -> Recipe:
     return Recipe(source.spec["estimator"], source.spec.get("scaler"), passes=passes, seed=seed)
 
 
-def _moments(
+def choose_moments(
     conn: Connection,
     source: ex.Source,
     moments: str | Sequence[datetime],
     until: datetime,
     most: int,
 ) -> list[Moment]:
+    """Return the moments to learn from, oldest first; NotEnoughData when there is none."""
     label = source.label
     if isinstance(moments, str):
         step = "1 month" if moments == "monthly" else moments

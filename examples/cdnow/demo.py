@@ -187,7 +187,7 @@ def _keep_clock(conn: Connection) -> None:
     conn.execute(command.format(name, sql.Literal(last[0] if last else "")))
 
 
-def look_around(result: dict[str, Any]) -> list[str]:
+def look_around(result: dict[str, Any], stop: str = "rescore server stop") -> list[str]:
     """Return the closing lines: what is there, and how to look at it."""
     return [
         f"{result['events']:,} events, {result['versions']} versions, "
@@ -196,5 +196,5 @@ def look_around(result: dict[str, Any]) -> list[str]:
         "the server keeps running; look around with",
         f"  psql '{result['dsn']}'",
         "  SELECT * FROM customer_profile ORDER BY churn_score LIMIT 10;",
-        "and stop it with `rescore server stop`",
+        f"and stop it with `{stop}`",
     ]

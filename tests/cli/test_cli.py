@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -9,9 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import joblib
+import numpy as np
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from rescore import cli
+import rescore
+from rescore import cli, console
+from rescore.trainer.report import _wrapped
 
 ORDERS = """
 CREATE TABLE orders (customer_id bigint, ordered_at timestamptz, amount numeric(10,2));
@@ -107,6 +117,176 @@ def test_from_definition_to_rollback(run: Run, shop: Path) -> None:
     assert "import inside" in checks
 
 
+def test_output_fits_80_columns(run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("apply", shop)
+    assert "recorded as candidate version 1" in run("train", "churn", "--candidate").out
+    run("train", "churn", "--publish")
+    listed, status = run("models").out, run("status").out
+    assert max(map(len, (listed + status).splitlines())) <= 80
+    assert "log_loss" in listed
+    assert "champion" in status
+    assert set(run("models", "--json").json[0]) > {"parent", "created_by", "format"}
+    assert run("verify", "customers").out == "0 differences\n"
+    assert "seconds" in run("sweep", "customers").out
+    assert run("sweep", "customers", "--json").json["profile"] == "customers"
+
+
+def test_names_are_never_broken() -> None:
+    names = tuple(f"last_channel=a shop called {n}" for n in range(9))
+    lines = _wrapped("features: ", names)
+    assert max(map(len, lines)) <= 80
+    assert [
+        n for line in lines for n in line.strip().removeprefix("features: ").rstrip(",").split(", ")
+    ] == list(names)
+    assert _wrapped("left out: ", ()) == []
+
+
+def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    console.show_values({"dsn": "host=/run dbname=x", "port": 5432, "missing": []})
+    assert capfd.readouterr().out.splitlines() == [
+        "dsn      host=/run dbname=x",
+        "port     5432",
+        "missing  none",
+    ]
+
+
+def test_examples_are_a_file_to_train_on(run: Run, shop: Path, dsn: str, tmp_path: Path) -> None:
+    run("apply", shop)
+    until = ["--until", "2025-01-15"]
+    table, arrays = tmp_path / "churn.csv", tmp_path / "churn.npz"
+    told = run("examples", "churn", "--out", table, *until, "--json").json
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert told["examples"] == len(rows) == run("train", "churn", *until, "--json").json["examples"]
+    names = [name for name in rows[0] if name not in ("customer_id", "moment", "label")]
+    assert run("examples", "churn", "--out", arrays, *until).code == 0
+    found = np.load(arrays)
+    assert list(found["columns"]) == names
+    design = np.array([[float(row[name]) for name in names] for row in rows])
+    assert np.array_equal(found["design"], design)
+    labels = [int(row["label"]) for row in rows]
+    assert np.array_equal(found["label"], labels)
+    assert 0 < sum(labels) < len(labels)
+    assert len(np.unique(found["moment"])) == len({row["moment"] for row in rows}) > 1
+    _publishes_what_is_fitted_on_names(design, labels, names, dsn)
+
+
+def _publishes_what_is_fitted_on_names(
+    design: Any, labels: list[int], names: list[str], dsn: str
+) -> None:
+    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(design, labels)
+    fitted[0].feature_names_in_ = np.array(names, dtype=object)  # as fitting on a DataFrame does
+    assert rescore.publish(fitted, model="churn", dsn=dsn) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["examples", "churn", "--out", "x.parquet"], "neither .csv nor .npz"),
+        (["examples", "churn", "--out", "/nonexistent/x.csv"], "cannot write"),
+        (["train", "churn", "--until", "2999-01-01"], "is in the future"),
+        (["train", "churn", "--moments", "fortnightly"], '--moments "fortnightly"'),
+        (["sweep", "customers", "--max-age", "old"], '--max-age "old"'),
+        (["publish", "churn", "model.txt"], "model.txt"),
+        (["apply", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_what_cannot_be_meant_exits_with_two(
+    run: Run, shop: Path, arguments: list[str], said: str
+) -> None:
+    run("apply", shop)
+    done = run(*arguments)
+    assert (done.code, said in done.err) == (2, True)
+
+
+def test_a_report_outlives_a_refused_publish(run: Run, shop: Path, db: Any) -> None:
+    run("apply", shop)
+    db.execute("ALTER TABLE rescore.models ADD CHECK (metrics IS NULL)")
+    db.commit()
+    done = run("train", "churn", "--until", "2025-01-15", "--publish")
+    assert done.code == 1
+    assert "auc" in done.out
+    assert "not published" in done.out
+    assert "check constraint" in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        (["train", "chrun"], "churn"),
+        (["publish", "chrun", "m.joblib"], "churn"),
+        (["verify", "custmers"], "customers"),
+    ],
+)
+def test_names_that_were_perhaps_meant(
+    run: Run,
+    shop: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    meant: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    joblib.dump(LogisticRegression().fit([[0], [1]], [0, 1]), "m.joblib")
+    run("apply", shop)
+    done = run(*command)
+    assert done.code == 1
+    assert f'did you mean "{meant}"?' in done.err
+    assert "Known" in done.err
+
+
+def test_a_profile_of_another_schema_is_suggested(run: Run, shop: Path, db: Any) -> None:
+    db.execute("CREATE SCHEMA crm")
+    db.commit()
+    shop.write_text(DEFINITION.replace("table: customers", "table: crm.customers"))
+    assert run("apply", shop).code == 0
+    assert 'did you mean "crm.customers"?' in run("verify", "customers").err
+
+
+def test_an_unknown_database_is_not_a_missing_server(run: Run, dsn: str) -> None:
+    done = run("models", "--dsn", make_conninfo(dsn, dbname="nosuch"))
+    assert 'database "nosuch" does not exist' in done.err
+    assert "server start" not in done.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "m"], ["examples", "m", "--out", "x.csv"], ["models"], ["status"], ["sweep", "p"],
+        ["verify", "p"], ["rebuild", "p"], ["verify-model", "m"], ["promote", "m", "1"],
+        ["rollback", "m"], ["publish", "m", "m.joblib"], ["plan", "d.yaml"], ["apply", "d.yaml"],
+    ],
+)  # fmt: skip
+def test_without_the_schema_every_command_says_so(
+    run: Run, empty_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("d.yaml").write_text(DEFINITION)
+    joblib.dump(LogisticRegression().fit([[0], [1]], [0, 1]), "m.joblib")
+    with psycopg.connect(empty_dsn) as conn:
+        conn.execute(ORDERS)
+    done = run(*command, "--dsn", empty_dsn)
+    assert (done.code, "`rescore install`" in done.err) == (1, True), done.err
+
+
+def test_a_home_that_cannot_be_made_is_one_message(run: Run) -> None:
+    done = run("server", "start", "--home", "/proc/none/home")
+    assert done.code == 1
+    assert done.err.startswith("rescore: ")
+    assert "/proc/none" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_command_that_is_not_on_the_path_is_named_by_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.chdir(Path(sys.executable).parent)
+    assert console.command() == "rescore"
+    monkeypatch.chdir(Path(sys.executable).parents[2])
+    assert console.command().endswith(".venv/bin/rescore")
+
+
 def test_verify_fails_when_a_value_is_wrong(run: Run, shop: Path, db: Any) -> None:
     run("apply", shop)
     db.execute("SET session_replication_role = replica")
@@ -121,9 +301,6 @@ def test_verify_fails_when_a_value_is_wrong(run: Run, shop: Path, db: Any) -> No
 
 
 def test_publish_takes_files(run: Run, shop: Path, tmp_path: Path) -> None:
-    joblib = pytest.importorskip("joblib")
-    from sklearn.linear_model import LogisticRegression
-
     run("apply", shop)
     rows = [[1, 5, 200], [9, 90, 2], [3, 30, 100], [7, 50, 9]]
     joblib.dump(LogisticRegression().fit(rows, [1, 0, 1, 0]), tmp_path / "model.joblib")

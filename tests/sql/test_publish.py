@@ -75,6 +75,15 @@ def test_a_rolled_back_publish_leaves_nothing_but_a_used_number(model: Model) ->
     assert model.publish(WEIGHTS) == 3
 
 
+def test_publishers_hear_no_notices(model: Model) -> None:
+    said: list[str | None] = []
+    model.conn.add_notice_handler(lambda notice: said.append(notice.message_primary))
+    model.publish(WEIGHTS)
+    model.publish(WEIGHTS)
+    model.conn.execute("SELECT rescore.rollback('churn')")
+    assert said == []
+
+
 def test_candidates_only_serve_when_promoted(model: Model) -> None:
     model.publish(WEIGHTS)
     assert model.publish(WEIGHTS, candidate=True) == 2
