@@ -19,7 +19,7 @@ from rescore.compiler.backfill import Progress, backfill
 from rescore.compiler.build import build
 from rescore.compiler.definition import Definition, digest
 from rescore.compiler.difference import Plan, difference
-from rescore.compiler.profile import COMPILED, Profile
+from rescore.compiler.profile import COMPILED
 from rescore.compiler.queries import query
 from rescore.compiler.quoting import ident
 from rescore.compiler.resolve import check_clashes, check_expressions, find_tables, stored_row
@@ -56,8 +56,8 @@ def apply(
     source: str = "",
     drop: bool = False,
     create_indexes: bool = True,
-    lock_timeout: float = 2.0,
-    attempts: int = 30,
+    lock_timeout: float = 0.5,
+    attempts: int = 60,
     progress: Progress | None = None,
 ) -> Plan:
     """Bring the database to a definition; do nothing where it is already there.
@@ -75,16 +75,15 @@ def apply(
     ------
     DoesNotFit, NotInstalled, NotAllowed, Busy
     """
+    made = plan(conn, definition, drop=drop)
+    if create_indexes:
+        for statement in made.indexes:
+            conn.execute(statement.encode())
     for attempt in range(attempts):
-        made = plan(conn, definition, drop=drop)
-        if create_indexes:
-            for statement in made.indexes:
-                conn.execute(statement.encode())
         try:
-            if made.sql:
-                _transaction(conn, definition, made, source, lock_timeout)
+            _transaction(conn, definition, source, drop, lock_timeout)
             break
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             time.sleep(random.uniform(0.1, 0.5) * min(attempt + 1, 5))
         except psycopg.errors.InsufficientPrivilege as exc:
             raise _not_allowed(exc) from exc
@@ -99,29 +98,28 @@ def apply(
 
 
 def _transaction(
-    conn: Connection, definition: Definition, made: Plan, source: str, lock_timeout: float
+    conn: Connection, definition: Definition, source: str, drop: bool, lock_timeout: float
 ) -> None:
-    profile = made.profile
-    others = _other_profiles(conn, profile.name)
     with conn.transaction():
         conn.execute(query("apply_lock"))
+        # Planned again under the lock: somebody else may just have applied another definition.
+        made = plan(conn, definition, drop=drop)
+        if not made.sql:
+            return
+        # Shorter than deadlock_timeout: it is we who give way, not the application.
         conn.execute(f"SET LOCAL lock_timeout = {int(lock_timeout * 1000)}".encode())
         conn.execute(b"SET LOCAL search_path = pg_catalog, pg_temp")
         conn.execute(b"SET LOCAL client_min_messages = warning")
-        for name in _locked(profile):
-            conn.execute(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE".encode())
-        for model in profile.models:
+        for name, mode in made.locks:
+            conn.execute(f"LOCK TABLE {name} IN {mode} MODE".encode())
+        for model in made.profile.models:
             sequence = ident(COMPILED, f"{model.name}_version_seq")
             conn.execute(f"CREATE SEQUENCE IF NOT EXISTS {sequence} AS integer".encode())
         _store(conn, definition, made, source)
-        for statement in (made.sql, render.predict_key([*others, profile])):
-            conn.execute(statement.encode())
-
-
-def _locked(profile: Profile) -> list[str]:
-    """The tables whose writers must have drained, in one order for everybody."""
-    names = {s.relation for s in profile.sources} | {k.relation for k in profile.links}
-    return sorted(names) + ([profile.relation] if profile.exists else [])
+        conn.execute(made.sql.encode())
+        models = conn.execute(query("keyed_models")).fetchall()
+        conn.execute(render.predict_key(models).encode())
+        conn.execute(query("touch"))
 
 
 def _store(conn: Connection, definition: Definition, made: Plan, source: str) -> None:
@@ -155,16 +153,6 @@ def _store(conn: Connection, definition: Definition, made: Plan, source: str) ->
             },
         )
         conn.execute(query("create_router"), {"model": model.name})
-
-
-def _other_profiles(conn: Connection, name: str) -> list[Profile]:
-    """The other profiles, resolved again, for the functions that serve all of them."""
-    rows = conn.execute(query("stored_definitions"), {"profile": name}).fetchall()
-    found = []
-    for (stored,) in rows:
-        definition = Definition.from_json(stored)
-        found.append(build(definition, find_tables(conn, definition)))
-    return found
 
 
 def _not_allowed(exc: psycopg.Error) -> NotAllowed:

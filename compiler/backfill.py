@@ -18,6 +18,14 @@ BATCH = 5000
 
 def backfill(conn: Connection, profile: Profile, progress: Progress | None = None) -> int:
     """Recount what is pending, batch by batch, each its own transaction; return the keys done."""
+    conn.execute(query("backfill_lock"), {"profile": profile.name})
+    try:
+        return _all_batches(conn, profile, progress)
+    finally:
+        conn.execute(query("backfill_unlock"), {"profile": profile.name})
+
+
+def _all_batches(conn: Connection, profile: Profile, progress: Progress | None) -> int:
     position = stored_row(conn, profile.name)["backfill_from"]
     if position is None:
         return 0
@@ -37,7 +45,8 @@ def backfill(conn: Connection, profile: Profile, progress: Progress | None = Non
 def _backfill_batch(
     conn: Connection, profile: Profile, after: str | None
 ) -> tuple[str | None, int]:
-    keys, recompute = profile.function("keys"), profile.function("recompute")
+    # A name may hold the sign that marks a parameter.
+    keys, recompute = (profile.function(f).replace("%", "%%") for f in ("keys", "recompute"))
     call = f"SELECT {keys}(%s::{profile.key_type}, {BATCH})".encode()
     found = (conn.execute(call, (after,)).fetchone() or [None])[0]
     if found:

@@ -10,7 +10,7 @@ from rescore.compiler.definition import Definition, Event, Feature
 from rescore.compiler.expression import check
 from rescore.compiler.features import INTEGERS, KINDS, Input, Kind, Source, column_input, instant
 from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
-from rescore.compiler.quoting import ident, short
+from rescore.compiler.quoting import ident, part
 from rescore.errors import DoesNotFit
 
 KEY_TYPES = {
@@ -59,6 +59,7 @@ class _Builder:
 
     def profile(self) -> Profile:
         d, t = self.definition, self.tables
+        self._check_readable()
         self._check_key()
         inputs = tuple(self._input(n, f) for n, f in d.features.items())
         models = tuple(self._model(n, inputs) for n in d.models)
@@ -88,6 +89,22 @@ class _Builder:
         self._check_names(made)
         return made
 
+    def _check_readable(self) -> None:
+        """Names stand in generated SQL, beside names of rescore's own."""
+        t = self.tables
+        found = [x for x in (t.profile, *t.events.values(), *t.links.values()) if x]
+        names = [self.definition.profile.name, t.schema, t.name]
+        names += [n for x in found for n in (x.schema, x.name, *x.columns)]
+        for name in names:
+            taken = name.startswith("rescore_v_") or name in ("rescore_key", "rescore_sign")
+            if taken or any(ord(c) < 32 or c == "\x7f" for c in name):
+                raise DoesNotFit(
+                    f"{name!r} cannot be used",
+                    detail="Names hold no control characters, and no column is called rescore_key, "
+                    "rescore_sign or rescore_v_…, which the generated functions use.",
+                    hint="Rename it.",
+                )
+
     def _check_key(self) -> None:
         key, table = self.definition.profile.key, self.tables.profile
         if table is None:
@@ -115,7 +132,7 @@ class _Builder:
         if table is None:
             return True
         own = table.columns[key]
-        given = own.identity or "nextval(" in (own.default or "")
+        given = own.identity or own.refers or "nextval(" in (own.default or "")
         lost = [
             c
             for c in table.columns.values()
@@ -144,6 +161,14 @@ class _Builder:
                 f'{place}: column "{column.name}" is of type {column.type}',
                 detail=f"The profile's key is of type {wanted}.",
                 hint="Name the column that holds the customer's key.",
+            )
+        own = self.tables.profile
+        mine = own.columns[self.definition.profile.key.name].collation if own else "default"
+        if wanted == "text" and column.collation != mine:
+            raise DoesNotFit(
+                f'{place}: column "{column.name}" has collation {column.collation}',
+                detail=f"The profile's key has {mine}: the two would not sort alike.",
+                hint="Give both the same collation.",
             )
 
     def _kind(self, name: str, feature: Feature) -> Kind:
@@ -179,7 +204,7 @@ class _Builder:
         key_type = self.definition.profile.key.type
         return EventSource(
             name=name,
-            slug=short(name, 24),
+            slug=part(name, 24),
             table=table,
             key=f"{ref}::{key_type}",
             key_ref=ref,

@@ -22,7 +22,7 @@ class Column:
 
     ``type`` is ``format_type`` of the base type without modifiers (domains resolved);
     ``bounded`` says that a numeric has a declared precision, so that no value of it is
-    infinite, huge or vanishingly small.
+    infinite, huge or vanishingly small. ``refers``: part of a foreign key.
     """
 
     name: str
@@ -34,6 +34,8 @@ class Column:
     generated: bool
     identity: bool
     comparable: bool
+    collation: str | None = None
+    refers: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class Plan:
     notes: what the user should know (columns left behind, customers not created, …).
     indexes: statements that create missing indexes, run before the transaction.
     backfill: whether stored values must be recounted afterwards.
+    locks: tables and the mode they are locked in while the statements run.
     """
 
     profile: Profile
@@ -39,6 +40,7 @@ class Plan:
     notes: list[str]
     indexes: list[str]
     backfill: bool
+    locks: list[tuple[str, str]]
     stored: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,12 +77,12 @@ def difference(
     """Compare the profile with what is stored and present; the result does nothing by itself."""
     columns, before = _columns(profile), old["plan"].get("columns", {})
     there = tables.profile.columns if tables.profile else {}
-    missing = [(c, d) for c, d in columns.items() if c not in there]
+    retyped = [c for c, d in columns.items() if c in there and before.get(c, d) != d]
+    missing = [(c, d) for c, d in columns.items() if c not in there or c in retyped]
     left = [c for c in before if c not in columns and c in there]
-    table_sql = render.table(profile, missing, left if drop else ()).strip()
+    table_sql = render.table(profile, missing, [*retyped, *(left if drop else ())]).strip()
     functions, triggers = render.functions(profile), render.triggers(profile)
     signatures = _signatures(profile)
-    stale = sorted(c for c in signatures if signatures[c] != old["plan"].get("states", {}).get(c))
     stored = {
         "columns": {**({} if drop else {c: before[c] for c in left}), **columns},
         "states": signatures,
@@ -93,11 +95,15 @@ def difference(
         ).hexdigest(),
     }
     gone = _obsolete(old["plan"], stored)
-    fresh = stored["digest"] != old["plan"].get("digest") or not _present(conn, stored)
-    changes = [f"create table {profile.relation}"] if not profile.exists else []
-    changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
-    changes += [f"drop column {c}" for c in left if drop]
+    watched = _has_triggers(conn, stored)
+    known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
     added = {c for c, _ in missing}
+    stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added)
+    fresh = stored["digest"] != old["plan"].get("digest") or not watched
+    fresh = fresh or not _has_functions(conn, stored)
+    changes = [f"create table {profile.relation}"] if not profile.exists else []
+    changes += [f"drop column {c}" for c in [*retyped, *(left if drop else ())]]
+    changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
     changes += [f"recount {c} from its events" for c in stale if c not in added]
     changes += ["write functions and triggers"] if fresh or table_sql or gone else []
     sql = ""
@@ -111,6 +117,7 @@ def difference(
         notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
+        locks=_locks(profile, old["plan"], stored, bool(table_sql)),
         stored=stored,
     )
 
@@ -156,16 +163,36 @@ def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _present(conn: Connection, stored: dict[str, Any]) -> bool:
-    """Whether all triggers and functions are there; somebody may have dropped one."""
+def _has_triggers(conn: Connection, stored: dict[str, Any]) -> bool:
+    """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
     names = [t[2] for t in stored["triggers"]]
-    triggers = {tuple(r) for r in conn.execute(query("present_triggers"), {"names": names})}
-    functions = {
-        r[0] for r in conn.execute(query("present_functions"), {"names": stored["functions"]})
-    }
-    return {tuple(t) for t in stored["triggers"]} <= triggers and set(
-        stored["functions"]
-    ) <= functions
+    found = {tuple(r) for r in conn.execute(query("present_triggers"), {"names": names})}
+    return {tuple(t) for t in stored["triggers"]} <= found
+
+
+def _has_functions(conn: Connection, stored: dict[str, Any]) -> bool:
+    names = stored["functions"]
+    found = {r[0] for r in conn.execute(query("present_functions"), {"names": names})}
+    return set(names) <= found
+
+
+def _is_at(profile: Profile, old: dict[str, Any]) -> bool:
+    """Whether the profile is still the table it was."""
+    return profile.exists and old["table"] == (profile.schema, profile.table)
+
+
+def _locks(
+    profile: Profile, old: dict[str, Any], new: dict[str, Any], alters: bool
+) -> list[tuple[str, str]]:
+    """Tables to lock and how, strongest at once: one raised later could deadlock with a reader."""
+    watched = [s.relation for s in profile.sources] + [k.relation for k in profile.links]
+    modes = dict.fromkeys(watched, "SHARE ROW EXCLUSIVE")
+    if profile.exists:
+        modes[profile.relation] = "ACCESS EXCLUSIVE" if alters else "SHARE ROW EXCLUSIVE"
+    for schema, table, name in old.get("triggers", []):
+        if [schema, table, name] not in new["triggers"]:
+            modes[ident(schema, table)] = "ACCESS EXCLUSIVE"
+    return sorted(modes.items())
 
 
 def _indexes(profile: Profile) -> list[str]:
@@ -175,7 +202,7 @@ def _indexes(profile: Profile) -> list[str]:
     found = []
     for table, column in wanted:
         if not table.indexed_by(column):
-            name = short(f"{table.name}_{column}_idx", 63)
+            name = short(f"{table.name}_{column}_rescore_idx", 63)
             how = "CONCURRENTLY " if table.kind == "r" else ""
             found.append(
                 f"CREATE INDEX {how}IF NOT EXISTS {ident(name)}"

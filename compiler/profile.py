@@ -11,7 +11,7 @@ from typing import Any
 
 from rescore.compiler.catalog import Table
 from rescore.compiler.features import Derived, Input, Refs, State
-from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.quoting import ident, literal, part, short
 
 MAX_ARGUMENTS = 90
 COMPILED = "rescore_compiled"
@@ -76,7 +76,7 @@ class EventSource:
     def known_by(self, moment: str) -> str:
         """SQL condition: the event had happened, and was known, at the moment."""
         known = f" AND {self.known_at} <= {moment}" if self.known_at else ""
-        return f"{self.time} <= {moment}{known}"
+        return f"isfinite({self.time}) AND {self.time} <= {moment}{known}"
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class Profile:
     def slug(self) -> str:
         """Prefix of the generated functions: the table's name, shortened when long."""
         name = self.table if self.schema == "public" else f"{self.schema}_{self.table}"
-        return short(name, 28)
+        return part(name, 28)
 
     @property
     def relation(self) -> str:
@@ -230,11 +230,11 @@ class Profile:
 
     def trigger(self, source: EventSource, operation: str) -> str:
         """Name of a trigger on an event table."""
-        return short(f"rescore_{self.slug}_{source.slug}_{operation}", 63)
+        return short(f"rescore_{self.slug}__{source.slug}_{operation}", 63)
 
     def link_trigger(self, link: Link, operation: str) -> str:
         """Name of a trigger on a link table."""
-        return short(f"rescore_{self.slug}_link_{link.name}_{operation}", 63)
+        return short(f"rescore_{self.slug}__link_{link.name}_{operation}", 63)
 
     @property
     def own_triggers(self) -> dict[str, str]:
@@ -242,7 +242,7 @@ class Profile:
         operations = ["insert", "update"]
         if self.can_create and self.sources:
             operations += ["delete", "truncate"]
-        return {op: short(f"rescore_{self.slug}_row_{op}", 63) for op in operations}
+        return {op: short(f"rescore_{self.slug}__row_{op}", 63) for op in operations}
 
     def value(self, column: str, changed: Mapping[str, str], row: str = "p") -> str:
         """SQL: the value of a profile column once these states have changed."""

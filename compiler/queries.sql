@@ -22,7 +22,8 @@ WITH RECURSIVE base AS (
     FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.typid AND t.typtype = 'd'
 )
 SELECT a.attname AS name,
-       pg_catalog.format_type(b.typid, NULL) AS type,
+       CASE WHEN t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace THEN pg_catalog.format_type(b.typid, NULL)
+            ELSE pg_catalog.format('%%I.%%I', n.nspname, t.typname) END AS type,
        t.typcategory::text AS category,
        (b.typid = 'numeric'::pg_catalog.regtype AND b.typmod <> -1
         AND ((b.typmod - 4) >> 16) <= 100 AND ((((b.typmod - 4) & 2047) # 1024) - 1024) BETWEEN 0 AND 100) AS bounded,
@@ -30,6 +31,9 @@ SELECT a.attname AS name,
        CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END AS default,
        a.attgenerated <> '' AS generated,
        a.attidentity <> '' AS identity,
+       (SELECT k.collname FROM pg_catalog.pg_collation AS k WHERE k.oid = a.attcollation) AS collation,
+       EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = %(oid)s AND k.contype = 'f'
+               AND a.attnum = ANY(k.conkey)) AS refers,
        (t.typcategory = 'E' OR EXISTS (
            SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
            WHERE m.amname = 'btree' AND o.opcdefault
@@ -37,6 +41,7 @@ SELECT a.attname AS name,
        )) AS comparable
 FROM base AS b
 JOIN pg_catalog.pg_type AS t ON t.oid = b.typid AND t.typtype <> 'd'
+JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = %(oid)s AND a.attnum = b.attnum
 LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 ORDER BY a.attnum
@@ -63,9 +68,15 @@ SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL
 SELECT table_schema, table_name, digest, compiler_version, plan, backfill_from
 FROM rescore.profiles WHERE profile = %(profile)s
 
--- name: stored_definitions
--- All definitions but this one, for the functions that serve every profile.
-SELECT definition FROM rescore.profiles WHERE profile <> %(profile)s ORDER BY profile
+-- name: keyed_models
+-- Every defined model with its profile's key type, for the functions that score by key.
+SELECT d.model, p.key_type, p.profile
+FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+WHERE p.definition -> 'models' ? d.model ORDER BY d.model
+
+-- name: touch
+-- Let no session keep a plan of the old functions.
+SELECT rescore._touch()
 
 -- name: store_profile
 -- Record what is applied.
@@ -125,8 +136,16 @@ WHERE p.pronamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.
 UPDATE rescore.profiles SET backfill_from = %(position)s WHERE profile = %(profile)s
 
 -- name: apply_lock
--- One definition is applied at a time.
-SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('rescore.apply', 0))
+-- One definition is applied at a time, and none while a version is published.
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('rescore.apply', 0)), rescore._lock()
+
+-- name: backfill_lock
+-- One backfill of a profile at a time: they share the position they resume from.
+SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended('rescore.backfill ' || %(profile)s::text, 0))
+
+-- name: backfill_unlock
+-- Let the next one go on.
+SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('rescore.backfill ' || %(profile)s::text, 0))
 
 -- name: estimate
 -- About how many rows the profile has.

@@ -26,3 +26,17 @@ def short(name: str, limit: int) -> str:
         return name
     digest = md5(raw, usedforsecurity=False).hexdigest()[:8]
     return raw[: limit - 9].decode(errors="ignore") + "_" + digest
+
+
+def part(name: str, limit: int) -> str:
+    """Return ``name`` for use as one part of ``a__b``: cut to ``limit`` bytes, hashed if ambiguous.
+
+    What is joined by two underscores splits at the first two again: no part begins or ends with
+    one, holds two, or is a word the generated functions use themselves.
+    """
+    clear = "__" not in name and not name.startswith(("_", "row", "link")) and name[-1:] != "_"
+    if clear:
+        return short(name, limit)
+    digest = md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
+    kept = name.strip("_").replace("__", "_").encode()[: limit - 11].decode(errors="ignore")
+    return f"x_{kept.strip('_')}_{digest}" if kept else f"x_{digest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rescore.compiler.features import Input, State
-from rescore.compiler.profile import EventSource, Profile, Score
+from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.errors import BadDefinition
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 KEY_PATTERNS = {
@@ -31,11 +33,20 @@ def environment() -> Environment:
     )
     made.filters["ident"] = ident
     made.filters["literal"] = literal
+    made.filters["path"] = lambda names: ident(*names)
     return made
 
 
 def _print(template: str, **given: Any) -> str:
-    return environment().get_template(template).render(**given).strip() + "\n"
+    printed = environment().get_template(template).render(**given).strip() + "\n"
+    opened, closed = printed.count("AS $rescore$\n"), printed.count("\n$rescore$;")
+    if printed.count("$rescore$") != opened + closed:
+        raise BadDefinition(
+            "the definition holds the text $rescore$",
+            detail="It quotes the bodies of the generated functions.",
+            hint="Write the condition or name without it.",
+        )
+    return printed
 
 
 def table(plan: Profile, missing: Sequence[tuple[str, str]], dropped: Sequence[str]) -> str:
@@ -50,6 +61,7 @@ def functions(plan: Profile) -> str:
         _print("read.sql.j2", plan=plan, **_reading(plan)),
         _print("write.sql.j2", plan=plan, **_writing(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
+        *(_by_key(plan, model) for model in plan.models),
     ]
     for source in plan.sources:
         printed += [_event(plan, source, op) for op in OPERATIONS]
@@ -70,7 +82,17 @@ def functions(plan: Profile) -> str:
                 )
                 for op in OPERATIONS
             ]
-    return "\n".join(printed)
+    return "\n".join([*printed, _revoke("\n".join(printed), plan)])
+
+
+def _revoke(sql: str, plan: Profile) -> str:
+    """SQL that lets nobody but the owner call what writes, or reads past row-level security."""
+    names = re.findall(
+        r"^CREATE OR REPLACE FUNCTION ([^(]+)\(.*\n(?:.*\n){0,3}?.*SECURITY DEFINER",
+        sql,
+        re.MULTILINE,
+    )
+    return "".join(f"REVOKE EXECUTE ON FUNCTION {n} FROM PUBLIC;\n" for n in dict.fromkeys(names))
 
 
 def triggers(plan: Profile) -> str:
@@ -83,20 +105,20 @@ def triggers(plan: Profile) -> str:
     return _print("triggers.sql.j2", plan=plan, links=links, operations=OPERATIONS)
 
 
-def predict_key(plans: Sequence[Profile]) -> str:
-    """SQL of the functions that score by key, for all profiles."""
-    entries = [
-        {
-            "plan": plan,
-            "model": model,
-            "live": plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
-            "row_json": _json(model.inputs, lambda i: i.argument(f"p.{ident(i.column)}")),
-            "past_json": _json(model.inputs, lambda i: f"p.{ident(i.name)}"),
-        }
-        for plan in plans
-        for model in plan.models
-    ]
-    return _print("predict_key.sql.j2", models=entries, key_patterns=KEY_PATTERNS)
+def predict_key(models: Sequence[tuple[str, str, str]]) -> str:
+    """SQL of the functions that score by key, given each model, its key type and its profile."""
+    return _print("predict_key.sql.j2", models=models, key_patterns=KEY_PATTERNS)
+
+
+def _by_key(plan: Profile, model: Model) -> str:
+    return _print(
+        "model_key.sql.j2",
+        plan=plan,
+        model=model,
+        live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
+        row_json=_json(model.inputs, lambda i: i.argument(f"p.{ident(i.column)}")),
+        past_json=_json(model.inputs, lambda i: f"p.{ident(i.name)}"),
+    )
 
 
 def _json(inputs: Sequence[Input], value: Any) -> str:
@@ -213,10 +235,12 @@ def _writing(plan: Profile) -> dict[str, Any]:
     stale = [_is_stale(plan, s) for s in plan.scores]
     return {
         "refs_p": lambda c: f"p.{ident(c)}",
-        "recomputed": plan.counters(changed) + plan.scored(changed, "r_clock"),
-        "rescored": plan.scored({}, "r_clock"),
-        "stored_states": ", ".join(f"p.{ident(c)}" for c in changed),
-        "counted_states": ", ".join(changed.values()),
+        "recomputed": plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
+        "recomputed_stale": plan.counters(changed) + plan.stale(),
+        "is_wrong": " OR ".join(_is_wrong(plan, s, changed) for s in plan.scores),
+        "rescored": plan.scored({}, "rescore_v_clock"),
+        "stored_states": ", ".join(f"p.{ident(c)}" for c, _ in plan.counters(changed)),
+        "counted_states": ", ".join(value for _, value in plan.counters(changed)),
         "is_stale": " OR ".join(stale),
         "has_stale_mark": " OR ".join(_has_stale_mark(plan, s) for s in plan.scores),
     }
@@ -232,10 +256,23 @@ def _has_stale_mark(plan: Profile, score: Score) -> str:
     return f"(p.{ident(score.at_column)} IS NULL AND {_serves(plan, score)} IS NOT NULL)"
 
 
+def _is_wrong(plan: Profile, score: Score, changed: dict[str, str]) -> str:
+    """SQL: whether a compiled score is not what its version says of the row."""
+    at = f"p.{ident(score.at_column)}"
+    expected = score.model.call(lambda c: plan.value(c, changed), at)
+    stored = f"p.{ident(score.column)}"
+    right = f"abs({stored} - {expected}) <= 1e-9 * greatest(1, abs({stored}))"
+    checked = (
+        f"NOT {score.model.function('_deferred')}() AND {at} IS NOT NULL"
+        f" AND p.{ident(score.version_column)} IS NOT DISTINCT FROM {_serves(plan, score)}"
+    )
+    return f"CASE WHEN {checked} THEN ({right}) IS NOT TRUE ELSE false END"
+
+
 def _is_stale(plan: Profile, score: Score) -> str:
     """SQL: whether a sweep rescores the row: marked, of another version, or too old."""
     at, version = f"p.{ident(score.at_column)}", f"p.{ident(score.version_column)}"
-    old = f"{at} < r_old OR (max_age IS NULL AND {at} <> r_clock)"
+    old = f"{at} < rescore_v_old OR (rescore_v_max_age IS NULL AND {at} <> rescore_v_clock)"
     moved = f"{version} IS DISTINCT FROM {_serves(plan, score)}"
     return f"{moved} OR {_has_stale_mark(plan, score)} OR {old}"
 
@@ -246,7 +283,9 @@ def _own(plan: Profile) -> dict[str, Any]:
 
     return {
         "new_derived": {d.column: d.expression(new) for d in plan.derived},
-        "new_score": {s.column: plan.call(s.model, new, "r_clock", "NEW") for s in plan.scores},
+        "new_score": {
+            s.column: plan.call(s.model, new, "rescore_v_clock", "NEW") for s in plan.scores
+        },
     }
 
 
@@ -265,7 +304,7 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         single=_single(source, op),
         single_values=_single_values(source),
         single_scored=_single_changes(plan, source),
-        set_scored=plan.counters(changed) + plan.scored(changed, "r_clock"),
+        set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
         before=", ".join(f"p.{ident(c)}" for c in names),
@@ -282,7 +321,7 @@ def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for s in source.states:
         if s.single != "1":
-            found.setdefault(s.single, (f"r_{len(found) + 1}", s.type))
+            found.setdefault(s.single, (f"rescore_v_{len(found) + 1}", s.type))
     return found
 
 
@@ -290,7 +329,7 @@ def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]
     names = {expression: name for expression, (name, _) in _single_values(source).items()}
     given = {s.column: names.get(s.single, "1") for s in source.states}
     changed = _merged(source, given.__getitem__)
-    return plan.counters(changed) + plan.scored(changed, "r_clock")
+    return plan.counters(changed) + plan.scored(changed, "rescore_v_clock")
 
 
 def _merged(source: EventSource, new: Any) -> dict[str, str]:
@@ -302,6 +341,6 @@ def _link(plan: Profile, linked: Sequence[EventSource]) -> dict[str, Any]:
         c: v for n, s in enumerate(linked, 1) for c, v in _recounted(s.states, f"r{n}").items()
     }
     return {
-        "link_scored": plan.counters(changed) + plan.scored(changed, "r_clock"),
+        "link_scored": plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         "link_stale": plan.counters(changed) + plan.stale(),
     }

@@ -119,7 +119,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('ROWS FROM (jsonb_to_recordset($1) AS (%s)) WITH ORDINALITY AS r (%s)',
-                  string_agg(format('%I %s', i ->> 'name', i ->> 'type'), ', ' ORDER BY n),
+                  -- The type as checked, not as written: this becomes SQL.
+                  string_agg(format('%I %s', i ->> 'name', rescore._argument_type(i ->> 'type', i ->> 'kind')), ', ' ORDER BY n),
                   string_agg(format('%I', i ->> 'name'), ', ' ORDER BY n) || ', rescore_row')
     FROM jsonb_array_elements(contract -> 'inputs') WITH ORDINALITY AS t (i, n)
 $$;

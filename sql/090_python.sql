@@ -4,7 +4,7 @@
 
 CREATE OR REPLACE FUNCTION rescore._python_start()
 RETURNS void
-LANGUAGE plpython3u VOLATILE PARALLEL RESTRICTED
+LANGUAGE plpython3u VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 import sys
@@ -63,7 +63,7 @@ COMMENT ON FUNCTION rescore._artefact_contract(bytea, text, jsonb) IS
 
 CREATE OR REPLACE FUNCTION rescore._python_scores(model text, version integer, flat double precision[], columns integer)
 RETURNS double precision[]
-LANGUAGE plpython3u STABLE PARALLEL RESTRICTED SECURITY DEFINER
+LANGUAGE plpython3u STABLE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 if flat is None:
@@ -77,7 +77,7 @@ COMMENT ON FUNCTION rescore._python_scores(text, integer, double precision[], in
 
 CREATE OR REPLACE FUNCTION rescore._python_score(model text, version integer, design_row double precision[])
 RETURNS double precision
-LANGUAGE plpython3u STABLE PARALLEL RESTRICTED SECURITY DEFINER
+LANGUAGE plpython3u STABLE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 if design_row is None:

@@ -4,7 +4,7 @@
 
 CREATE OR REPLACE FUNCTION rescore._python_scores(model text, version integer, flat double precision[], columns integer)
 RETURNS double precision[]
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -16,7 +16,7 @@ COMMENT ON FUNCTION rescore._python_scores(text, integer, double precision[], in
 
 CREATE OR REPLACE FUNCTION rescore._python_score(model text, version integer, design_row double precision[])
 RETURNS double precision
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

@@ -51,13 +51,13 @@ def test_plan_prints_what_apply_runs_and_touches_nothing(conn: Connection) -> No
     assert catalogue(conn) == before
     assert not made.empty
     assert 'CREATE TABLE "public"."customer_profile"' in made.sql
-    assert "CREATE TRIGGER" in made.sql
+    assert "CREATE OR REPLACE TRIGGER" in made.sql
 
 
 def test_a_trigger_somebody_dropped_comes_back(conn: Connection) -> None:
     define(conn, BASIC)
     before = catalogue(conn)
-    conn.execute("DROP TRIGGER rescore_customer_profile_orders_insert ON orders")
+    conn.execute("DROP TRIGGER rescore_customer_profile__orders_insert ON orders")
     assert not plan(conn, parse(BASIC)).empty
     define(conn, BASIC)
     assert [r for r in catalogue(conn) if r[0] == "trigger"] == [
@@ -188,11 +188,19 @@ def test_missing_indexes_are_created_and_can_be_declined(conn: Connection) -> No
     made = define(conn, BASIC, create_indexes=False)
     assert len(made.indexes) == 1
     assert (
-        one(conn, "SELECT count(*) FROM pg_indexes WHERE indexname = 'orders_customer_id_idx'") == 0
+        one(
+            conn,
+            "SELECT count(*) FROM pg_indexes WHERE indexname = 'orders_customer_id_rescore_idx'",
+        )
+        == 0
     )
     define(conn, BASIC)
     assert (
-        one(conn, "SELECT count(*) FROM pg_indexes WHERE indexname = 'orders_customer_id_idx'") == 1
+        one(
+            conn,
+            "SELECT count(*) FROM pg_indexes WHERE indexname = 'orders_customer_id_rescore_idx'",
+        )
+        == 1
     )
 
 

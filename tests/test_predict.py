@@ -67,12 +67,14 @@ def test_the_trigger_updates_by_key_with_inlined_score(conn: Connection) -> None
         conn,
         "SELECT pg_get_functiondef('rescore_compiled.customer_profile__orders_insert'::regproc)",
     )
-    update = re.search(r"UPDATE \"public\".*?WHERE p\.\"customer_id\" = r_key;", body, re.DOTALL)
+    update = re.search(
+        r"UPDATE \"public\".*?WHERE p\.\"customer_id\" = rescore_v_key;", body, re.DOTALL
+    )
     assert update
-    text = re.sub(r"\br_clock\b", "now()", update.group())
-    text = re.sub(r"\br_key\b", "1::bigint", text).rstrip(";")
-    types = dict(re.findall(r"^    (r_\d+) (.*);$", body, re.MULTILINE))
-    text = re.sub(r"\br_\d+\b", lambda m: f"NULL::{types[m.group()]}", text)
+    text = re.sub(r"\brescore_v_clock\b", "now()", update.group())
+    text = re.sub(r"\brescore_v_key\b", "1::bigint", text).rstrip(";")
+    types = dict(re.findall(r"^    (rescore_v_\d+) (.*);$", body, re.MULTILINE))
+    text = re.sub(r"\brescore_v_\d+\b", lambda m: f"NULL::{types[m.group()]}", text)
     shown = explain(conn, text)
     assert "rescore_compiled" not in shown
     assert "Index Scan" in shown and "Sort" not in shown
