@@ -111,6 +111,16 @@ def test_rebuild_and_backfill_race_inserts(conn: Connection, dsn: str) -> None:
     right(conn)
 
 
+def test_a_sweep_races_inserts(conn: Connection, dsn: str) -> None:
+    conn.execute(
+        "INSERT INTO orders (customer_id, amount) SELECT i, 1 FROM generate_series(1, 400) AS i"
+    )
+    with in_background(*(inserting(dsn, n, customers=400, rows=20) for n in range(3))):
+        for _ in range(40):
+            conn.execute("CALL rescore.sweep('customer_profile', batch => 300)")
+    right(conn)
+
+
 def test_a_multi_row_delete_races_inserts(conn: Connection, dsn: str) -> None:
     with in_background(*(inserting(dsn, n) for n in range(3))):
         for _ in range(30):

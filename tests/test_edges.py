@@ -182,7 +182,10 @@ def test_an_old_snapshot_fails_rather_than_counts_wrong(conn: Connection, dsn: s
     conn.execute("DELETE FROM prof WHERE customer_id = 2")
     changes = (
         ("UPDATE orders SET amount = 8 WHERE amount = 5", "DELETE FROM orders WHERE amount = 9"),
-        ("DELETE FROM orders WHERE amount = 4", "INSERT INTO orders (customer_id, amount) VALUES (2, 2)"),
+        (
+            "DELETE FROM orders WHERE amount = 4",
+            "INSERT INTO orders (customer_id, amount) VALUES (2, 2)",
+        ),
     )
     for change, late in changes:
         with psycopg.connect(dsn) as old:
@@ -192,6 +195,35 @@ def test_an_old_snapshot_fails_rather_than_counts_wrong(conn: Connection, dsn: s
             with pytest.raises(psycopg.errors.SerializationFailure):
                 old.execute(late.encode())
             old.rollback()
+    assert right(conn)
+
+
+def test_a_link_that_comes_while_its_event_does(conn: Connection, dsn: str) -> None:
+    conn.execute("CREATE TABLE subs (sub text PRIMARY KEY, customer_id bigint)")
+    conn.execute("CREATE TABLE bills (sub text, at timestamptz DEFAULT now())")
+    define(
+        conn,
+        """
+profile: {table: prof, key: {name: customer_id, type: bigint}}
+links: {sub: {table: subs, on: sub, gives: customer_id}}
+events: {bills: {time: at, via: sub}}
+features: {bills: {from: bills, count: true}}
+""",
+    )
+    for n, (one_first, other) in enumerate(
+        [
+            ("INSERT INTO bills VALUES ('S')", "INSERT INTO subs VALUES ('S', 1)"),
+            ("INSERT INTO subs VALUES ('S', 1)", "INSERT INTO bills VALUES ('S')"),
+        ]
+    ):
+        with psycopg.connect(dsn) as first, psycopg.connect(dsn, autocommit=True) as second:
+            first.execute(one_first.replace("'S'", f"'s{n}'").encode())
+            second.execute("SET lock_timeout = '300ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                second.execute(other.replace("'S'", f"'s{n}'").encode())
+            first.commit()
+            second.execute(other.replace("'S'", f"'s{n}'").encode())
+    assert one(conn, "SELECT bills FROM prof") == 2
     assert right(conn)
 
 
