@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -41,7 +42,9 @@ def show(
     if as_json:
         print_json(rows)
     elif rows:
-        out.print(_table(rows, title))
+        table = _table(rows, title)
+        needed = Measurement.get(out, out.options.update(width=10_000), table).minimum
+        out.print(table, width=max(out.width, needed))
     else:
         out.print(empty)
 
@@ -106,12 +109,13 @@ def _bar() -> Progress:
 
 def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     table = Table(title=title or None, title_justify="left", box=SIMPLE, pad_edge=False)
-    for name in rows[0]:
+    longest = max(rows[0], key=lambda name: max(len(_cell(row[name])) for row in rows))
+    for name in rows[0]:  # the column with the longest text is the one that wraps, at its words
         table.add_column(
             name,
             justify="right" if _numeric(rows, name) else "left",
-            no_wrap=True,
-            overflow="ignore",
+            no_wrap=name != longest,
+            overflow="fold",
         )
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
@@ -126,7 +130,7 @@ def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
 def _listed(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_cell, value)) or "none"
-    return _cell(value)
+    return "none" if value is None else _cell(value)
 
 
 def _cell(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from rescore.errors import BadDefinition
@@ -52,9 +53,13 @@ def _find(known: tuple[str, ...], what: str, name: str, suffix: str) -> type[Any
 
 
 def _make(cls: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise BadDefinition(
-            f"{name}: {error}", hint=f"See scikit-learn's {cls.__name__}."
-        ) from error
+    known = list(inspect.signature(cls).parameters)
+    for argument in arguments:
+        if argument not in known:
+            near = get_close_matches(argument, known, n=1)
+            raise BadDefinition(
+                f'{name} has no parameter "{argument}"',
+                detail=f"Its parameters: {', '.join(known)}.",
+                hint=f'did you mean "{near[0]}"?' if near else f"see scikit-learn's {cls.__name__}",
+            )
+    return cls(**arguments)

@@ -16,6 +16,7 @@ from rescore.plpython.contract import Contract
 from rescore.plpython.prediction import score
 from rescore.trainer import examples as ex
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.estimators import make_estimator
 from rescore.trainer.fit import Progress, Recipe, fit
 from rescore.trainer.metrics import evaluate
 from rescore.trainer.publish import publish as publish_artifact
@@ -105,9 +106,10 @@ def train(
     started = time.monotonic()
     with translated():
         source = ex.read_source(conn, model)
+        recipe = _recipe(source, passes, seed)
         until = choose_until(conn, source, until)
         chosen = choose_moments(conn, source, moments, until, most)
-        learnt = _learn(conn, source, chosen, _recipe(source, passes, seed), progress)
+        learnt = _learn(conn, source, chosen, recipe, progress)
     report = TrainingReport(
         model=model,
         until=until,
@@ -168,6 +170,7 @@ def _present(conn: Connection, clock: str) -> datetime:
 
 
 def _recipe(source: ex.Source, passes: int | None, seed: int) -> Recipe:
+    make_estimator(source.spec["estimator"], seed=seed)  # refused before anything is read
     return Recipe(source.spec["estimator"], source.spec.get("scaler"), passes=passes, seed=seed)
 
 

@@ -141,6 +141,20 @@ def test_names_are_never_broken() -> None:
     assert _wrapped("left out: ", ()) == []
 
 
+def test_tables_wrap_one_column_at_its_words(capfd: pytest.CaptureFixture[str]) -> None:
+    words = "a detail of some words " * 8
+    console.show([{"check": "connection", "result": "right", "detail": words}], as_json=False)
+    lines = capfd.readouterr().out.splitlines()
+    assert "connection" in lines[3] and "right" in lines[3]
+    assert max(map(len, lines)) <= 80
+    assert {word for line in lines[3:] for word in line.split()} >= set(words.split())
+    assert {w for line in lines[3:] for w in line.split()} <= {
+        *words.split(),
+        "connection",
+        "right",
+    }
+
+
 def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
     console.show_values({"dsn": "host=/run dbname=x", "port": 5432, "missing": []})
     assert capfd.readouterr().out.splitlines() == [
@@ -197,6 +211,16 @@ def test_what_cannot_be_meant_exits_with_two(
     run("apply", shop)
     done = run(*arguments)
     assert (done.code, said in done.err) == (2, True)
+
+
+def test_a_misspelt_parameter_is_refused(run: Run, shop: Path) -> None:
+    wrong = "{label: churned, estimator: {sgd_classifier: {alhpa: 0.1}}}"
+    shop.write_text(DEFINITION.replace("{label: churned}", wrong))
+    run("apply", shop)
+    done = run("train", "churn", "--until", "2025-01-15")
+    assert done.code == 2
+    assert 'sgd_classifier has no parameter "alhpa"' in done.err
+    assert 'did you mean "alpha"?' in done.err
 
 
 def test_a_report_outlives_a_refused_publish(run: Run, shop: Path, db: Any) -> None:
