@@ -138,8 +138,8 @@ def apply(
     indexes: Annotated[bool, typer.Option(help="Create missing indexes on event keys.")] = True,
     lock_timeout: Annotated[
         float,
-        typer.Option(help="Seconds to wait for the tables' locks, each of 30 times.", min=0.01),
-    ] = 2.0,
+        typer.Option(help="Seconds to wait for locks, each of 60 times.", min=0.01),
+    ] = 0.5,
     json: Json = False,
 ) -> None:
     """Bring the database to a definition: profile table, triggers, functions, backfill."""
