@@ -107,7 +107,7 @@ def _transaction(
         if not made.sql:
             return
         # Shorter than deadlock_timeout: it is we who give way, not the application.
-        conn.execute(f"SET LOCAL lock_timeout = {int(lock_timeout * 1000)}".encode())
+        conn.execute(query("lock_timeout"), {"seconds": lock_timeout})
         conn.execute(b"SET LOCAL search_path = pg_catalog, pg_temp")
         conn.execute(b"SET LOCAL client_min_messages = warning")
         for name, mode in made.locks:

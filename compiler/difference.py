@@ -184,15 +184,19 @@ def _is_at(profile: Profile, old: dict[str, Any]) -> bool:
 def _locks(
     profile: Profile, old: dict[str, Any], new: dict[str, Any], alters: bool
 ) -> list[tuple[str, str]]:
-    """Tables to lock and how, strongest at once: one raised later could deadlock with a reader."""
+    """Tables to lock and how, strongest at once: one raised later could deadlock with a reader.
+
+    Event tables first, the profile last: the order in which an insert of an event takes them.
+    """
     watched = [s.relation for s in profile.sources] + [k.relation for k in profile.links]
-    modes = dict.fromkeys(watched, "SHARE ROW EXCLUSIVE")
-    if profile.exists:
-        modes[profile.relation] = "ACCESS EXCLUSIVE" if alters else "SHARE ROW EXCLUSIVE"
+    modes = dict.fromkeys(sorted(watched), "SHARE ROW EXCLUSIVE")
     for schema, table, name in old.get("triggers", []):
         if [schema, table, name] not in new["triggers"]:
             modes[ident(schema, table)] = "ACCESS EXCLUSIVE"
-    return sorted(modes.items())
+    own = modes.pop(profile.relation, "SHARE ROW EXCLUSIVE")
+    if profile.exists:
+        modes[profile.relation] = "ACCESS EXCLUSIVE" if alters else own
+    return list(modes.items())
 
 
 def _indexes(profile: Profile) -> list[str]:

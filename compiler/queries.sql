@@ -139,6 +139,12 @@ UPDATE rescore.profiles SET backfill_from = %(position)s WHERE profile = %(profi
 -- One definition is applied at a time, and none while a version is published.
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('rescore.apply', 0)), rescore._lock()
 
+-- name: lock_timeout
+-- How long to wait for a lock: as told, but less than the server waits before it looks for deadlocks.
+SELECT pg_catalog.set_config('lock_timeout', greatest(1, least(
+    %(seconds)s::float8 * 1000,
+    500 * extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval)))::int8::text, true)
+
 -- name: backfill_lock
 -- One backfill of a profile at a time: they share the position they resume from.
 SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended('rescore.backfill ' || %(profile)s::text, 0))
