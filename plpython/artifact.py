@@ -31,7 +31,7 @@ _SUFFIXES: dict[str, Format] = {
     ".pickle": "pickle",
     ".skops": "skops",
 }
-_LIBRARIES = ("scikit-learn", "numpy", "scipy", "joblib", "skops", "rescore")
+_LIBRARIES = ("scikit-learn", "numpy", "scipy", "joblib", "skops")
 
 
 def sha256(data: bytes) -> str:
@@ -41,7 +41,9 @@ def sha256(data: bytes) -> str:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that decide a model's numbers."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    # Its own from the code: inside the server rescore may be a folder without metadata.
+    own: str = sys.modules["rescore"].__version__
+    versions = {"python": ".".join(map(str, sys.version_info[:3])), "rescore": own}
     for name in _LIBRARIES:
         try:
             versions[name] = metadata.version(name)
