@@ -1,0 +1,65 @@
+"""Scoring every profile and writing the scores back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from rescore.bench import shop
+from rescore.bench.meter import Meter
+from rescore.bench.reading import fetch_scores
+from rescore.bench.results import Samples
+from rescore.bench.scale import Scale
+from rescore.bench.sites import Connection, Site
+
+BASELINE = "bare UPDATE"
+
+
+def sweeps(samples: Samples, site: Site, scale: Scale) -> Iterator[str]:
+    """Measure writing all scores; yield what is being done."""
+    works = {
+        BASELINE: _update,
+        "bare UPDATE of three columns": _update_three,
+        "sweep": _sweep,
+        "fetch, score, COPY, join-update": _by_client,
+    }
+    for turn in range(scale.rounds):
+        yield f"scores of {site.profiles:,} profiles written back, turn {turn + 1}"
+        for contender, work in works.items():
+            with Meter(site) as meter, site.connect() as conn:
+                began = time.perf_counter()
+                work(conn, site)
+                seconds = time.perf_counter() - began
+            costs = meter.per(site.profiles)
+            measures = {"rows_per_second": site.profiles / seconds, "wal_bytes": costs["wal_bytes"]}
+            samples.add("written back", contender, measures, baseline=BASELINE)
+            _clean(site)
+
+
+def _update(conn: Connection, site: Site) -> None:
+    conn.execute(shop.statement("update_one.sql.j2"))
+
+
+def _update_three(conn: Connection, site: Site) -> None:
+    conn.execute(shop.statement("update_three.sql.j2"))
+
+
+def _sweep(conn: Connection, site: Site) -> None:
+    conn.execute("CALL rescore.sweep('customer_profile')")
+
+
+def _by_client(conn: Connection, site: Site) -> None:
+    keys, scores = fetch_scores(conn, site)
+    with conn.transaction():
+        conn.execute(shop.statement("scored.sql.j2"))
+        with conn.cursor() as cursor, cursor.copy("COPY scored FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["int8", "float8"])
+            for row in zip(keys, scores, strict=True):
+                copy.write_row(row)
+        conn.execute(shop.statement("join_update.sql.j2"))
+
+
+def _clean(site: Site) -> None:
+    """Make room again: every contender finds the table as the last one did."""
+    with site.connect() as conn:
+        conn.execute("VACUUM customer_profile")
