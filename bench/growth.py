@@ -32,16 +32,14 @@ def axes(server: Server, scale: Scale) -> dict[str, dict[str, Site]]:
     def site(features: int = 8, models: int = 1, profiles: int = few, categories: int = 0) -> Site:
         return Site("rescore", server, features, models, profiles, categories)
 
-    categories = scale.categories
-    return {
+    made = {
         "profiles": {f"{n:,} profiles": site(profiles=n) for n in scale.growth_profiles},
         "features": {f"{n} features": site(features=n) for n in scale.growth_features},
         "models": {f"{n} models": site(features=20, models=n) for n in scale.growth_models},
-        "one-hot": {
-            "no categories": site(),
-            f"{categories} categories": site(categories=categories),
-        },
     }
+    if many := scale.categories:
+        made["one-hot"] = {"no categories": site(), f"{many} categories": site(categories=many)}
+    return made
 
 
 def _cost(site: Site, scale: Scale) -> dict[str, float]:

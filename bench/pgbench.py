@@ -22,23 +22,24 @@ Measures = dict[str, float]
 
 @dataclass(frozen=True)
 class Turn:
-    """What pgbench did.
+    """What pgbench did, once every client had its first transaction behind it.
 
     Attributes
     ----------
-    seconds: how long.
-    latencies: shape (transactions,), in microseconds.
-    ends: shape (transactions,), when each ended, in seconds since the epoch.
+    transactions: all of them, those of the beginning included.
+    latencies: shape (n,), in microseconds.
+    ends: shape (n,), when each ended, in seconds since the epoch.
     """
 
-    seconds: float
+    transactions: int
     latencies: npt.NDArray[np.float64]
     ends: npt.NDArray[np.float64]
 
     def measures(self) -> Measures:
         """Return rate and latency."""
+        seconds = self.ends.max() - self.ends.min()
         return {
-            "per_second": len(self.latencies) / self.seconds,
+            "per_second": (len(self.ends) - 1) / float(seconds),
             "p50_us": float(np.percentile(self.latencies, 50)),
             "p99_us": float(np.percentile(self.latencies, 99)),
         }
@@ -49,54 +50,67 @@ def pgbench(
     script: str,
     *,
     clients: int,
-    seconds: int,
+    seconds: int = 0,
+    transactions: int = 0,
     options: str = "",
-    mode: str = "prepared",
 ) -> Turn:
-    """Run a script for some seconds.
+    """Run a script for some seconds, or this many times in each client.
 
     Parameters
     ----------
     script: pgbench's language.
     clients: connections.
+    seconds, transactions: one of the two.
     options: for libpq, such as ``-c synchronous_commit=off``.
-    mode: of the protocol: ``simple``, ``extended`` or ``prepared``.
 
     Raises
     ------
     NoServer: pgbench failed; says what it wrote.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = _command(site, Path(folder), clients, seconds, mode)
+        command = _command(Path(folder), clients)
+        command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
         (Path(folder) / "script").write_text(script)
         done = subprocess.run(
             command, cwd=folder, env=_environment(site, options), capture_output=True, text=True
         )
         if done.returncode != 0 or "ERROR" in done.stderr:
             raise NoServer("pgbench failed", detail=done.stderr[-2000:])
-        return _turn(Path(folder), seconds)
+        return _turn(Path(folder), clients)
 
 
 def measured(site: Site, script: str, **given: Any) -> Measures:
     """Run pgbench and return rates, latencies, and what each transaction cost the server."""
     with Meter(site) as meter:
         turn = pgbench(site, script, **given)
-    return turn.measures() | meter.per(len(turn.latencies))
+    return turn.measures() | meter.per(turn.transactions)
 
 
-def _command(site: Site, folder: Path, clients: int, seconds: int, mode: str) -> list[str | Path]:
+def _command(folder: Path, clients: int) -> list[str | Path]:
     program = find_binaries().folder / "pgbench"
-    how = ["-n", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(seconds)]
-    return [program, *how, "-f", folder / "script", "--log", "--log-prefix=log", site.name]
+    how = ["-n", "-M", "prepared", "-c", str(clients), "-j", "1"]
+    return [program, *how, "-f", folder / "script", "--log", "--log-prefix=log"]
 
 
 def _environment(site: Site, options: str) -> dict[str, str]:
     parts = conninfo_to_dict(site.server.dsn)
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER"}
-    return {names[k]: str(v) for k, v in parts.items() if k in names} | {"PGOPTIONS": options}
+    return {names[k]: str(v) for k, v in parts.items() if k in names} | {
+        "PGDATABASE": site.name,
+        "PGOPTIONS": options,
+    }
 
 
-def _turn(folder: Path, seconds: int) -> Turn:
-    """Read the log: client, transaction, latency in µs, script, epoch seconds, µs."""
-    rows = np.loadtxt(next(folder.glob("log.*")), usecols=(2, 4, 5), ndmin=2)
-    return Turn(seconds, rows[:, 0], rows[:, 1] + rows[:, 2] / 1e6)
+def _turn(folder: Path, clients: int) -> Turn:
+    """Read the log: client, transaction, latency in µs, script, epoch seconds, µs.
+
+    What a session does once (loading scikit-learn, or planning) would weigh more the shorter the
+    turn: transactions count from when the last client has ended its first.
+    """
+    rows = np.loadtxt(next(folder.glob("log.*")), usecols=(0, 2, 4, 5), ndmin=2)
+    ends = rows[:, 2] + rows[:, 3] / 1e6
+    firsts = [ends[rows[:, 0] == client][:1] for client in range(clients)]
+    settled = ends >= max(first[0] if len(first) else np.inf for first in firsts)
+    if settled.sum() < 2:
+        raise NoServer("a turn of pgbench ended before all its clients had begun")
+    return Turn(len(rows), rows[settled, 1], ends[settled])

@@ -22,7 +22,7 @@ class Scale:
     scanned: rows of the profile table that is read and swept.
     publish_seconds: writers run while a version is published.
     growth_profiles, growth_features, growth_models: what the cost of an event is plotted over.
-    categories: of a one-hot column, once.
+    categories: of a one-hot column, once; 0 to leave it out.
     """
 
     rounds: int
@@ -61,15 +61,16 @@ QUICK = Scale(
     seconds=1,
     profiles=20_000,
     features=(8,),
-    commits=("on", "off"),
+    commits=("off",),
     clients=(1, 4),
-    bulk=(1_000, 50_000),
+    bulk=(50_000,),
     slow_rows=500,
     scanned=200_000,
-    publish_seconds=6,
+    publish_seconds=4,
     growth_profiles=(10_000, 200_000),
-    growth_features=(5, 20, 60),
+    growth_features=(5, 20),
     growth_models=(1, 3),
+    categories=0,
 )
 TINY = Scale(
     rounds=1,
