@@ -60,8 +60,8 @@ NO_HANDLER = chained(
     replaced(FAST_PATH, "        RETURN NULL;\nEND\n\\2"),
     replaced(r"BEGIN\n    BEGIN\n", "BEGIN\n"),
 )
-SCORE = r',\n            "churn_score" = CASE.*?r_clock END(?=\n            WHERE)'
-UPDATE = r"        IF r_several IS NULL THEN.*?        END IF;\n(?=        SELECT array_agg)"
+SCORE = r',\n            "churn_score" = CASE.*?_clock END(?=\n            WHERE)'
+UPDATE = r"        IF \w+_several IS NULL THEN.*?        END IF;\n(?=        SELECT array_agg)"
 READ = r"        SELECT e\.\"customer_id\".*?FROM rescore_new AS e LIMIT 1;\n"
 EDITS: dict[str, Edit] = {
     WHOLE: lambda text: text,
