@@ -71,8 +71,11 @@ def _dip(site: Site, seconds: int, switch: Switch) -> dict[str, float]:
 
 
 def _left(turn: Turn, moment: float) -> float:
-    """Throughput within half a second of a moment, over the median of the seconds farther off."""
-    near = float(np.sum(np.abs(turn.ends - moment) <= 0.5))
-    offsets = np.floor(turn.ends - moment + 0.5)
-    far = [float(np.sum(offsets == n)) for n in np.unique(offsets)[1:-1] if n != 0]
-    return near / float(np.median(far))
+    """Throughput within half a second of a moment, over that of the rest of the turn."""
+    near = np.abs(turn.ends - moment) <= 0.5
+    begin, end = float(turn.ends.min()), float(turn.ends.max())
+    inside = max(min(end, moment + 0.5) - max(begin, moment - 0.5), 0.0)
+    outside = end - begin - inside
+    if not inside or outside <= 0:  # a turn that short says nothing
+        return 0.0
+    return float(near.sum() / inside / ((~near).sum() / outside))

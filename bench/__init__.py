@@ -1,1 +1,0 @@
-"""Measurements side by side: rescore beside what people use today, as ratios."""
