@@ -89,7 +89,7 @@ def setuptools_table() -> dict[str, Any]:
 
 
 def package_folders() -> Iterator[Path]:
-    """The folders of the checkout that are packages."""
+    """The folders of the checkout that are packages, the bench aside: it is not distributed."""
     tracked = subprocess.run(
         ["git", "ls-files", "-z", "*__init__.py"],
         cwd=PACKAGE,
@@ -99,7 +99,8 @@ def package_folders() -> Iterator[Path]:
     )
     if tracked.returncode != 0:
         pytest.skip("not a git checkout")
-    return (Path(name).parent for name in tracked.stdout.split("\0") if name)
+    folders = (Path(name).parent for name in tracked.stdout.split("\0") if name)
+    return (folder for folder in folders if folder.name != "bench")
 
 
 def test_every_package_is_listed(setuptools_table: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Measurements side by side: rescore beside what people use today, as ratios."""
