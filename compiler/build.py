@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.definition import Definition, Event, Feature
 from rescore.compiler.expression import check
-from rescore.compiler.features import INTEGERS, KINDS, Input, Kind, Source, column_input, instant
+from rescore.compiler.features import INTEGERS, Input, Kind, Source, column_input, instant
+from rescore.compiler.kinds import KINDS
 from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
 from rescore.compiler.quoting import ident, part
 from rescore.errors import DoesNotFit

@@ -204,7 +204,7 @@ def usable(column: Column) -> str:
     return f"{ref} <> 'NaN'" if column.bounded else f"{ref} BETWEEN -1e100 AND 1e100"
 
 
-def _refuse_type(feature: str, column: Column, expected: str) -> DoesNotFit:
+def refuse_type(feature: str, column: Column, expected: str) -> DoesNotFit:
     return DoesNotFit(
         f'feature {feature}: column "{column.name}" is of type {column.type}',
         detail=f"Expected {expected}.",
@@ -253,143 +253,15 @@ class Kind(ABC):
     def number_input(self, column: str, type_: str, *, nullable: bool, bounded: bool) -> Input:
         """The input of a numeric column, with the definition's default and indicator."""
         return Input(
-            self.name, column, type_, "number", nullable=nullable, bounded=bounded, **_common(self)
+            self.name, column, type_, "number", nullable=nullable, bounded=bounded, **common(self)
         )
 
 
-def _common(kind: Kind) -> dict[str, Any]:
+def common(kind: Kind) -> dict[str, Any]:
     return {
         "default": kind.feature.default or 0.0,
         "missing": kind.feature.missing_indicator,
     }
-
-
-class Count(Kind):
-    """How many events (that meet the condition)."""
-
-    def states(self) -> tuple[State, ...]:
-        return (State(self.name, "bigint", "add", self.when("1")),)
-
-    def input(self) -> Input:
-        return self.number_input(self.name, "bigint", nullable=False, bounded=True)
-
-
-class Sum(Kind):
-    """Sum of a numeric column.
-
-    Integers are summed as bigint, everything else as numeric, which does not drift when
-    values are taken back. NaN, infinities and magnitudes above 1e100 count as missing.
-    """
-
-    def states(self) -> tuple[State, ...]:
-        return (self.total(self.name),)
-
-    def total(self, column: str) -> State:
-        """The state that holds the sum."""
-        return State(column, self.type, "add", self.number())
-
-    @property
-    def type(self) -> str:
-        """Type of the sum."""
-        small = self.value_column().type in ("smallint", "integer")
-        return "bigint" if small else "numeric"
-
-    def number(self) -> str:
-        """SQL over ``e``: the value where it counts, in the type of the sum."""
-        column = self.value_column()
-        ref = f"e.{ident(column.name)}"
-        if column.type in INTEGERS:
-            return self.when(f"{ref}::{self.type}" if self.type == "numeric" else f"{ref}::bigint")
-        if column.type not in (*FLOATS, "numeric"):
-            raise _refuse_type(self.name, column, "a numeric type")
-        value = ref if column.bounded else f"round({ref}::numeric, 20)"
-        return self.when(value, usable(column))
-
-    def input(self) -> Input:
-        return self.number_input(self.name, self.type, nullable=False, bounded=True)
-
-
-class Avg(Sum):
-    """Mean of a numeric column; missing while there is no value."""
-
-    def states(self) -> tuple[State, ...]:
-        counted = f"CASE WHEN {self.number()} IS NOT NULL THEN 1 END"
-        return (self.total(f"{self.name}__sum"), State(f"{self.name}__n", "bigint", "add", counted))
-
-    def derived(self) -> Derived:
-        formula = "CASE WHEN {1} > 0 THEN ({0})::double precision / ({1})::double precision END"
-        return Derived(
-            self.name, "double precision", formula, (f"{self.name}__sum", f"{self.name}__n")
-        )
-
-    def input(self) -> Input:
-        return self.number_input(self.name, "double precision", nullable=True, bounded=True)
-
-
-class Extreme(Kind):
-    """Least or greatest value of a numeric column; missing while there is none."""
-
-    def states(self) -> tuple[State, ...]:
-        column = self.value_column()
-        ref = f"e.{ident(column.name)}"
-        if column.type not in (*INTEGERS, *FLOATS, "numeric"):
-            raise _refuse_type(self.name, column, "a numeric type")
-        combine: Combine = "min" if self.feature.kind == "min" else "max"
-        return (State(self.name, column.type, combine, self.when(ref, usable(column))),)
-
-    def input(self) -> Input:
-        column = self.value_column()
-        bounded = column.type in INTEGERS or column.bounded
-        cast = "{}::pg_catalog.float8" if column.type == "real" else "{}"
-        type_ = "double precision" if column.type == "real" else column.type
-        return Input(self.name, self.name, type_, "number", cast, True, bounded, **_common(self))
-
-
-class Edge(Kind):
-    """Value of the first or last event, by time, then by value; NULL values are passed over."""
-
-    def states(self) -> tuple[State, ...]:
-        column = self.value_column()
-        if not column.comparable:
-            raise _refuse_type(self.name, column, "a type that can be ordered")
-        time = self.source.need_time(self.name)
-        ref = f"e.{ident(column.name)}"
-        usable = (f"{ref} IS NOT NULL", f"isfinite({time})")
-        which: Combine = "first" if self.feature.kind == "first" else "last"
-        at = f"{self.name}__at"
-        collate = ' COLLATE "C"' if column.category == "S" else ""
-        value = State(self.name, column.type, which, self.when(ref, *usable), time, at, collate)
-        bound: Combine = "min" if which == "first" else "max"
-        return value, State(at, "timestamp with time zone", bound, self.when(time, *usable))
-
-    def input(self) -> Input:
-        return column_input(self.name, self.feature, self.value_column(), self.source.zone)
-
-
-class DaysSince(Kind):
-    """Days since the first or last event; missing while there is none."""
-
-    def states(self) -> tuple[State, ...]:
-        time = self.source.need_time(self.name)
-        combine: Combine = "min" if self.feature.which == "first" else "max"
-        value = self.when(time, f"isfinite({time})")
-        return (State(f"{self.name}__at", "timestamp with time zone", combine, value),)
-
-    def input(self) -> Input:
-        at = f"{self.name}__at"
-        return Input(self.name, at, "timestamp with time zone", "days_since", **_common(self))
-
-
-KINDS: dict[str, type[Kind]] = {
-    "count": Count,
-    "sum": Sum,
-    "avg": Avg,
-    "min": Extreme,
-    "max": Extreme,
-    "first": Edge,
-    "last": Edge,
-    "days_since": DaysSince,
-}
 
 
 def column_input(name: str, feature: Feature, column: Column, zone: str) -> Input:
@@ -402,12 +274,12 @@ def column_input(name: str, feature: Feature, column: Column, zone: str) -> Inpu
         return _category(name, feature, column)
     if feature.kind == "days_until":
         if column.type not in TIMES:
-            raise _refuse_type(name, column, "date, timestamp or timestamptz")
+            raise refuse_type(name, column, "date, timestamp or timestamptz")
         cast = instant("{}", column.type, zone)
         return Input(name, column.name, "timestamp with time zone", "days_until", cast, **common)
     number = (*INTEGERS, *FLOATS, "numeric", "boolean")
     if column.type not in number:
-        raise _refuse_type(name, column, "a number or boolean, or `one_hot` for a category")
+        raise refuse_type(name, column, "a number or boolean, or `one_hot` for a category")
     exact = column.type in (*INTEGERS, "boolean")
     cast = "{}::pg_catalog.float8" if column.type == "real" else "{}"
     type_ = "double precision" if column.type == "real" else column.type
