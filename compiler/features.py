@@ -205,6 +205,7 @@ def usable(column: Column) -> str:
 
 
 def refuse_type(feature: str, column: Column, expected: str) -> DoesNotFit:
+    """Return the error for an event column of a type that a kind cannot use."""
     return DoesNotFit(
         f'feature {feature}: column "{column.name}" is of type {column.type}',
         detail=f"Expected {expected}.",
@@ -258,6 +259,7 @@ class Kind(ABC):
 
 
 def common(kind: Kind) -> dict[str, Any]:
+    """Return what an input takes from any feature's definition."""
     return {
         "default": kind.feature.default or 0.0,
         "missing": kind.feature.missing_indicator,
