@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.definition import Definition, Event, Feature
 from rescore.compiler.expression import check
-from rescore.compiler.features import INTEGERS, Input, Kind, Source, column_input, instant
+from rescore.compiler.features import (
+    INTEGERS,
+    Input,
+    Kind,
+    Source,
+    column_input,
+    hidden_states,
+    instant,
+)
 from rescore.compiler.kinds import KINDS
 from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
 from rescore.compiler.quoting import ident, part
+from rescore.compiler.windows import MOMENT, interval
 from rescore.errors import DoesNotFit
 
 KEY_TYPES = {
@@ -199,7 +208,8 @@ class _Builder:
 
     def _source(self, name: str) -> EventSource:
         event, table = self.definition.events[name], self.tables.events[name]
-        states = tuple(s for k in self.kinds.values() if k.source.name == name for s in k.states())
+        kinds = [k for k in self.kinds.values() if k.source.name == name]
+        time = self._time(name, event.time, "time")
         link = self.links[event.via] if event.via else None
         ref, column = self._key(name, event, link)
         key_type = self.definition.profile.key.type
@@ -210,14 +220,23 @@ class _Builder:
             key=f"{ref}::{key_type}",
             key_ref=ref,
             key_column=column,
-            time=self._time(name, event.time, "time"),
+            time=time,
             known_at=self._time(name, event.known_at, "known_at"),
             link=link,
             row_trigger=event.trigger == "row",
             index=event.index,
-            states=states,
+            counted=tuple(s for k in kinds for s in k.kept()),
+            hidden=hidden_states(part(name, 24), time, kinds) if kinds else (),
             columns=tuple(sorted(self._relevant(name, event, column))),
+            reach=self._reach(event, table, kinds),
         )
+
+    def _reach(self, event: Event, table: Table, kinds: Sequence[Kind]) -> str:
+        """SQL condition, for an index on the bare column: what windows can still depend on."""
+        lengths = [k.window.reach for k in kinds if k.window]
+        if not lengths or table.columns[event.time or ""].type != "timestamp with time zone":
+            return ""
+        return f"e.{ident(event.time or '')} > {MOMENT} - {interval(max(lengths))}"
 
     def _key(self, name: str, event: Event, link: Link | None) -> tuple[str, str]:
         """The bare reference to the key, and the event column that leads to it."""

@@ -16,7 +16,7 @@ LATER: dict[str, frozenset[str]] = {
     "events": frozenset({"mode", "history_from"}),
     "features": frozenset(
         {
-            "window", "offset", "half_life", "tumbling", "ewma", "distinct", "gap", "ratio",
+            "half_life", "ewma", "distinct", "gap", "ratio",
             "smooth", "expr", "log1p", "clip", "bucketize",
         }
     ),

@@ -143,6 +143,15 @@ class Feature(Part):
         None, description="with `column`: days until its time, negative when past: `true`"
     )
     where: Text | None = Field(None, description="SQL condition on event columns: which count")
+    window: Interval | None = Field(None, description="only events of so long a time")
+    offset: Interval | None = Field(None, description="with `window`: which ended so long ago")
+    bucket: Interval | None = Field(
+        None, description="with `window`: what it is exact to; default: 1 day for 24 days or more"
+    )
+    tumbling: Interval | None = Field(None, description="only events of the current window")
+    closed: Literal[True] | None = Field(
+        None, description="with `tumbling`: the last window that ended, in place of the current"
+    )
     one_hot: Annotated[
         OneHot | None,
         BeforeValidator(as_one_hot, json_schema_input_type=OneHot | list[Category] | None),

@@ -89,7 +89,9 @@ def difference(
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
         "unknown_past": list(profile.unknown_past),
-        "values": {i.name: i.argument(f"p.{ident(i.column)}") for i in profile.inputs},
+        "values": {
+            i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
+        },
         "digest": hashlib.sha256(
             (functions + triggers + _models_text(profile)).encode()
         ).hexdigest(),

@@ -11,13 +11,14 @@ quoted, casts explicit, nothing that depends on the session.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rescore.compiler.catalog import Column
 from rescore.compiler.definition import Feature
 from rescore.compiler.quoting import ident, literal
+from rescore.compiler.windows import MOMENT, window_of
 from rescore.errors import DoesNotFit
 
 Combine = Literal["add", "min", "max", "first", "last"]
@@ -37,10 +38,14 @@ class State:
     ----------
     column, type: its name and SQL type.
     combine: how contributions come together.
-    value: SQL over ``e``, what one event contributes; NULL contributes nothing.
+    value: SQL over ``e``, what one event contributes; NULL contributes nothing. It may depend
+        on the moment (``rescore_v_moment``): then the state is ``timed``.
     time: SQL over ``e``, the order of ``first`` and ``last`` (time first, then value).
     at: the state column that holds that time.
     collate: ``COLLATE "C"`` for text, so that ties break the same way everywhere.
+    counts: SQL condition over ``e``: the event has a time, and it has come.
+    timed: holds until a moment only, and is recounted rather than added to unless the row is
+        known to hold.
     """
 
     column: str
@@ -50,35 +55,44 @@ class State:
     time: str = ""
     at: str = ""
     collate: str = ""
+    counts: str = ""
+    timed: bool = False
 
     @property
     def additive(self) -> bool:
         """Whether taking an event back is arithmetic; otherwise it takes a recount."""
-        return self.combine == "add"
+        return self.combine == "add" and not self.timed
 
     @property
     def initial(self) -> str:
         """The value of a customer without events."""
-        return "0" if self.additive else "NULL"
+        return "0" if self.combine == "add" else "NULL"
 
     @property
     def declaration(self) -> str:
         """Type and constraints: NOT NULL where possible, which saves the score a COALESCE."""
-        return f"{self.type} NOT NULL DEFAULT 0" if self.additive else self.type
+        return (
+            self.type if self.initial == "NULL" else f"{self.type} NOT NULL DEFAULT {self.initial}"
+        )
 
     @property
     def single(self) -> str:
-        """SQL over ``e``: the contribution of a single row, never NULL for additive states."""
-        if not self.additive or self.value == "1":
+        """SQL over ``e``: the contribution of a single row, never NULL for sums."""
+        if self.combine != "add" or self.value == "1":
             return self.value
         return f"COALESCE({self.value}, 0)"
 
+    def filled(self, ref: str) -> str:
+        """SQL: a reference to a recount, which has no row for a customer without events."""
+        return ref if self.initial == "NULL" else f"COALESCE({ref}, {self.initial})"
+
     def aggregate(self, signed: bool = False) -> str:
         """SQL aggregate over rows ``e``: all contributions; ``signed`` weighs by e.rescore_sign."""
-        if self.additive:
+        if self.combine == "add":
             return self._sum(signed)
         kept = " AND e.rescore_sign > 0" if signed else ""
-        only = f"FILTER (WHERE {self.value} IS NOT NULL{kept})"
+        counts = f" AND {self.counts}" if self.counts else ""
+        only = f"FILTER (WHERE {self.value} IS NOT NULL{kept}{counts})"
         if self.combine in ("min", "max"):
             return f"{self.combine}({self.value}) {only}"
         way = "ASC" if self.combine == "first" else "DESC"
@@ -86,10 +100,13 @@ class State:
         return f"(array_agg({self.value} ORDER BY {order}) {only})[1]"
 
     def _sum(self, signed: bool) -> str:
+        only = f" FILTER (WHERE {self.counts})" if self.counts else ""
         if self.value == "1":
-            return "sum(e.rescore_sign)::bigint" if signed else "count(*)"
+            if not signed:
+                return f"count(*){only}"
+            return f"COALESCE(sum(e.rescore_sign){only}, 0)::bigint"
         weighed = f"e.rescore_sign * ({self.value})" if signed else self.value
-        return f"COALESCE(sum({weighed}), 0)::{self.type}"
+        return f"COALESCE(sum({weighed}){only}, 0)::{self.type}"
 
     def merge(self, old: Refs, new: Refs) -> str:
         """SQL: the state after contributions ``new`` reached the state ``old``."""
@@ -121,9 +138,9 @@ class Input:
     """How a feature enters a model: the argument of the scorer and its contract.
 
     ``retired`` marks what only the serving version still reads, and no new one will.
-    ``column`` is the profile column it is read from; ``cast`` turns a reference to that
-    column into the argument (schema-qualified, without operators, since it is inlined into
-    users' queries).
+    ``column`` is the profile column it is read from, ``beside`` others it needs; ``cast`` turns
+    references to them into the argument: a format string of ``{}``, or ``{0}``, ``{1}`` … and
+    ``{clock}``, all names and operators schema-qualified, since it is inlined into users' queries.
     """
 
     name: str
@@ -139,10 +156,14 @@ class Input:
     top: int | None = None
     other: bool = False
     retired: bool = False
+    beside: tuple[str, ...] = ()
 
-    def argument(self, ref: str) -> str:
-        """SQL of the argument, given a reference to the profile column."""
-        return ref if self.cast == "{}" else self.cast.format(f"({ref})")
+    def argument(self, refs: Refs, clock: str) -> str:
+        """SQL of the argument, given how each profile column is referred to, and the clock."""
+        if self.cast == "{}":
+            return refs(self.column)
+        given = [f"({refs(c)})" for c in (self.column, *self.beside)]
+        return self.cast.format(*given, clock=clock)
 
     def contract(self) -> dict[str, Any]:
         """The JSON of docs/architecture.md."""
@@ -165,6 +186,11 @@ class Source:
     columns: Mapping[str, Column]
     time: str
     zone: str
+
+    @property
+    def counts(self) -> str:
+        """SQL condition over ``e``: the event has a time, and it has come."""
+        return f"isfinite({self.time}) AND {self.time} <= {MOMENT}" if self.time else ""
 
     def column(self, feature: str, name: str) -> Column:
         """Return the event column, or refuse naming the feature."""
@@ -229,6 +255,7 @@ class Kind(ABC):
         self.feature = feature
         self.source = source
         self.where = where
+        self.window = window_of(feature, source.time)
 
     @abstractmethod
     def states(self) -> tuple[State, ...]:
@@ -244,8 +271,18 @@ class Kind(ABC):
 
     def when(self, value: str, *conditions: str) -> str:
         """SQL: ``value`` where the feature's condition and these hold, NULL elsewhere."""
-        found = [f"({c})" for c in (self.where, *conditions) if c]
+        lasts = self.window.holds if self.window else ""
+        found = [f"({c})" for c in (self.where, *conditions, lasts) if c]
         return f"CASE WHEN {' AND '.join(found)} THEN {value} END" if found else value
+
+    def when_ever(self, value: str) -> str:
+        """SQL: ``value`` where the feature's condition holds, whether the event counts or not."""
+        return f"CASE WHEN {self.where} THEN {value} END" if self.where else value
+
+    def kept(self) -> tuple[State, ...]:
+        """The state columns as the profile keeps them: an event counts once its time has come."""
+        counts, timed = self.source.counts, self.window is not None
+        return tuple(replace(s, counts=counts, timed=s.timed or timed) for s in self.states())
 
     def value_column(self) -> Column:
         """The event column the feature aggregates."""
@@ -306,3 +343,18 @@ def _category(name: str, feature: Feature, column: Column) -> Input:
         top=hot.top,
         other=hot.other,
     )
+
+
+def hidden_states(slug: str, time: str, kinds: Sequence[Kind]) -> tuple[State, ...]:
+    """Return the columns that say until when the others hold; none where times are not known."""
+    if not time:
+        return ()
+    type_ = "timestamp with time zone"
+    coming = f"CASE WHEN {time} > {MOMENT} AND isfinite({time}) THEN {time} END"
+    found = [State(f"{slug}__next", type_, "min", coming)]
+    changes = dict.fromkeys(k.when_ever(k.window.changes) for k in kinds if k.window)
+    if changes:
+        soonest = f"LEAST({', '.join(changes)})"
+        counts = kinds[0].source.counts
+        found.append(State(f"{slug}__until", type_, "min", soonest, counts=counts, timed=True))
+    return tuple(found)

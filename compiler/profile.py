@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rescore.compiler.catalog import Table
@@ -56,8 +56,44 @@ class EventSource:
     link: Link | None
     row_trigger: bool
     index: bool
-    states: tuple[State, ...]
+    counted: tuple[State, ...]
+    hidden: tuple[State, ...]
     columns: tuple[str, ...]
+    reach: str
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """What the profile keeps of this source, until when it holds included."""
+        return self.counted + self.hidden
+
+    @property
+    def next(self) -> str:
+        """The profile column with the time of the earliest event to come; empty without times."""
+        return f"{self.slug}__next" if self.time else ""
+
+    @property
+    def until(self) -> str:
+        """The profile column with the moment until which windows hold; empty if there are none."""
+        return f"{self.slug}__until" if any(s.timed for s in self.counted) else ""
+
+    def holds(self, row: str, moment: str) -> str:
+        """SQL condition: what the row stores of this source holds at the moment; empty: always."""
+        limits = [c for c in (self.next, self.until) if c]
+        return " AND ".join(f"({row}.{ident(c)} > {moment}) IS NOT FALSE" for c in limits)
+
+    @property
+    def timely(self) -> tuple[State, ...]:
+        """The states that an event whose time has come can change."""
+        return tuple(s for s in self.states if s.column != self.next)
+
+    @property
+    def past(self) -> tuple[State, ...]:
+        """The states as a query over known events of the past counts them."""
+        return tuple(replace(s, counts="") for s in self.counted)
+
+    def within(self, states: Sequence[State]) -> str:
+        """SQL condition over ``e``: the events these states can depend on; empty: all."""
+        return self.reach if self.reach and all(s.timed for s in states) else ""
 
     @property
     def relation(self) -> str:
@@ -72,6 +108,11 @@ class EventSource:
     def recounted(self) -> tuple[State, ...]:
         """States that a retraction must recount; behind a link, all of them."""
         return self.states if self.link else tuple(s for s in self.states if not s.additive)
+
+    @property
+    def refreshed(self) -> tuple[State, ...]:
+        """States that every set of new events recounts; behind a link, all of them."""
+        return self.states if self.link else tuple(s for s in self.states if s.timed)
 
     def known_by(self, moment: str) -> str:
         """SQL condition: the event had happened, and was known, at the moment."""
@@ -126,7 +167,7 @@ class Model:
         return f"{self.function(suffix)}({self._arguments(part, refs, clock)})"
 
     def _arguments(self, part: int, refs: Refs, clock: str) -> str:
-        given = [i.argument(refs(i.column)) for i in self.parts[part]]
+        given = [i.argument(refs, clock) for i in self.parts[part]]
         return ", ".join([*given, clock])
 
 
@@ -210,6 +251,20 @@ class Profile:
     def clock_sql(self) -> str:
         """SQL: the moment scores are for."""
         return "pg_catalog.now()" if self.clock == "now" else "rescore.clock()"
+
+    @property
+    def moment_sql(self) -> str:
+        """SQL: the moment events are counted for; it moves on within a transaction."""
+        real = "pg_catalog.clock_timestamp()"
+        if self.clock == "now":
+            return real
+        setting = "NULLIF(pg_catalog.current_setting('rescore.clock', true), '')"
+        return f"COALESCE({setting}::timestamptz, {real})"
+
+    def due(self, row: str, moment: str) -> str:
+        """SQL condition: what the row stores of events no longer holds; empty: it always does."""
+        held = [s.holds(row, moment) for s in self.sources if s.holds(row, moment)]
+        return f"NOT ({' AND '.join(held)})" if held else ""
 
     @property
     def unknown_past(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rescore.compiler.features import Input, State
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.windows import MOMENT
 from rescore.errors import BadDefinition
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
@@ -116,7 +117,10 @@ def _by_key(plan: Profile, model: Model) -> str:
         plan=plan,
         model=model,
         live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
-        row_json=_json(model.inputs, lambda i: i.argument(f"p.{ident(i.column)}")),
+        due=plan.due("p", "rescore_v_moment"),
+        row_json=_json(
+            model.inputs, lambda i: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock")
+        ),
         past_json=_json(model.inputs, lambda i: f"p.{ident(i.name)}"),
     )
 
@@ -139,7 +143,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
     timed = [s for s in plan.sources if s.time]
     alias = {s.name: f"s{n}" for n, s in enumerate(timed, 1)}
     histories = _histories(plan)
-    counted = {s.column: _counted(plan, s.column) for s in plan.states}
+    counted = {s.column: s.filled(f"r.{ident(s.column)}") for s in plan.states}
     at = {
         column: f"h{n}"
         for n, (_, states) in enumerate(histories, 1)
@@ -150,11 +154,15 @@ def _reading(plan: Profile) -> dict[str, Any]:
         "history_states": histories,
         "past_values": {i.name: _past_value(plan, i, alias, at) for i in plan.inputs},
         "past_only": _past_only(plan, at),
+        "holds": _holding(plan),
+        "live": plan.due("rescore_v_row", "rescore_v_moment"),
+        "live_derived": {
+            d.column: d.expression(lambda c: f"rescore_v_row.{ident(c)}") for d in plan.derived
+        },
+        "expected_state": counted,
         "expected_derived": {d.column: plan.value(d.column, counted) for d in plan.derived},
         "expected_score": {
-            s.column: plan.call(
-                s.model, lambda c: plan.value(c, counted), f"p.{ident(s.at_column)}", "p"
-            )
+            s.column: plan.call(s.model, lambda c: f"p.{ident(c)}", f"p.{ident(s.at_column)}", "p")
             for s in plan.scores
         },
         "checked_score": {
@@ -165,9 +173,11 @@ def _reading(plan: Profile) -> dict[str, Any]:
     }
 
 
-def _counted(plan: Profile, column: str) -> str:
-    state = next(s for s in plan.states if s.column == column)
-    return f"COALESCE(r.{ident(column)}, 0)" if state.additive else f"r.{ident(column)}"
+def _holding(plan: Profile) -> dict[str, str]:
+    """SQL condition for each state and derived column: the stored value holds at the moment."""
+    of_source = {s.name: s.holds("p", "rescore_v_moment") or "true" for s in plan.sources}
+    found = {s.column: of_source[source.name] for source in plan.sources for s in source.states}
+    return found | {d.column: found[d.states[0]] for d in plan.derived}
 
 
 def _histories(plan: Profile) -> list[tuple[EventSource, tuple[State, ...]]]:
@@ -186,12 +196,12 @@ def _past_value(plan: Profile, i: Input, alias: dict[str, str], at: dict[str, st
     if not where:
         return f"NULL::{i.type}"
     if where == "static":
-        ref = f"p.{ident(i.column)}"
+        value = i.argument(lambda c: f"p.{ident(c)}", MOMENT)
     elif where == "events":
-        ref = _past_state(plan, i.column, alias)
+        value = i.argument(lambda c: _past_state(plan, c, alias), MOMENT)
     else:
-        ref = f"{at[i.column]}.{ident(i.column)}"
-    return f"({i.argument(ref)})::{i.type}"
+        value = i.argument(lambda c: f"{at[c]}.{ident(c)}", MOMENT)
+    return f"({value})::{i.type}"
 
 
 def _past_state(plan: Profile, column: str, alias: dict[str, str]) -> str:
@@ -199,13 +209,12 @@ def _past_state(plan: Profile, column: str, alias: dict[str, str]) -> str:
         s.column: (alias[source.name], s)
         for source in plan.sources
         if source.time
-        for s in source.states
+        for s in source.counted
     }
 
     def ref(name: str) -> str:
         prefix, state = states[name]
-        bare = f"{prefix}.{ident(name)}"
-        return f"COALESCE({bare}, 0)" if state.additive else bare
+        return state.filled(f"{prefix}.{ident(name)}")
 
     derived = next((d for d in plan.derived if d.column == column), None)
     return derived.expression(ref) if derived else ref(column)
@@ -223,11 +232,7 @@ def _past_only(plan: Profile, at: dict[str, str]) -> str:
 
 def _recounted(states: Sequence[State], alias: str = "r") -> dict[str, str]:
     """Column → SQL of states whose new value comes from a recount joined from the left."""
-    found = {}
-    for s in states:
-        bare = f"{alias}.{ident(s.column)}"
-        found[s.column] = f"COALESCE({bare}, 0)" if s.additive else bare
-    return found
+    return {s.column: s.filled(f"{alias}.{ident(s.column)}") for s in states}
 
 
 def _writing(plan: Profile) -> dict[str, Any]:
@@ -291,8 +296,8 @@ def _own(plan: Profile) -> dict[str, Any]:
 
 def _event(plan: Profile, source: EventSource, op: str) -> str:
     signed = op != "insert"
-    recounted = source.recounted if signed or source.link else ()
-    merged = _merged(source, lambda c: f"d.{ident(c)}")
+    recounted = source.recounted if signed else source.refreshed
+    merged = _merged(source.states, lambda c: f"d.{ident(c)}")
     changed = {**merged, **_recounted(recounted)}
     names = [s.column for s in source.states]
     emptied = _recounted(source.states)
@@ -302,6 +307,8 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         source=source,
         op=op,
         single=_single(source, op),
+        recounted=recounted,
+        holds=source.holds("p", "rescore_v_moment"),
         single_values=_single_values(source),
         single_scored=_single_changes(plan, source),
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
@@ -319,7 +326,7 @@ def _single(source: EventSource, op: str) -> bool:
 def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
     """SQL of each contribution of a single row → variable and type; equal ones are read once."""
     found: dict[str, tuple[str, str]] = {}
-    for s in source.states:
+    for s in source.timely:
         if s.single != "1":
             found.setdefault(s.single, (f"rescore_v_{len(found) + 1}", s.type))
     return found
@@ -327,13 +334,13 @@ def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
 
 def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]:
     names = {expression: name for expression, (name, _) in _single_values(source).items()}
-    given = {s.column: names.get(s.single, "1") for s in source.states}
-    changed = _merged(source, given.__getitem__)
+    given = {s.column: names.get(s.single, "1") for s in source.timely}
+    changed = _merged(source.timely, given.__getitem__)
     return plan.counters(changed) + plan.scored(changed, "rescore_v_clock")
 
 
-def _merged(source: EventSource, new: Any) -> dict[str, str]:
-    return {s.column: s.merge(lambda c: f"p.{ident(c)}", new) for s in source.states}
+def _merged(states: Sequence[State], new: Any) -> dict[str, str]:
+    return {s.column: s.merge(lambda c: f"p.{ident(c)}", new) for s in states}
 
 
 def _link(plan: Profile, linked: Sequence[EventSource]) -> dict[str, Any]:

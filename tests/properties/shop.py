@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -79,6 +79,16 @@ features:
   invoiced:         {from: invoices, sum: total}
   invoices:         {from: invoices, count: true}
   last_invoice:     {from: invoices, days_since: last}
+  orders_3d:        {from: orders, count: true, window: 3 days}
+  orders_before:    {from: orders, count: true, window: 3 days, offset: 3 days}
+  spend_3d:         {from: orders, sum: amount, window: 3 days, bucket: 12 hours}
+  avg_2d:           {from: orders, avg: amount, window: 2 days}
+  biggest_2d:       {from: orders, max: amount, window: 2 days, bucket: 1 day, missing: indicator}
+  lightest_1d:      {from: orders, min: weight, window: 1 day}
+  pieces_now:       {from: orders, sum: qty, tumbling: 6 hours}
+  pieces_then:      {from: orders, sum: qty, tumbling: 6 hours, closed: true}
+  severe_5d:        {from: complaints, count: true, where: "severity >= 3", window: 5 days}
+  invoiced_4d:      {from: invoices, sum: total, window: 4 days, bucket: 1 day}
   age:              {column: age, default: 40, missing: indicator}
   plan:             {column: plan, one_hot: [basic, pro], other: true}
   renews_in:        {column: renews_at, days_until: true}
@@ -128,8 +138,91 @@ def moments(rows: Iterable[Row], time: str) -> list[datetime]:
     return [m for r in rows if (m := instant(r[time])) is not None]
 
 
-def recount(orders: list[Row], complaints: list[Row], invoices: list[Row]) -> Row:
-    """Return what the profile row of one customer must hold, from all of its events."""
+def rounded_up(at: datetime, bucket: timedelta) -> datetime:
+    """Return the first boundary of a bucket that is not before a moment."""
+    origin = datetime(2000, 1, 3, tzinfo=timezone.utc)
+    return origin - (origin - at) // bucket * bucket
+
+
+def within(
+    rows: list[Row],
+    time: str,
+    now: datetime,
+    length: timedelta,
+    bucket: timedelta,
+    offset: timedelta = timedelta(),
+) -> list[Row]:
+    """Return the rows that a window holds."""
+    found = [(instant(r[time]), r) for r in rows]
+    return [
+        r
+        for at, r in found
+        if at is not None
+        and (rounded_up(at + offset, bucket) if offset else at) <= now
+        and now < rounded_up(at + offset + length, bucket)
+    ]
+
+
+def tumbling(rows: list[Row], time: str, now: datetime, length: timedelta, back: int) -> list[Row]:
+    """Return the rows of the current window (``back`` 0) or of the one before it (1)."""
+    origin = datetime(2000, 1, 3, tzinfo=timezone.utc)
+    number = (now - origin) // length - back
+    found = [(instant(r[time]), r) for r in rows]
+    return [r for at, r in found if at is not None and (at - origin) // length == number]
+
+
+def come(rows: list[Row], time: str, now: datetime) -> list[Row]:
+    """Return the rows whose time is known and has come."""
+    return [r for r in rows if (at := instant(r[time])) is not None and at <= now]
+
+
+def recount(
+    orders: list[Row], complaints: list[Row], invoices: list[Row], now: datetime
+) -> tuple[Row, Row]:
+    """Return what the profile row of one customer must hold at a moment, from all of its events.
+
+    In two parts: what holds until the next event, and what holds for a time.
+    """
+    orders = come(orders, "ordered_at", now)
+    complaints = come(complaints, "created_at", now)
+    invoices = come(invoices, "issued_at", now)
+    return lasting(orders, complaints, invoices), passing(orders, complaints, invoices, now)
+
+
+def passing(orders: list[Row], complaints: list[Row], invoices: list[Row], now: datetime) -> Row:
+    """Return what windows hold."""
+
+    def recent(days: int, bucket: timedelta, offset: int = 0) -> list[Row]:
+        length = timedelta(days=days)
+        return within(orders, "ordered_at", now, length, bucket, timedelta(days=offset))
+
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    spent = [r["amount"] for r in recent(2, hour) if usable(r["amount"])]
+    big = [r["amount"] for r in recent(2, day) if usable(r["amount"])]
+    light = [r["weight"] for r in recent(1, hour) if usable(r["weight"])]
+    three = [r["amount"] for r in recent(3, timedelta(hours=12)) if usable(r["amount"])]
+    pieces = [
+        sum(r["qty"] or 0 for r in tumbling(orders, "ordered_at", now, timedelta(hours=6), back))
+        for back in (0, 1)
+    ]
+    severe = within(complaints, "created_at", now, timedelta(days=5), hour)
+    billed = within(invoices, "issued_at", now, timedelta(days=4), day)
+    return {
+        "orders_3d": len(recent(3, hour)),
+        "orders_before": len(recent(3, hour, 3)),
+        "spend_3d": sum(three, Decimal(0)),
+        "avg_2d": float(sum(spent)) / len(spent) if spent else None,
+        "biggest_2d": max(big, default=None),
+        "lightest_1d": min(light, default=None),
+        "pieces_now": pieces[0],
+        "pieces_then": pieces[1],
+        "severe_5d": sum((r["severity"] or 0) >= 3 for r in severe),
+        "invoiced_4d": sum((r["total"] for r in billed if usable(r["total"])), Decimal(0)),
+    }
+
+
+def lasting(orders: list[Row], complaints: list[Row], invoices: list[Row]) -> Row:
+    """Return what these events say, whenever they happened."""
     amounts = [r["amount"] for r in orders if usable(r["amount"])]
     weights = [r["weight"] for r in orders if usable(r["weight"])]
     times = moments(orders, "ordered_at")

@@ -35,6 +35,7 @@ instants = st.one_of(
     st.none(),
     st.integers(0, 6).map(lambda n: NOON - timedelta(days=n)),
     st.integers(0, 10**9).map(lambda n: NOON - timedelta(microseconds=n * 1000)),
+    st.integers(0, 60).map(lambda n: NOON + timedelta(hours=n)),
 )
 amounts = st.one_of(st.none(), st.decimals(-1000, 1000, places=2), st.just(Decimal("NaN")))
 weights = st.one_of(
@@ -98,8 +99,10 @@ profile = st.one_of(
     st.tuples(st.just("add"), st.integers(1, 5), st.one_of(st.none(), st.integers(18, 90))),
 )
 simple = st.one_of(insert(), insert(), insert(), update(), delete, truncate, link, profile)
+clock = st.tuples(st.just("clock"), st.integers(1, 2500).map(lambda n: timedelta(minutes=n)))
 step = st.one_of(
     simple,
+    clock,
     simple,
     simple,
     st.tuples(st.sampled_from(["rollback", "savepoint"]), st.lists(simple, max_size=3)),
@@ -119,6 +122,10 @@ def run(conn: Connection, step: tuple[Any, ...]) -> None:
         return
     with suppress(psycopg.errors.UniqueViolation), conn.transaction():
         STEPS[kind](conn, *step[1:])
+
+
+def do_clock(conn: Connection, on: timedelta) -> None:
+    conn.execute("SELECT set_config('rescore.clock', (rescore.clock() + %s)::text, false)", [on])
 
 
 def do_insert(conn: Connection, table: str, way: str, rows: list[dict[str, Any]]) -> None:
@@ -186,6 +193,7 @@ STEPS: dict[str, Any] = {
     ),
     "remove": lambda c, k: c.execute("DELETE FROM customer_profile WHERE customer_id = %s", [k]),
     "add": do_add,
+    "clock": do_clock,
 }
 
 
@@ -202,14 +210,22 @@ def check(conn: Connection, estimator: Any, removed: bool) -> None:
             "SELECT contract FROM rescore.models WHERE version = (SELECT champion FROM rescore.deployments)"
         )
         contract_json = contract.fetchone()["contract"]  # type: ignore[index]
+        live_rows = {k: live_row(cur, k) for k in rows}
+        now = cur.execute("SELECT rescore.clock() AS now").fetchone()["now"]  # type: ignore[index]
     for key, row in rows.items():
-        expected = recount(
+        lasting, passing = recount(
             [r for r in found["orders"] if r["customer_id"] == key],
             [r for r in found["complaints"] if r["client_no"] == key],
             [r for r in found["invoices"] if owners.get(r["subscription_id"]) == key],
+            now,
         )
-        for column, value in expected.items():
+        holding = {c: v for c, v in lasting.items() if holds(row, c, now, "next")}
+        holding |= {c: v for c, v in passing.items() if holds(row, c, now, "next", "until")}
+        for column, value in holding.items():
             assert same(row[column], value), (key, column, row[column], value)
+        for column, value in {**lasting, **passing}.items():
+            live = live_rows[key]
+            assert same(live[column], value), (key, column, live[column], value)
         check_score(row, estimator, Contract.from_json(contract_json))
     differences = conn.execute("SELECT * FROM rescore.verify('customer_profile')").fetchall()
     assert differences == []
@@ -218,6 +234,23 @@ def check(conn: Connection, estimator: Any, removed: bool) -> None:
     }
     missing = wanted - {None} - set(rows)
     assert removed or not missing, missing
+
+
+def live_row(cur: psycopg.Cursor[Any], key: int) -> dict[str, Any]:
+    """The row as it is now, whatever is stored."""
+    found = cur.execute("SELECT * FROM rescore_compiled.customer_profile__live(%s)", [key])
+    return found.fetchone()  # type: ignore[return-value]
+
+
+def holds(row: dict[str, Any], column: str, now: datetime, *limits: str) -> bool:
+    """Whether a stored value is still what it says it is."""
+    limit = [row.get(f"{SOURCE.get(column, 'orders')}__{name}") for name in limits]
+    return all(at is None or at > now for at in limit)
+
+
+SOURCE = {"severe": "complaints", "worst": "complaints", "severe_5d": "complaints"} | dict.fromkeys(
+    ("invoiced", "invoices", "last_invoice__at", "invoiced_4d"), "invoices"
+)
 
 
 def check_score(row: dict[str, Any], estimator: Any, contract: Contract) -> None:
@@ -287,6 +320,7 @@ def test_profile_equals_recount(
         @given(st.lists(step, min_size=1, max_size=12))
         def holds(steps: list[tuple[Any, ...]]) -> None:
             clean(conn)
+            conn.execute("SET rescore.clock = '2024-03-02 00:00:00+00'")
             removed = False
             for one in steps:
                 run(conn, one)
