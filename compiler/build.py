@@ -229,6 +229,7 @@ class _Builder:
             hidden=hidden_states(part(name, 24), time, kinds) if kinds else (),
             columns=tuple(sorted(self._relevant(name, event, column))),
             reach=self._reach(event, table, kinds),
+            time_column=event.time or "",
         )
 
     def _reach(self, event: Event, table: Table, kinds: Sequence[Kind]) -> str:

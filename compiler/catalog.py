@@ -68,9 +68,9 @@ class Table:
             )
         return self.columns[name]
 
-    def indexed_by(self, name: str) -> bool:
-        """Tell whether some full index starts with this column."""
-        return any(ix.columns[:1] == (name,) and not ix.partial for ix in self.indexes)
+    def indexed_by(self, *names: str) -> bool:
+        """Tell whether some full index starts with these columns."""
+        return any(ix.columns[: len(names)] == names and not ix.partial for ix in self.indexes)
 
     def unique_on(self, name: str) -> Index | None:
         """Return the full unique index over just this column, an immediate one if there is any."""

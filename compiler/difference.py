@@ -203,16 +203,16 @@ def _locks(
 
 def _indexes(profile: Profile) -> list[str]:
     """Statements for missing indexes: on event keys, and on the customer of a link."""
-    wanted = [(s.table, s.key_column) for s in profile.sources if s.index]
-    wanted += [(k.table, k.gives) for k in profile.links]
+    wanted = [(s.table, s.index_columns) for s in profile.sources if s.index]
+    wanted += [(k.table, (k.gives,)) for k in profile.links]
     found = []
-    for table, column in wanted:
-        if not table.indexed_by(column):
-            name = short(f"{table.name}_{column}_rescore_idx", 63)
+    for table, columns in wanted:
+        if not table.indexed_by(*columns):
+            name = short(f"{table.name}_{'_'.join(columns)}_rescore_idx", 63)
             how = "CONCURRENTLY " if table.kind == "r" else ""
             found.append(
                 f"CREATE INDEX {how}IF NOT EXISTS {ident(name)}"
-                f" ON {ident(table.schema, table.name)} ({ident(column)})"
+                f" ON {ident(table.schema, table.name)} ({', '.join(map(ident, columns))})"
             )
     return list(dict.fromkeys(found))
 

@@ -21,12 +21,13 @@ from rescore.compiler.quoting import ident, literal
 from rescore.compiler.windows import MOMENT, window_of
 from rescore.errors import DoesNotFit
 
-Combine = Literal["add", "min", "max", "first", "last"]
+Combine = Literal["add", "min", "max", "first", "last", "fold"]
 Refs = Callable[[str], str]
 
 INTEGERS = ("smallint", "integer", "bigint")
 FLOATS = ("real", "double precision")
 TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
+DISTINCT = "{p} IS DISTINCT FROM {r}"
 _MERGE = {"add": "{p} + {d}", "min": "LEAST({p}, {d})", "max": "GREATEST({p}, {d})"}
 
 
@@ -43,6 +44,11 @@ class State:
     time: SQL over ``e``, the order of ``first`` and ``last`` (time first, then value).
     at: the state column that holds that time.
     collate: ``COLLATE "C"`` for text, so that ties break the same way everywhere.
+    fold: for ``fold``: SQL of the state after ``{d}`` (a state) reached ``{p}``, neither NULL.
+    gather: for ``fold``: SQL aggregate over rows ``e`` that makes the state of all of them.
+    guard: SQL condition over ``p`` and ``rescore_v_time``, the time of a single event: it may be
+        merged. Where it does not hold, and whenever several events come, the state is recounted.
+    differs: SQL condition: the stored ``{p}`` is not the recount ``{r}``.
     counts: SQL condition over ``e``: the event has a time, and it has come.
     timed: holds until a moment only, and is recounted rather than added to unless the row is
         known to hold.
@@ -55,6 +61,10 @@ class State:
     time: str = ""
     at: str = ""
     collate: str = ""
+    fold: str = ""
+    gather: str = ""
+    guard: str = ""
+    differs: str = DISTINCT
     counts: str = ""
     timed: bool = False
 
@@ -93,6 +103,8 @@ class State:
         kept = " AND e.rescore_sign > 0" if signed else ""
         counts = f" AND {self.counts}" if self.counts else ""
         only = f"FILTER (WHERE {self.value} IS NOT NULL{kept}{counts})"
+        if self.combine == "fold":
+            return f"{self.gather} {only}"
         if self.combine in ("min", "max"):
             return f"{self.combine}({self.value}) {only}"
         way = "ASC" if self.combine == "first" else "DESC"
@@ -111,6 +123,9 @@ class State:
     def merge(self, old: Refs, new: Refs) -> str:
         """SQL: the state after contributions ``new`` reached the state ``old``."""
         p, d = old(self.column), new(self.column)
+        if self.combine == "fold":
+            merged = self.fold.format(p=p, d=d)
+            return f"CASE WHEN {d} IS NULL THEN {p} WHEN {p} IS NULL THEN {d} ELSE {merged} END"
         if self.combine not in ("first", "last"):
             return _MERGE[self.combine].format(p=p, d=d)
         pt, dt = old(self.at), new(self.at)
@@ -127,6 +142,7 @@ class Derived:
     type: str
     formula: str
     states: tuple[str, ...]
+    differs: str = DISTINCT
 
     def expression(self, refs: Refs) -> str:
         """SQL of the value, given how each state is referred to."""

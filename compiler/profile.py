@@ -60,6 +60,12 @@ class EventSource:
     hidden: tuple[State, ...]
     columns: tuple[str, ...]
     reach: str
+    time_column: str
+
+    @property
+    def index_columns(self) -> tuple[str, ...]:
+        """Columns that recounts want an index on: the key, and the time where windows need it."""
+        return (self.key_column, self.time_column) if self.reach else (self.key_column,)
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -107,12 +113,17 @@ class EventSource:
     @property
     def recounted(self) -> tuple[State, ...]:
         """States that a retraction must recount; behind a link, all of them."""
-        return self.states if self.link else tuple(s for s in self.states if not s.additive)
+        return self.states if self.link else tuple(s for s in self.timely if not s.additive)
 
     @property
     def refreshed(self) -> tuple[State, ...]:
         """States that every set of new events recounts; behind a link, all of them."""
-        return self.states if self.link else tuple(s for s in self.states if s.timed)
+        return self.states if self.link else tuple(s for s in self.states if s.timed or s.guard)
+
+    def merges(self, row: str, moment: str) -> str:
+        """SQL condition: a single event whose time has come may be merged into the row."""
+        held = self.holds(row, moment)
+        return " AND ".join(c for c in (held, *(s.guard for s in self.states)) if c)
 
     def known_by(self, moment: str) -> str:
         """SQL condition: the event had happened, and was known, at the moment."""
@@ -315,6 +326,14 @@ class Profile:
             *changed.items(),
             *((d.column, self.value(d.column, changed, row)) for d in derived),
         ]
+
+    def wrong(self, counted: Mapping[str, str], row: str = "p") -> str:
+        """SQL condition: some state or derived column is not what was counted."""
+        pairs = dict(self.counters(counted))
+        kinds = {s.column: s.differs for s in self.states}
+        kinds |= {d.column: d.differs for d in self.derived}
+        tests = (kinds[c].format(p=f"{row}.{ident(c)}", r=f"({v})") for c, v in pairs.items())
+        return " OR ".join(tests)
 
     def only_sql(self, row: str = "p") -> str:
         """SQL: whether the row is scored."""

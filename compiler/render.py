@@ -160,6 +160,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
             d.column: d.expression(lambda c: f"rescore_v_row.{ident(c)}") for d in plan.derived
         },
         "expected_state": counted,
+        "differs": lambda x, p, r: x.differs.format(p=p, r=r),
         "expected_derived": {d.column: plan.value(d.column, counted) for d in plan.derived},
         "expected_score": {
             s.column: plan.call(s.model, lambda c: f"p.{ident(c)}", f"p.{ident(s.at_column)}", "p")
@@ -244,8 +245,7 @@ def _writing(plan: Profile) -> dict[str, Any]:
         "recomputed_stale": plan.counters(changed) + plan.stale(),
         "is_wrong": " OR ".join(_is_wrong(plan, s, changed) for s in plan.scores),
         "rescored": plan.scored({}, "rescore_v_clock"),
-        "stored_states": ", ".join(f"p.{ident(c)}" for c, _ in plan.counters(changed)),
-        "counted_states": ", ".join(value for _, value in plan.counters(changed)),
+        "is_miscounted": plan.wrong(changed),
         "is_stale": " OR ".join(stale),
         "has_stale_mark": " OR ".join(_has_stale_mark(plan, s) for s in plan.scores),
     }
@@ -308,7 +308,7 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         op=op,
         single=_single(source, op),
         recounted=recounted,
-        holds=source.holds("p", "rescore_v_moment"),
+        merges=source.merges("p", "rescore_v_moment"),
         single_values=_single_values(source),
         single_scored=_single_changes(plan, source),
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),

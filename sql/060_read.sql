@@ -117,14 +117,14 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     -- The compiler notes in its plan how an input is read where it is not just its column.
-    SELECT ARRAY(SELECT coalesce(f.plan -> 'values' ->> (i ->> 'name'), format('p.%I', i ->> 'name'))
+    SELECT ARRAY(SELECT replace(coalesce(f.plan -> 'values' ->> (i ->> 'name'), format('p.%I', i ->> 'name')), 'rescore_v_clock', '$1')
                  FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n)
     FROM rescore.profiles AS f WHERE f.profile = _values.profile
 $$;
-COMMENT ON FUNCTION rescore._values(text, jsonb) IS 'SQL: each input''s value in a row p of the profile table.';
+COMMENT ON FUNCTION rescore._values(text, jsonb) IS 'SQL: each input''s value in a row p of the profile table; $1 is the clock.';
 
 CREATE OR REPLACE FUNCTION rescore._source(model text)
-RETURNS TABLE (profile text, relation text, key_column text, key_type text, clock timestamptz, version integer,
+RETURNS TABLE (profile text, slug text, relation text, key_column text, key_type text, clock timestamptz, version integer,
                engine text, contract jsonb, linear jsonb, "values" text[])
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -134,7 +134,7 @@ BEGIN
         PERFORM rescore._unknown_model(model);
     END IF;
     RETURN QUERY
-    SELECT p.profile, format('%I.%I', p.table_schema, p.table_name), p.key_column, p.key_type, rescore._clock_of(_source.model),
+    SELECT p.profile, p.slug, format('%I.%I', p.table_schema, p.table_name), p.key_column, p.key_type, rescore._clock_of(_source.model),
            m.version, m.engine, m.contract, m.linear, rescore._values(p.profile, m.contract -> 'inputs')
     FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
     LEFT JOIN rescore.models AS m ON m.model = d.model AND m.version = d.champion
@@ -163,10 +163,10 @@ BEGIN
             HINT = 'Publish a linear model without `engine: python`.';
     END IF;
     PERFORM rescore._check_key(key, source.profile, source.key_type);
-    EXECUTE format('SELECT %s FROM %s AS p WHERE p.%I = $1::%s',
-                   rescore._version_row_call(model, source.version, source.contract -> 'inputs', source."values", '$2'),
-                   source.relation, source.key_column, source.key_type)
-        INTO design_row USING key, source.clock;
+    EXECUTE format('SELECT %s FROM rescore_compiled.%I($2::%s) AS p WHERE p.%I IS NOT NULL',
+                   rescore._version_row_call(model, source.version, source.contract -> 'inputs', source."values", '$1'),
+                   source.slug || '__live', source.key_type, source.key_column)
+        INTO design_row USING source.clock, key;
     IF design_row IS NULL THEN
         RETURN;
     END IF;
