@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from rescore.compiler.definition_errors import did_you_mean, refuse
 from rescore.compiler.definition_types import CATEGORY_KINDS, EVENT_KINDS
 from rescore.plpython.estimators import PREDICTORS
+from rescore.plpython.linear import LARGEST, SMALLEST
 
 if TYPE_CHECKING:
     from rescore.compiler.definition_models import Feature, Label
@@ -35,6 +37,7 @@ def feature_problems(feature: Feature) -> Iterator[PydanticCustomError]:
     else:
         yield from _of_the_profile(feature)
     yield from _of_categories(feature)
+    yield from _of_transforms(feature)
 
 
 def _of_events(feature: Feature) -> Iterator[PydanticCustomError]:
@@ -73,6 +76,45 @@ def _of_categories(feature: Feature) -> Iterator[PydanticCustomError]:
             hint="Use `missing: indicator` for missing categories.",
             key="default",
         )
+
+
+def _of_transforms(feature: Feature) -> Iterator[PydanticCustomError]:
+    given = [key for key in ("clip", "log1p", "bucketize") if getattr(feature, key) is not None]
+    if feature.one_hot is not None:
+        for key in given:
+            yield refuse(
+                f"a category takes no `{key}`", "Transforms go with numbers and days.", key=key
+            )
+    yield from _of_clip(feature.clip)
+    yield from _of_edges(feature.bucketize)
+
+
+def _of_clip(clip: tuple[float | None, float | None] | None) -> Iterator[PydanticCustomError]:
+    if clip is None:
+        return
+    bounds = [bound for bound in clip if bound is not None]
+    if not bounds:
+        yield refuse("`clip` names no bound", "[0, 100], [0, null] or [null, 100].", key="clip")
+    yield from _rising("clip", bounds)
+
+
+def _of_edges(edges: tuple[float, ...] | None) -> Iterator[PydanticCustomError]:
+    yield from _rising("bucketize", edges or ())
+
+
+def _rising(key: str, numbers: Sequence[float]) -> Iterator[PydanticCustomError]:
+    """Yield what is wrong with numbers that are to grow, and to be ones a model can see."""
+    for number in numbers:
+        if 0 < abs(number) < SMALLEST:
+            expected = f"0, or a magnitude of {SMALLEST:g} to {LARGEST:g}."
+            yield refuse(f"`{key}`: {number!r} is too near to 0", expected, key=key)
+            return
+    for before, after in pairwise(numbers):
+        if not before < after:
+            yield refuse(
+                f"`{key}`: {after!r} does not exceed {before!r}", "Rising numbers.", key=key
+            )
+            return
 
 
 def label_problems(label: Label) -> Iterator[PydanticCustomError]:
