@@ -17,6 +17,8 @@ from rescore.migrations.tables import SCHEMA, metadata
 RELEASED: dict[str, str] = {
     "0001_initial.py": "1aa0ae2dba22d72cbf40f67504e314f9a93fa14224b3477d501be0f19544e1e8",
     "0001_initial.sql": "f5c2883f2661e0859193cfc56fdf0497600bfac8aeb074cdebd13481dab5e00e",
+    "0002_signatures.py": "1bd8afd7546034e29c2a4aad94ffa7c7360048fbd6f547522f0322dfcf1b3f3e",
+    "0002_signatures.sql": "8f1ded3e3ae4573bde68076d7c947fc549915652da541510d5c38e316a1c14bc",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
