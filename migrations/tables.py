@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
 SCHEMA = "rescore"
@@ -32,16 +33,26 @@ SCHEMA = "rescore"
 metadata = MetaData(schema=SCHEMA)
 
 
-class _Named(UserDefinedType[Any]):
-    """A type of PostgreSQL that SQLAlchemy has no class for."""
+class Xid8(UserDefinedType[Any]):
+    """A transaction, with its epoch."""
 
     cache_ok = True
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def get_col_spec(self, **_: Any) -> str:
+        return "XID8"
+
+
+class Snapshot(UserDefinedType[Any]):
+    """Which transactions could be seen at a moment."""
+
+    cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        return self.name
+        return "PG_SNAPSHOT"
+
+
+# So that comparing with a database recognises them.
+ischema_names.update({"xid8": Xid8, "pg_snapshot": Snapshot})
 
 
 def _text(name: str, comment: str, **options: Any) -> Column[str]:
@@ -268,7 +279,7 @@ outbox = Table(
     ),
     Column(
         "xid",
-        _Named("XID8"),
+        Xid8,
         nullable=False,
         server_default=text("pg_current_xact_id()"),
         comment="Transaction that wrote it",
@@ -285,7 +296,7 @@ outbox = Table(
     Column("at", DateTime(timezone=True), nullable=False, comment="Moment the score is for"),
     _moment("created_at", "When the transaction that wrote it began"),
     Index("outbox_xid_idx", "xid"),
-    comment="One row per score that moved: written with the score, read in order by named consumers",
+    comment="One row per score that moved, written with it and read in order by named consumers",
 )
 
 outbox_consumers = Table(
@@ -294,13 +305,13 @@ outbox_consumers = Table(
     _text("consumer", "Name of the consumer", primary_key=True),
     Column(
         "seen",
-        _Named("PG_SNAPSHOT"),
+        Snapshot,
         nullable=False,
         comment="All rows visible in this snapshot are acknowledged",
     ),
     Column(
         "reading",
-        _Named("PG_SNAPSHOT"),
+        Snapshot,
         comment="Rows visible in this snapshot and not in seen are being read, by id; "
         "null before the first",
     ),
