@@ -344,3 +344,51 @@ outbox_consumers = Table(
     CheckConstraint("share >= 0 AND share < shares", name="outbox_consumers_share_check"),
     comment="One row per reader of the outbox, and how far it has come",
 )
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    _text("profile", "Profile swept", primary_key=True),
+    _json(
+        "terms",
+        "What it sweeps for: age, tolerance, definition, serving versions; "
+        "another sweep begins anew",
+    ),
+    _text("position", "Last key done, as text; null before the first batch", nullable=True),
+    _number(
+        "size",
+        "Rows of the next batch: fewer after others held locks, more again when they do not",
+    ),
+    Column(
+        "looked",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Rows looked at",
+    ),
+    Column(
+        "changed",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Rows written",
+    ),
+    Column(
+        "locked",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'::text[]"),
+        comment="Keys passed over because others held their rows; tried again at the end",
+    ),
+    _number("misses", "Batches one after the other that got no lock", server_default=text("0")),
+    _number("pid", "Server process that sweeps, or did last", nullable=True),
+    _moment(
+        "held_until",
+        "Until when nobody else may go on with it while that process lives",
+        nullable=True,
+    ),
+    _moment("started_at", "When it began"),
+    _moment("finished_at", "When it came to the end; null while it has not", nullable=True),
+    comment="One row per profile ever swept: where its last sweep stands, "
+    "so that the next goes on there",
+)
