@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from rescore.compiler.definition_errors import did_you_mean, refuse
 from rescore.compiler.definition_types import CATEGORY_KINDS, EVENT_KINDS
 from rescore.plpython.estimators import PREDICTORS
+from rescore.plpython.linear import LARGEST, SMALLEST
 
 if TYPE_CHECKING:
     from rescore.compiler.definition_models import Feature, Label
@@ -34,13 +36,43 @@ def feature_problems(feature: Feature) -> Iterator[PydanticCustomError]:
         yield from _of_events(feature)
     else:
         yield from _of_the_profile(feature)
+    yield from _of_time(feature)
     yield from _of_categories(feature)
+    yield from _of_transforms(feature)
 
 
 def _of_events(feature: Feature) -> Iterator[PydanticCustomError]:
     if feature.source is None:
         expected = f"{{from: orders, {feature.kind}: …}}"
         yield refuse(f"`{feature.kind}` needs `from`, the event it is kept from", expected)
+
+
+WINDOWED: frozenset[str] = frozenset({"count", "sum", "avg", "min", "max"})
+
+
+def _of_time(feature: Feature) -> Iterator[PydanticCustomError]:
+    """Yield what is wrong with the keys that say for how long an event counts."""
+    windows = {"window": feature.window, "tumbling": feature.tumbling}
+    given = [key for key, value in windows.items() if value is not None]
+    if len(given) == 2:
+        yield refuse("`window` and `tumbling` exclude each other", "One of them.", key="tumbling")
+    for key in given:
+        if feature.kind not in WINDOWED:
+            allowed = ", ".join(sorted(WINDOWED))
+            yield refuse(f"`{feature.kind}` has no `{key}`", f"It goes with {allowed}.", key=key)
+    for key, of in (("offset", "window"), ("bucket", "window"), ("closed", "tumbling")):
+        if getattr(feature, key) is not None and of not in given:
+            yield refuse(f"`{key}` needs `{of}`", f"{{{of}: 30 days, {key}: …}}", key=key)
+    yield from _of_lengths(feature)
+
+
+def _of_lengths(feature: Feature) -> Iterator[PydanticCustomError]:
+    for key in ("window", "offset", "bucket", "tumbling"):
+        length = getattr(feature, key)
+        if length is not None and not length:
+            yield refuse(f"`{key}` is no time at all", "Longer than 0 seconds.", key=key)
+    if feature.window and feature.bucket and feature.bucket > feature.window:
+        yield refuse("`bucket` is longer than `window`", "At most the window.", key="bucket")
 
 
 def _of_the_profile(feature: Feature) -> Iterator[PydanticCustomError]:
@@ -73,6 +105,45 @@ def _of_categories(feature: Feature) -> Iterator[PydanticCustomError]:
             hint="Use `missing: indicator` for missing categories.",
             key="default",
         )
+
+
+def _of_transforms(feature: Feature) -> Iterator[PydanticCustomError]:
+    given = [key for key in ("clip", "log1p", "bucketize") if getattr(feature, key) is not None]
+    if feature.one_hot is not None:
+        for key in given:
+            yield refuse(
+                f"a category takes no `{key}`", "Transforms go with numbers and days.", key=key
+            )
+    yield from _of_clip(feature.clip)
+    yield from _of_edges(feature.bucketize)
+
+
+def _of_clip(clip: tuple[float | None, float | None] | None) -> Iterator[PydanticCustomError]:
+    if clip is None:
+        return
+    bounds = [bound for bound in clip if bound is not None]
+    if not bounds:
+        yield refuse("`clip` names no bound", "[0, 100], [0, null] or [null, 100].", key="clip")
+    yield from _rising("clip", bounds)
+
+
+def _of_edges(edges: tuple[float, ...] | None) -> Iterator[PydanticCustomError]:
+    yield from _rising("bucketize", edges or ())
+
+
+def _rising(key: str, numbers: Sequence[float]) -> Iterator[PydanticCustomError]:
+    """Yield what is wrong with numbers that are to grow, and to be ones a model can see."""
+    for number in numbers:
+        if 0 < abs(number) < SMALLEST:
+            expected = f"0, or a magnitude of {SMALLEST:g} to {LARGEST:g}."
+            yield refuse(f"`{key}`: {number!r} is too near to 0", expected, key=key)
+            return
+    for before, after in pairwise(numbers):
+        if not before < after:
+            yield refuse(
+                f"`{key}`: {after!r} does not exceed {before!r}", "Rising numbers.", key=key
+            )
+            return
 
 
 def label_problems(label: Label) -> Iterator[PydanticCustomError]:

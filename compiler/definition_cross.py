@@ -13,7 +13,7 @@ from rescore.compiler.places import Path
 from rescore.errors import RescoreError
 
 if TYPE_CHECKING:
-    from rescore.compiler.definition import Definition
+    from rescore.compiler.definition import Definition, Feature
 
 
 def cross_problems(definition: Definition) -> Iterator[Problem]:
@@ -75,10 +75,17 @@ def _features(definition: Definition) -> Iterator[Problem]:
         path: Path = ("features", name)
         if feature.source is None:
             continue
-        if feature.kind in ("first", "last", "days_since"):
-            yield from _timed(definition, (*path, "from"), feature.source, f"`{feature.kind}`")
+        if timed := _needs_time(feature):
+            yield from _timed(definition, (*path, "from"), feature.source, f"`{timed}`")
         elif feature.source not in definition.events:
             yield unknown((*path, "from"), "event", feature.source, definition.events)
+
+
+def _needs_time(feature: Feature) -> str:
+    """Return the key for which the time of events must be known; empty if none does."""
+    if feature.kind in ("first", "last", "days_since"):
+        return feature.kind
+    return next((k for k in ("window", "tumbling") if getattr(feature, k) is not None), "")
 
 
 def _labels(definition: Definition) -> Iterator[Problem]:

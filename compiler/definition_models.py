@@ -14,6 +14,8 @@ from rescore.compiler.definition_types import (
     EVENT_KINDS,
     Categories,
     Category,
+    Clip,
+    Edges,
     Interval,
     Kind,
     Names,
@@ -162,6 +164,18 @@ class Feature(Part):
     )
     default: float | None = Field(
         None, ge=-1e100, le=1e100, description="number that stands for a missing value"
+    )
+    clip: Clip | None = Field(
+        None, description="`[lowest, highest]`: numbers beyond are moved there; either may be null"
+    )
+    log1p: Literal[True] | None = Field(
+        None, description="`true`: sign(x) · ln(1 + abs(x)), after `clip`"
+    )
+    bucketize: Edges | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="`[10, 20]`: a column for each interval in place of the number, after `log1p`",
     )
 
     @model_validator(mode="before")

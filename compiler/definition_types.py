@@ -99,3 +99,6 @@ Category: TypeAlias = Annotated[
 # Values are not converted, but YAML and JSON know no tuples: these take lists.
 Names: TypeAlias = Annotated[tuple[Text, ...], Field(strict=False)]
 Categories: TypeAlias = Annotated[tuple[Category, ...], Field(strict=False)]
+Number: TypeAlias = Annotated[float, Field(ge=-1e100, le=1e100)]
+Clip: TypeAlias = Annotated[tuple[Number | None, Number | None], Field(strict=False)]
+Edges: TypeAlias = Annotated[tuple[Number, ...], Field(strict=False)]

@@ -166,13 +166,16 @@ class Input:
     cast: str = "{}"
     nullable: bool = True
     bounded: bool = False
-    default: float = 0.0
+    default: float | None = 0.0
     missing: bool = False
     categories: tuple[str, ...] | None = None
     top: int | None = None
     other: bool = False
     retired: bool = False
     beside: tuple[str, ...] = ()
+    clip: tuple[float | None, float | None] | None = None
+    log1p: bool = False
+    buckets: tuple[float, ...] | None = None
 
     def argument(self, refs: Refs, clock: str) -> str:
         """SQL of the argument, given how each profile column is referred to, and the clock."""
@@ -188,10 +191,17 @@ class Input:
         made |= {"default": self.default, "missing": self.missing}
         if self.retired:
             made["retired"] = True
+        made |= self._transforms()
         if self.kind == "category":
             made["other"] = self.other
             made |= {"top": self.top} if self.top else {"categories": list(self.categories or ())}
         return made
+
+    def _transforms(self) -> dict[str, Any]:
+        """What is done to the number, as far as anything is: other contracts stay as they were."""
+        made: dict[str, Any] = {"clip": list(self.clip)} if self.clip else {}
+        made |= {"log1p": True} if self.log1p else {}
+        return made | ({"buckets": list(self.buckets)} if self.buckets else {})
 
 
 @dataclass(frozen=True)
@@ -313,18 +323,24 @@ class Kind(ABC):
 
 def common(kind: Kind) -> dict[str, Any]:
     """Return what an input takes from any feature's definition."""
+    return _of_number(kind.feature)
+
+
+def _of_number(feature: Feature) -> dict[str, Any]:
+    # Without a default, a missing number is in no bucket.
+    absent = None if feature.bucketize else 0.0
     return {
-        "default": kind.feature.default or 0.0,
-        "missing": kind.feature.missing_indicator,
+        "default": absent if feature.default is None else feature.default,
+        "missing": feature.missing_indicator,
+        "clip": feature.clip,
+        "log1p": bool(feature.log1p),
+        "buckets": feature.bucketize,
     }
 
 
 def column_input(name: str, feature: Feature, column: Column, zone: str) -> Input:
     """Return the input of a column read as it stands (a plain column, or a first/last value)."""
-    common: dict[str, Any] = {
-        "default": feature.default or 0.0,
-        "missing": feature.missing_indicator,
-    }
+    common = _of_number(feature)
     if feature.one_hot is not None:
         return _category(name, feature, column)
     if feature.kind == "days_until":

@@ -13,8 +13,10 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -22,11 +24,35 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
 
 SCHEMA = "rescore"
 
 metadata = MetaData(schema=SCHEMA)
+
+
+class Xid8(UserDefinedType[Any]):
+    """A transaction, with its epoch."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "XID8"
+
+
+class Snapshot(UserDefinedType[Any]):
+    """Which transactions could be seen at a moment."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "PG_SNAPSHOT"
+
+
+# So that comparing with a database recognises them.
+ischema_names.update({"xid8": Xid8, "pg_snapshot": Snapshot})
 
 
 def _text(name: str, comment: str, **options: Any) -> Column[str]:
@@ -151,9 +177,46 @@ models = Table(
         server_default=text("SESSION_USER"),
         comment="Who recorded the version",
     ),
+    Column(
+        "signature",
+        LargeBinary,
+        nullable=True,
+        comment="Ed25519 signature it was published with; null when no keys were registered",
+    ),
+    _text(
+        "signed_by",
+        "Name of the key that signed it; null when no keys were registered",
+        nullable=True,
+    ),
     CheckConstraint("engine IN ('compiled', 'python')", name="models_engine_check"),
     CheckConstraint("version > 0", name="models_version_check"),
+    CheckConstraint("octet_length(signature) = 64", name="models_signature_check"),
     comment="One row per model version; immutable",
+)
+
+trusted_keys = Table(
+    "trusted_keys",
+    metadata,
+    _text("name", "Name of the key, kept with the versions it signed", primary_key=True),
+    Column(
+        "public_key",
+        LargeBinary,
+        nullable=False,
+        unique=True,
+        comment="The public key, 32 bytes",
+    ),
+    _moment("added_at", "When it was registered"),
+    Column(
+        "added_by",
+        Text,
+        nullable=False,
+        server_default=text("SESSION_USER"),
+        comment="Who registered it",
+    ),
+    CheckConstraint("octet_length(name) BETWEEN 1 AND 63", name="trusted_keys_name_check"),
+    CheckConstraint("octet_length(public_key) = 32", name="trusted_keys_public_key_check"),
+    comment="Ed25519 keys whose signatures publishing asks for; while there is none, it asks for "
+    "no signature",
 )
 
 deployment_history = Table(
@@ -202,4 +265,130 @@ removed_keys = Table(
     _text("key", "Key of the deleted row, as text", primary_key=True),
     _moment("removed_at", "When it was deleted"),
     comment="Deleted profile rows whose events remain: they are not to be brought back",
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column(
+        "id",
+        BigInteger,
+        Identity(always=True),
+        primary_key=True,
+        comment="Position; of two rows of one customer the later has the greater",
+    ),
+    Column(
+        "xid",
+        Xid8,
+        nullable=False,
+        server_default=text("pg_current_xact_id()"),
+        comment="Transaction that wrote it",
+    ),
+    _text("profile", "Profile the score belongs to"),
+    _text("score", "Column of the profile table"),
+    _text("key", "Key of the profile row, as text"),
+    Column("old", Double, comment="Score last reported; null when none was"),
+    Column("new", Double, comment="Score now; null when the row is gone or no longer scored"),
+    _text("old_band", "Band of the score last reported; null when it had none", nullable=True),
+    _text("new_band", "Band of the score now; null when it has none", nullable=True),
+    _text("model", "Model that scored"),
+    _number("version", "Version that scored; null when the score is", nullable=True),
+    Column("at", DateTime(timezone=True), nullable=False, comment="Moment the score is for"),
+    _moment("created_at", "When the transaction that wrote it began"),
+    Index("outbox_xid_idx", "xid"),
+    comment="One row per score that moved, written with it and read in order by named consumers",
+)
+
+outbox_consumers = Table(
+    "outbox_consumers",
+    metadata,
+    _text("consumer", "Name of the consumer", primary_key=True),
+    Column(
+        "seen",
+        Snapshot,
+        nullable=False,
+        comment="All rows visible in this snapshot are acknowledged",
+    ),
+    Column(
+        "reading",
+        Snapshot,
+        comment="Rows visible in this snapshot and not in seen are being read, by id; "
+        "null before the first",
+    ),
+    Column(
+        "position",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Of the rows being read, those up to this id are acknowledged",
+    ),
+    Column(
+        "sent",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Of the rows being read, those up to this id were handed out",
+    ),
+    _number("share", "Which share of the customers it reads, from 0", server_default=text("0")),
+    _number("shares", "How many shares the customers are dealt into", server_default=text("1")),
+    Column(
+        "source",
+        OID,
+        nullable=False,
+        comment="OID of the outbox its snapshots are of: another one after a restore from a dump",
+    ),
+    _moment("registered_at", "When it was registered"),
+    _text("registered_by", "Who registered it", server_default=text("SESSION_USER")),
+    _moment("read_at", "When it last read", nullable=True),
+    _moment("acknowledged_at", "When it last acknowledged", nullable=True),
+    CheckConstraint("share >= 0 AND share < shares", name="outbox_consumers_share_check"),
+    comment="One row per reader of the outbox, and how far it has come",
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    _text("profile", "Profile swept", primary_key=True),
+    _json(
+        "terms",
+        "What it sweeps for: age, tolerance, definition, serving versions; "
+        "another sweep begins anew",
+    ),
+    _text("position", "Last key done, as text; null before the first batch", nullable=True),
+    _number(
+        "size",
+        "Rows of the next batch: fewer after others held locks, more again when they do not",
+    ),
+    Column(
+        "looked",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Rows looked at",
+    ),
+    Column(
+        "changed",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Rows written",
+    ),
+    Column(
+        "locked",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'::text[]"),
+        comment="Keys passed over because others held their rows; tried again at the end",
+    ),
+    _number("misses", "Batches one after the other that got no lock", server_default=text("0")),
+    _number("pid", "Server process that sweeps, or did last", nullable=True),
+    _moment(
+        "held_until",
+        "Until when nobody else may go on with it while that process lives",
+        nullable=True,
+    ),
+    _moment("started_at", "When it began"),
+    _moment("finished_at", "When it came to the end; null while it has not", nullable=True),
+    comment="One row per profile ever swept: where its last sweep stands, "
+    "so that the next goes on there",
 )

@@ -17,7 +17,7 @@ from rescore.sql.install import install, own_directories
 
 def test_fresh_database(empty_dsn: str) -> None:
     report = install(empty_dsn, python_path=python_path())
-    assert (report.before, report.after, report.python, report.missing) == (None, "0001", True, [])
+    assert (report.before, report.after, report.python, report.missing) == (None, "0003", True, [])
 
 
 def test_own_directories_are_tried_and_kept(

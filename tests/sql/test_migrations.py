@@ -17,6 +17,12 @@ from rescore.migrations.tables import SCHEMA, metadata
 RELEASED: dict[str, str] = {
     "0001_initial.py": "1aa0ae2dba22d72cbf40f67504e314f9a93fa14224b3477d501be0f19544e1e8",
     "0001_initial.sql": "f5c2883f2661e0859193cfc56fdf0497600bfac8aeb074cdebd13481dab5e00e",
+    "0002_signatures.py": "1bd8afd7546034e29c2a4aad94ffa7c7360048fbd6f547522f0322dfcf1b3f3e",
+    "0002_signatures.sql": "8f1ded3e3ae4573bde68076d7c947fc549915652da541510d5c38e316a1c14bc",
+    "0003_outbox.py": "d13ccec6884ad551fc3ef80d0982c050b8ae52b255c6d10d05c349fc7755198c",
+    "0003_outbox.sql": "c675e4686619cecf638fa4895cf6066776b65f3a92028a555d4dc284b2f11d53",
+    "0004_sweeps.py": "4d2133e8239d5b376b8bb5ead329e21c6aaa6bca320dc8a21bee06c0ee93d072",
+    "0004_sweeps.sql": "8e84a88a28775170927e392087775d89802c556d0bb6d88091e73723368c2f2e",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
