@@ -347,8 +347,8 @@ def test_a_typo_is_refused_with_its_place() -> None:
 
 
 def test_what_comes_later_is_refused_by_name() -> None:
-    with pytest.raises(NotSupported, match="window"):
-        parse(BASIC.replace("count: true}", "count: true, window: 30 days}"))
+    with pytest.raises(NotSupported, match="half_life"):
+        parse(BASIC.replace("count: true}", "count: true, half_life: 30 days}"))
 
 
 def test_without_an_installation(empty_dsn: str) -> None:
@@ -400,7 +400,8 @@ scores: {{"my score": {{model: m}}}}
     )
     publish(conn, "m")
     conn.execute(
-        f'INSERT INTO "we ird"."{long}" VALUES (1, now(), 2.5), (1, now(), 0.5), (2, NULL, 3)'.encode()
+        f"""INSERT INTO "we ird"."{long}" VALUES (1, timezone('UTC', now()), 2.5),
+            (1, timezone('UTC', now()), 0.5), (2, NULL, 3)""".encode()
     )
     row = one(
         conn,
