@@ -159,6 +159,13 @@ class NotEnoughData(RescoreError):
     sqlstate = "RS019"
 
 
+class WrongArgument(RescoreError):
+    """An argument of a function is not one it takes."""
+
+    sqlstate = "RS020"
+    exit_code = 2
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

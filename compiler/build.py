@@ -93,7 +93,7 @@ class _Builder:
             inputs=inputs,
             derived=tuple(x for k in self.kinds.values() if (x := k.derived())),
             models=models,
-            scores=tuple(Score(c, by_name[s.model]) for c, s in d.scores.items()),
+            scores=tuple(self._score(c, by_name) for c in d.scores),
             past=self._past(only),
         )
         self._check_names(made)
@@ -311,6 +311,12 @@ class _Builder:
             wanted = [*chosen, *kept]
         taken = tuple(replace(by_name[f], retired=f in kept) for f in wanted)
         return Model(name, taken, model.engine, model.model_dump(mode="json", by_alias=True))
+
+    def _score(self, column: str, models: Mapping[str, Model]) -> Score:
+        score = self.definition.scores[column]
+        moved_by = score.outbox.moved_by if score.outbox else None
+        by_band = score.outbox.band if score.outbox else False
+        return Score(column, models[score.model], score.bands or (), moved_by, by_band)
 
     def _only(self) -> Only | None:
         text, table = self.definition.profile.only, self.tables.profile

@@ -28,8 +28,8 @@ from rescore.compiler.definition_models import (
     OneHot,
     Part,
     Profile,
-    Score,
 )
+from rescore.compiler.definition_scores import Outbox, Score
 from rescore.compiler.definition_types import Kind, Parameter
 from rescore.compiler.places import Path, Places, Value, read
 from rescore.errors import BadDefinition
@@ -45,6 +45,7 @@ __all__ = [
     "Link",
     "Model",
     "OneHot",
+    "Outbox",
     "Parameter",
     "Profile",
     "Score",
@@ -175,6 +176,7 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("profile", "key"): Key,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
+        ("scores", "*", "outbox"): Outbox,
     }
     return {path: keys_of(part) for path, part in parts.items()}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
@@ -13,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from rescore.compiler.definition_errors import did_you_mean, refuse
 from rescore.compiler.definition_types import CATEGORY_KINDS, EVENT_KINDS
 from rescore.plpython.estimators import PREDICTORS
-from rescore.plpython.linear import LARGEST, SMALLEST
+from rescore.plpython.transforms import clip_problem, edges_problem
 
 if TYPE_CHECKING:
     from rescore.compiler.definition_models import Feature, Label
@@ -114,36 +113,11 @@ def _of_transforms(feature: Feature) -> Iterator[PydanticCustomError]:
             yield refuse(
                 f"a category takes no `{key}`", "Transforms go with numbers and days.", key=key
             )
-    yield from _of_clip(feature.clip)
-    yield from _of_edges(feature.bucketize)
-
-
-def _of_clip(clip: tuple[float | None, float | None] | None) -> Iterator[PydanticCustomError]:
-    if clip is None:
-        return
-    bounds = [bound for bound in clip if bound is not None]
-    if not bounds:
-        yield refuse("`clip` names no bound", "[0, 100], [0, null] or [null, 100].", key="clip")
-    yield from _rising("clip", bounds)
-
-
-def _of_edges(edges: tuple[float, ...] | None) -> Iterator[PydanticCustomError]:
-    yield from _rising("bucketize", edges or ())
-
-
-def _rising(key: str, numbers: Sequence[float]) -> Iterator[PydanticCustomError]:
-    """Yield what is wrong with numbers that are to grow, and to be ones a model can see."""
-    for number in numbers:
-        if 0 < abs(number) < SMALLEST:
-            expected = f"0, or a magnitude of {SMALLEST:g} to {LARGEST:g}."
-            yield refuse(f"`{key}`: {number!r} is too near to 0", expected, key=key)
-            return
-    for before, after in pairwise(numbers):
-        if not before < after:
-            yield refuse(
-                f"`{key}`: {after!r} does not exceed {before!r}", "Rising numbers.", key=key
-            )
-            return
+    clip, edges = feature.clip, feature.bucketize
+    if clip is not None and (problem := clip_problem(clip)):
+        yield refuse(f"`clip`: {problem}", "[0, 100], [0, null] or [null, 100].", key="clip")
+    if edges is not None and (problem := edges_problem(edges)):
+        yield refuse(f"`bucketize`: {problem}", "Rising numbers: [10, 20, 50].", key="bucketize")
 
 
 def label_problems(label: Label) -> Iterator[PydanticCustomError]:

@@ -22,7 +22,7 @@ LATER: dict[str, frozenset[str]] = {
     ),
     "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),
     "models": frozenset({"calibrate", "snapshot"}),
-    "scores": frozenset({"bands", "outbox", "snapshot"}),
+    "scores": frozenset({"snapshot"}),
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from rescore.compiler.definition_types import (
     as_features,
     as_one_hot,
 )
+from rescore.plpython.transforms import MOST_EDGES
 
 
 class Part(BaseModel):
@@ -174,7 +175,7 @@ class Feature(Part):
     bucketize: Edges | None = Field(
         None,
         min_length=1,
-        max_length=100,
+        max_length=MOST_EDGES,
         description="`[10, 20]`: a column for each interval in place of the number, after `log1p`",
     )
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 63
 MAX_MODEL_BYTES = 40
 FEATURE_SUFFIXES = ("__sum", "__at", "__missing")
-SCORE_SUFFIXES = ("_version", "_at")
 MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Functions of a model are named by these endings; a model must not look like one of them.
 _MODEL_ENDINGS = re.compile(r"_v[0-9]|__|_(?:x|p[0-9]+|link|version|deferred|payload)$")
@@ -61,10 +60,11 @@ def name_problems(definition: Definition) -> Iterator[Problem]:
         ("events", ()),
         ("labels", ()),
         ("features", FEATURE_SUFFIXES),
-        ("scores", SCORE_SUFFIXES),
     ):
         for name in getattr(definition, section):
             yield from _identifier((section, name), name, suffixes)
+    for name, score in definition.scores.items():
+        yield from _identifier(("scores", name), name, score.suffixes)
     yield from _column_names(definition)
     for name in definition.models:
         yield from _model_name(name)
@@ -140,8 +140,8 @@ def _written_columns(definition: Definition) -> Iterator[tuple[Path, str, str]]:
         for suffix in ("", *made):
             if feature.plain != name:
                 yield ("features", name), name + suffix, f"feature {name}"
-    for name in definition.scores:
-        for suffix in ("", *SCORE_SUFFIXES):
+    for name, score in definition.scores.items():
+        for suffix in ("", *score.suffixes):
             yield ("scores", name), name + suffix, f"score {name}"
 
 

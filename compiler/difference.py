@@ -12,6 +12,7 @@ import psycopg
 
 from rescore.compiler import render
 from rescore.compiler.build import Tables
+from rescore.compiler.outbox import trigger_names
 from rescore.compiler.profile import COMPILED, Profile
 from rescore.compiler.queries import query
 from rescore.compiler.quoting import ident, short
@@ -68,6 +69,7 @@ def _signatures(profile: Profile) -> dict[str, str]:
         for source in profile.sources
         for s in source.states
     }
+    made |= {s.band_column: repr(s.bands) for s in profile.scores if s.bands}
     return made | {d.column: repr(d) for d in profile.derived}
 
 
@@ -147,7 +149,8 @@ def _trigger_names(profile: Profile) -> list[list[str]]:
         if any(s.link is k for s in profile.sources)
         for op in render.OPERATIONS
     ]
-    return found + [[profile.schema, profile.table, n] for n in profile.own_triggers.values()]
+    own = [*profile.own_triggers.values(), *trigger_names(profile).values()]
+    return found + [[profile.schema, profile.table, n] for n in own]
 
 
 def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -184,10 +184,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Score:
-    """A score column and the model that writes it."""
+    """A score column, the model that writes it, and what is made of it.
+
+    ``bands`` are names with rising lower bounds; ``moved_by`` and ``by_band`` say which moves are
+    reported, none unless ``reports``.
+    """
 
     column: str
     model: Model
+    bands: tuple[tuple[str, float], ...] = ()
+    moved_by: float | None = None
+    by_band: bool = False
 
     @property
     def version_column(self) -> str:
@@ -198,12 +205,27 @@ class Score:
         return f"{self.column}_at"
 
     @property
+    def band_column(self) -> str:
+        return f"{self.column}_band"
+
+    @property
+    def reported_column(self) -> str:
+        return f"{self.column}_reported"
+
+    @property
+    def reports(self) -> bool:
+        """Whether some of its moves are written to the outbox."""
+        return self.moved_by is not None or self.by_band
+
+    @property
     def columns(self) -> tuple[tuple[str, str], ...]:
         """Its profile columns and their types."""
         return (
             (self.column, "double precision"),
             (self.version_column, "integer"),
             (self.at_column, "timestamp with time zone"),
+            *(((self.band_column, "text"),) if self.bands else ()),
+            *(((self.reported_column, "double precision"),) if self.reports else ()),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from rescore.compiler import outbox
 from rescore.compiler.features import Input, State
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
@@ -83,6 +84,8 @@ def functions(plan: Profile) -> str:
                 )
                 for op in OPERATIONS
             ]
+    if outbox.watched(plan):
+        printed.append(_print("outbox.sql.j2", plan=plan, **_outbox(plan)))
     return "\n".join([*printed, _revoke("\n".join(printed), plan)])
 
 
@@ -103,7 +106,19 @@ def triggers(plan: Profile) -> str:
         for link in plan.links
         if any(s.link is link for s in plan.sources)
     ]
-    return _print("triggers.sql.j2", plan=plan, links=links, operations=OPERATIONS)
+    printed = _print("triggers.sql.j2", plan=plan, links=links, operations=OPERATIONS)
+    if outbox.watched(plan):
+        printed += _print("outbox_triggers.sql.j2", plan=plan, **_outbox(plan))
+    return printed
+
+
+def _outbox(plan: Profile) -> dict[str, Any]:
+    return {
+        "o": outbox,
+        "names": outbox.trigger_names(plan),
+        "watched": outbox.watched(plan),
+        "reported": outbox.reported(plan),
+    }
 
 
 def predict_key(models: Sequence[tuple[str, str, str]]) -> str:
@@ -243,7 +258,9 @@ def _writing(plan: Profile) -> dict[str, Any]:
         "refs_p": lambda c: f"p.{ident(c)}",
         "recomputed": plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         "recomputed_stale": plan.counters(changed) + plan.stale(),
-        "is_wrong": " OR ".join(_is_wrong(plan, s, changed) for s in plan.scores),
+        "is_wrong": " OR ".join(
+            [*(_is_wrong(plan, s, changed) for s in plan.scores), *outbox.is_unkept(plan, "p")]
+        ),
         "rescored": plan.scored({}, "rescore_v_clock"),
         "is_miscounted": plan.wrong(changed),
         "is_stale": " OR ".join(stale),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rescore.errors import ContractViolated
 from rescore.plpython.estimators import feature_count, feature_names
+from rescore.plpython.transforms import Clip, bucket_names, clip_problem, edges_problem
 
 Kind = Literal["number", "days_since", "days_until", "category"]
 KINDS: tuple[Kind, ...] = ("number", "days_since", "days_until", "category")
@@ -25,11 +26,14 @@ class Input:
     kind: how it becomes numbers.
     nullable: whether NULL can come.
     bounded: whether the type rules out NaN, infinities and magnitudes above 1e100.
-    default: what a missing number is replaced with.
+    default: what a missing number is replaced with; None, with `buckets`: it is in none of them.
     missing: whether a column says that the value was missing.
     categories: values with a column of their own; empty while `top` awaits freezing.
     other: whether a column stands for all other values.
     top: how many of the most frequent values become categories when a version is trained.
+    clip: lowest and highest value of a number; None is no bound.
+    log1p: whether the number enters as ``sign(x) * ln(1 + abs(x))``.
+    buckets: edges of the intervals that have a column each, in place of the number.
     """
 
     name: str
@@ -37,17 +41,22 @@ class Input:
     kind: Kind
     nullable: bool = True
     bounded: bool = False
-    default: float = 0.0
+    default: float | None = 0.0
     missing: bool = False
     categories: tuple[str, ...] = ()
     other: bool = False
     top: int | None = None
+    clip: Clip | None = None
+    log1p: bool = False
+    buckets: tuple[float, ...] = ()
 
     def columns(self) -> list[str]:
         """Return the names of the design columns of this input, in order."""
         if self.kind == "category":
             columns = [f"{self.name}={value}" for value in self.categories]
             columns += [f"{self.name}=*"] if self.other else []
+        elif self.buckets:
+            columns = bucket_names(self.name, self.buckets)
         else:
             columns = [self.name]
         return columns + ([f"{self.name}__missing"] if self.missing else [])
@@ -63,8 +72,13 @@ class Input:
             data |= {"categories": list(self.categories)} if self.top is None else {"top": self.top}
             data["other"] = self.other
         else:
-            data["default"] = self.default
+            data |= {"default": self.default, **self._transforms()}
         return data | {"missing": self.missing}
+
+    def _transforms(self) -> dict[str, Any]:
+        made: dict[str, Any] = {"clip": list(self.clip)} if self.clip else {}
+        made |= {"log1p": True} if self.log1p else {}
+        return made | ({"buckets": list(self.buckets)} if self.buckets else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Input:
@@ -78,17 +92,49 @@ class Input:
         values = dict(data)
         if isinstance(values.get("categories"), Mapping):
             values["top"] = values.pop("categories").get("top")
-        values["categories"] = tuple(values.get("categories", ()))
         try:
-            made = cls(**values)
-        except TypeError as error:
+            made = cls(**values | _lists(values))
+        except (TypeError, OverflowError) as error:
             raise ContractViolated(f"not an input of a contract: {data!r:.200}") from error
         if made.kind not in KINDS:
             raise ContractViolated(
                 f"input {made.name!r} is of unknown kind {made.kind!r}",
                 detail=f"Known kinds are {', '.join(KINDS)}.",
             )
+        _check_transforms(made, data)
         return made
+
+
+def _lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what JSON holds as lists, as the tuples of an input."""
+    made: dict[str, Any] = {"categories": tuple(values.get("categories", ()))}
+    if "clip" in values:
+        made["clip"] = tuple(None if each is None else _number(each) for each in values["clip"])
+    if "buckets" in values:
+        made["buckets"] = tuple(map(_number, values["buckets"]))
+        made["default"] = values.get("default")
+    return made
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def _check_transforms(each: Input, given: Mapping[str, Any]) -> None:
+    named = [key for key in ("clip", "log1p", "buckets") if key in given]
+    wrong = ""
+    if named and each.kind == "category":
+        wrong = f"is a category and takes no {named[0]}"
+    elif "log1p" in named and not isinstance(given["log1p"], bool):
+        wrong = f"has a log1p of {given['log1p']!r:.80}, neither true nor false"
+    elif "clip" in named and (problem := clip_problem(each.clip or ())):
+        wrong = f"has a wrong clip: {problem}"
+    elif "buckets" in named and (problem := edges_problem(each.buckets)):
+        wrong = f"has wrong buckets: {problem}"
+    if wrong:
+        raise ContractViolated(f"input {each.name!r} {wrong}")
 
 
 @dataclass(frozen=True)

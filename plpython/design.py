@@ -11,6 +11,7 @@ from typing import Any
 from rescore.errors import BadFeature
 from rescore.plpython.contract import Contract, Input
 from rescore.plpython.linear import LARGEST, SMALLEST
+from rescore.plpython.transforms import one_hot_bucket, transformed
 
 Moment = datetime | float
 """A point in time, or ±infinity."""
@@ -51,8 +52,16 @@ def _columns(each: Input, value: Any, now: Moment) -> list[float]:
     if each.kind == "category":
         return _one_hot(each, value)
     number = clean(_number(each, value, now))
-    columns = [clean(each.default) or 0.0 if number is None else number]
+    columns = _encoded(each, clean(each.default) if number is None else number)
     return columns + ([float(number is None)] if each.missing else [])
+
+
+def _encoded(each: Input, number: float | None) -> list[float]:
+    """Return the columns of a number, or of the default that stands for it."""
+    if each.buckets:
+        known = None if number is None else transformed(number, each.clip, each.log1p)
+        return one_hot_bucket(known, each.buckets)
+    return [transformed(number or 0.0, each.clip, each.log1p)]
 
 
 def _one_hot(each: Input, value: Any) -> list[float]:

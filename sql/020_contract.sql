@@ -1,4 +1,4 @@
--- The feature contract: reading it, checking it, and each design column as an SQL expression.
+-- The feature contract: reading it and checking it.
 -- Calls: 010_errors. Tables: none.
 
 CREATE OR REPLACE FUNCTION rescore._number(value jsonb, what text)
@@ -56,8 +56,8 @@ DECLARE
     name text := input ->> 'name';
     strange text := (SELECT string_agg(k, ', ') FROM jsonb_object_keys(CASE jsonb_typeof(input) WHEN 'object' THEN input ELSE '{}' END) AS k
                      WHERE k NOT IN ('name', 'type', 'kind', 'nullable', 'bounded', 'default', 'missing',
-                                     'categories', 'other', 'top'));
-    wrong text := (SELECT string_agg(k, ', ') FROM unnest('{nullable,bounded,missing,other}'::text[]) AS k
+                                     'categories', 'other', 'top', 'clip', 'log1p', 'buckets'));
+    wrong text := (SELECT string_agg(k, ', ') FROM unnest('{nullable,bounded,missing,other,log1p}'::text[]) AS k
                    WHERE jsonb_typeof(input -> k) NOT IN ('boolean'));
     is_frozen boolean := input ->> 'kind' <> 'category' OR coalesce(jsonb_typeof(input -> 'categories'), '') = 'array';
 BEGIN
@@ -71,7 +71,7 @@ BEGIN
             HINT = 'Correct the contract.';
     ELSIF strange IS NOT NULL OR wrong IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a wrong key: %s', name, coalesce(strange, wrong)),
-            DETAIL = 'nullable, bounded, missing and other are true or false.',
+            DETAIL = 'nullable, bounded, missing, other and log1p are true or false.',
             HINT = 'Correct the contract.';
     ELSIF NOT is_frozen THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the categories of %s are not frozen', name),
@@ -86,6 +86,53 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore._check_input(jsonb) IS 'Raises RS004 when this is no input of a frozen contract.';
+
+CREATE OR REPLACE FUNCTION rescore._numbers(input jsonb, key text)
+RETURNS double precision[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN input ? key THEN
+        ARRAY(SELECT CASE WHEN jsonb_typeof(e.v) <> 'null' THEN rescore._number(e.v, format('%s of %s', key, input ->> 'name')) END
+              FROM jsonb_array_elements(CASE jsonb_typeof(input -> key) WHEN 'array' THEN input -> key ELSE '[]' END)
+                   WITH ORDINALITY AS e (v, n) ORDER BY e.n) END
+$$;
+COMMENT ON FUNCTION rescore._numbers(jsonb, text) IS
+    'A list of numbers of an input, where null stays NULL; NULL when the input has no such key.';
+
+CREATE OR REPLACE FUNCTION rescore._check_transforms(input jsonb)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := input ->> 'name';
+    clip double precision[] := rescore._numbers(input, 'clip');
+    edges double precision[] := rescore._numbers(input, 'buckets');
+BEGIN
+    IF input ->> 'kind' = 'category' AND input ?| '{clip,log1p,buckets}' THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s is a category and takes no transform', name),
+            DETAIL = 'clip, log1p and buckets go with numbers and days.',
+            HINT = 'Correct the contract.';
+    ELSIF clip IS NOT NULL AND (cardinality(clip) <> 2 OR NOT coalesce(clip[1] < clip[2], num_nulls(clip[1], clip[2]) = 1)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a wrong clip: %s', name, left((input -> 'clip')::text, 200)),
+            DETAIL = 'Expected a lowest and a higher highest number, of which one may be null.',
+            HINT = 'Correct the contract.';
+    ELSIF edges IS NOT NULL AND (cardinality(edges) NOT BETWEEN 1 AND 100 OR array_position(edges, NULL) IS NOT NULL
+          OR EXISTS (SELECT FROM unnest(edges[1:cardinality(edges) - 1], edges[2:]) AS pair (this, next) WHERE next <= this)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has wrong buckets: %s', name, left((input -> 'buckets')::text, 200)),
+            DETAIL = 'Expected 1 to 100 rising numbers.',
+            HINT = 'Correct the contract.';
+    -- _number has made these 0, which is another bound, and another edge.
+    ELSIF jsonb_path_exists(input, '$.clip[*] ? (@ != 0 && @ > -1e-100 && @ < 1e-100)')
+          OR jsonb_path_exists(input, '$.buckets[*] ? (@ != 0 && @ > -1e-100 && @ < 1e-100)') THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a bound or edge too near to 0', name),
+            DETAIL = 'Magnitudes below 1e-100 count as 0.',
+            HINT = 'Correct the contract.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_transforms(jsonb) IS 'Raises RS004 when an input has a clip, log1p or buckets that it cannot have.';
 
 CREATE OR REPLACE FUNCTION rescore._inputs(contract jsonb)
 RETURNS TABLE ("position" integer, name text, type text, kind text, nullable boolean, bounded boolean,
@@ -102,7 +149,7 @@ BEGIN
             DETAIL = 'Expected {"inputs": [...]}.',
             HINT = 'See the feature contract in the manual.';
     END IF;
-    PERFORM rescore._check_input(i) FROM jsonb_array_elements(contract -> 'inputs') AS i;
+    PERFORM rescore._check_input(i), rescore._check_transforms(i) FROM jsonb_array_elements(contract -> 'inputs') AS i;
     twice := (SELECT i ->> 'name' FROM jsonb_array_elements(contract -> 'inputs') AS i GROUP BY 1 HAVING count(*) > 1 LIMIT 1);
     IF twice IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the contract has the input %s twice', twice),
@@ -111,7 +158,8 @@ BEGIN
     RETURN QUERY
     SELECT i.n::integer, i.v ->> 'name', rescore._argument_type(i.v ->> 'type', i.v ->> 'kind'), i.v ->> 'kind',
            coalesce((i.v ->> 'nullable')::boolean, true), coalesce((i.v ->> 'bounded')::boolean, false),
-           rescore._number(coalesce(i.v -> 'default', '0'), format('the default of %s', i.v ->> 'name')),
+           CASE WHEN NOT (i.v ? 'buckets' AND coalesce(i.v -> 'default', 'null') = 'null') THEN
+               rescore._number(coalesce(i.v -> 'default', '0'), format('the default of %s', i.v ->> 'name')) END,
            coalesce((i.v ->> 'missing')::boolean, false),
            CASE WHEN i.v ->> 'kind' = 'category' THEN
                ARRAY(SELECT c.v FROM jsonb_array_elements_text(i.v -> 'categories') WITH ORDINALITY AS c (v, n) ORDER BY c.n) END,
@@ -119,90 +167,4 @@ BEGIN
     FROM jsonb_array_elements(contract -> 'inputs') WITH ORDINALITY AS i (v, n);
 END
 $$;
-COMMENT ON FUNCTION rescore._inputs(jsonb) IS 'The inputs of a frozen contract, checked, in order, with defaults filled in.';
-
-CREATE OR REPLACE FUNCTION rescore._present(input text, type text, kind text, nullable boolean, bounded boolean)
-RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE
-        WHEN kind IN ('days_since', 'days_until') THEN format('isfinite(%I) AND isfinite(rescore_clock)', input)
-        -- Even a numeric of fixed scale can be NaN. NULL and NaN both fail these comparisons.
-        WHEN type = 'numeric' AND bounded THEN format('%I <> ''NaN''::numeric', input)
-        WHEN type IN ('numeric', 'real', 'double precision') AND NOT bounded
-            THEN format('abs(%I) < ''Infinity''::%s', input, type)
-        -- A payload may lack even a category that the table never lacks.
-        WHEN nullable OR kind = 'category' THEN format('%I IS NOT NULL', input)
-    END
-$$;
-COMMENT ON FUNCTION rescore._present(text, text, text, boolean, boolean) IS
-    'SQL: whether an input has a value that a model can use; NULL when it always has.';
-
-CREATE OR REPLACE FUNCTION rescore._value(input text, type text, kind text, bounded boolean)
-RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE
-        WHEN kind = 'days_since'
-            THEN format('date_part(''epoch'', greatest(rescore_clock, %1$I) - %1$I) / 86400::float8', input)
-        WHEN kind = 'days_until' THEN format('date_part(''epoch'', %I - rescore_clock) / 86400::float8', input)
-        WHEN kind = 'category' THEN format(CASE WHEN type = 'text' THEN '%I COLLATE "C"' ELSE '%I::text COLLATE "C"' END, input)
-        WHEN type = 'boolean' THEN format('%I::int4::float8', input)
-        WHEN type = 'double precision' THEN format('%I', input)
-        ELSE format('%I::float8', input)
-    END
-$$;
-COMMENT ON FUNCTION rescore._value(text, text, text, boolean) IS
-    'SQL: an input that has a value, as float8, or as text for a category.';
-
-CREATE OR REPLACE FUNCTION rescore._cleaned(input text, type text, bounded boolean, present text, value text, below text, above text, absent text)
-RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE
-        WHEN present IS NULL THEN value
-        -- The argument once only: whatever it is, the function can then be inlined.
-        WHEN present = format('%I IS NOT NULL', input) THEN format('coalesce(%s, %s)', value, absent)
-        WHEN type NOT IN ('numeric', 'real', 'double precision') OR bounded
-            THEN format('CASE WHEN %s THEN %s ELSE %s END', present, value, absent)
-        -- The usual case first. It is the argument that is compared: the cast of a numeric can raise.
-        ELSE format('CASE WHEN abs(%1$I) BETWEEN ''1e-100''::%2$s AND ''1e100''::%2$s THEN %3$s '
-                    'WHEN abs(%1$I) < ''1e-100''::%2$s THEN ''0''::float8 '
-                    'WHEN %4$s THEN CASE WHEN %1$I < ''0''::%2$s THEN %5$s ELSE %6$s END ELSE %7$s END',
-                    input, CASE WHEN type = 'numeric' THEN 'numeric' ELSE 'float8' END, value, present, below, above, absent)
-    END
-$$;
-COMMENT ON FUNCTION rescore._cleaned(text, text, boolean, text, text, text, text, text) IS
-    'SQL: value where the input has one, absent where not, below and above for magnitudes over 1e100, 0 for those under 1e-100.';
-
-CREATE OR REPLACE FUNCTION rescore._columns(contract jsonb)
-RETURNS TABLE ("position" integer, input text, column_name text, expression text)
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
-AS $$
-    SELECT row_number() OVER (ORDER BY i.position, c.place)::integer, i.name, c.column_name, c.expression
-    FROM rescore._inputs(contract) AS i
-    CROSS JOIN LATERAL (SELECT rescore._present(i.name, i.type, i.kind, i.nullable, i.bounded) AS present,
-                               rescore._value(i.name, i.type, i.kind, i.bounded) AS value) AS e
-    CROSS JOIN LATERAL (
-        SELECT 0 AS place, i.name AS column_name, rescore._cleaned(
-                   i.name, i.type, i.bounded, e.present, e.value,
-                   '''-1e100''::float8', '''1e100''::float8', format('%L::float8', i.default)) AS expression
-        WHERE i.kind <> 'category'
-        UNION ALL
-        SELECT n, format('%s=%s', i.name, v), format('CASE WHEN %s = %L THEN ''1''::float8 ELSE ''0''::float8 END', e.value, v)
-        FROM unnest(i.categories) WITH ORDINALITY AS k (v, n)
-        UNION ALL
-        SELECT 1000000, i.name || '=*', format('CASE WHEN %s <> ALL (%L::text[]) THEN ''1''::float8 ELSE ''0''::float8 END', e.value, i.categories)
-        WHERE i.kind = 'category' AND i.other
-        UNION ALL
-        SELECT 1000001, i.name || '__missing', CASE WHEN e.present IS NULL THEN '''0''::float8' ELSE
-            format('CASE WHEN %s THEN ''0''::float8 ELSE ''1''::float8 END', e.present) END
-        WHERE i.missing
-    ) AS c
-$$;
-COMMENT ON FUNCTION rescore._columns(jsonb) IS
-    'The design row of a contract: each column as an SQL expression over the names of the inputs and rescore_clock.';
+COMMENT ON FUNCTION rescore._inputs(jsonb) IS 'The inputs of a frozen contract, checked, in order, with defaults filled in; without one, a missing number is in no bucket.';

@@ -1,5 +1,5 @@
 -- From a linear form to SQL: one function per version, inlined into every query that scores.
--- Calls: 010_errors, 020_contract. Tables: none.
+-- Calls: 010_errors, 020_contract, 025_design. Tables: none.
 --
 -- What is emitted is total: weights and inputs are 0 or between 1e-100 and 1e100 in magnitude, so
 -- that no product underflows (PostgreSQL raises there) and no sum overflows.
@@ -65,18 +65,37 @@ $$;
 COMMENT ON FUNCTION rescore._category_term(text, text, text[], double precision[], boolean, boolean) IS
     'SQL: what a category adds to the sum; its weights are those of its design columns.';
 
-CREATE OR REPLACE FUNCTION rescore._number_term(input text, type text, bounded boolean, present text, value text, weight double precision, absent double precision)
+CREATE OR REPLACE FUNCTION rescore._number_term(input text, type text, bounded boolean, present text, value text, ends double precision[],
+                                                weight double precision, indicator double precision)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
 AS $$
     SELECT rescore._cleaned(input, type, bounded, present, format('%L::float8 * %s', weight, v),
-                            format('%L::float8', weight * -1e100::float8), format('%L::float8', weight * 1e100::float8),
-                            format('%L::float8', absent))
+                            ARRAY(SELECT format('%L::float8', weight * e.v + CASE WHEN e.n = 4 THEN indicator ELSE 0 END)
+                                  FROM unnest(ends) WITH ORDINALITY AS e (v, n) ORDER BY e.n))
     FROM (SELECT CASE WHEN value LIKE '%/%' THEN format('(%s)', value) ELSE value END AS v) AS bracketed
 $$;
-COMMENT ON FUNCTION rescore._number_term(text, text, boolean, text, text, double precision, double precision) IS
-    'SQL: what a number adds to the sum; absent is what it adds when it is missing.';
+COMMENT ON FUNCTION rescore._number_term(text, text, boolean, text, text, double precision[], double precision, double precision) IS
+    'SQL: what a number adds to the sum; indicator is what is added when it is missing. See _encoded for value and ends.';
+
+CREATE OR REPLACE FUNCTION rescore._bucket_term(input text, type text, bounded boolean, present text, value text, ends double precision[],
+                                                buckets double precision[], weights double precision[], indicator double precision)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
+AS $$
+    -- Measured per row with 2, 5, 16 and 100 edges: width_bucket 40, 50, 60 and 80 ns; CASE 25, 50,
+    -- 130 and 710; nested by halves 25, 55, 95 and 160. Only here does the value stand once.
+    SELECT rescore._cleaned(input, type, bounded, present,
+                            format('(%L::float8[])[width_bucket(%s, %L::float8[])]',
+                                   format('[0:%s]=%s', cardinality(buckets), weights[1:cardinality(buckets) + 1]), value, buckets),
+                            ARRAY(SELECT format('%L::float8', coalesce(weights[width_bucket(e.v, buckets) + 1], 0)
+                                                              + CASE WHEN e.n = 4 THEN indicator ELSE 0 END)
+                                  FROM unnest(ends) WITH ORDINALITY AS e (v, n) ORDER BY e.n))
+$$;
+COMMENT ON FUNCTION rescore._bucket_term(text, text, boolean, text, text, double precision[], double precision[], double precision[], double precision) IS
+    'SQL: what a number in buckets adds to the sum: the weight of its interval; indicator is what is added when it is missing.';
 
 CREATE OR REPLACE FUNCTION rescore._terms(contract jsonb, linear jsonb)
 RETURNS TABLE ("position" integer, input text, term text)
@@ -89,12 +108,11 @@ AS $$
          w AS (SELECT c.input, l.weights[c.places[1]:c.places[cardinality(c.places)]] AS weights FROM c CROSS JOIN l)
     SELECT i.position, i.name, CASE
         WHEN 0 = ALL (w.weights) THEN NULL
-        WHEN i.kind = 'category' THEN rescore._category_term(e.value, e.present, i.categories, w.weights, i.other, i.missing)
-        ELSE rescore._number_term(i.name, i.type, i.bounded, e.present, e.value, w.weights[1],
-                                  w.weights[1] * i.default + CASE WHEN i.missing THEN w.weights[2] ELSE 0 END) END
-    FROM rescore._inputs(contract) AS i JOIN w ON w.input = i.name
-    CROSS JOIN LATERAL (SELECT rescore._present(i.name, i.type, i.kind, i.nullable, i.bounded) AS present,
-                               rescore._value(i.name, i.type, i.kind, i.bounded) AS value) AS e
+        WHEN i.kind = 'category' THEN rescore._category_term(i.value, i.present, i.categories, w.weights, i.other, i.missing)
+        WHEN i.buckets IS NOT NULL THEN rescore._bucket_term(i.name, i.type, i.bounded, i.present, i.value, i.ends, i.buckets, w.weights, m.indicator)
+        ELSE rescore._number_term(i.name, i.type, i.bounded, i.present, i.value, i.ends, w.weights[1], m.indicator) END
+    FROM rescore._encoded(contract) AS i JOIN w ON w.input = i.name
+    CROSS JOIN LATERAL (SELECT CASE WHEN i.missing THEN w.weights[cardinality(w.weights)] ELSE 0 END AS indicator) AS m
 $$;
 COMMENT ON FUNCTION rescore._terms(jsonb, jsonb) IS
     'What each input adds to the linear sum, as an SQL expression; NULL when that is always 0.';

@@ -111,6 +111,16 @@ def test_models(crm: d.Definition) -> None:
     assert (plain.label, plain.scaler, plain.engine) == (None, "standard", "auto")
 
 
+def test_bands_and_outbox_are_stored_in_their_order() -> None:
+    written = "{model: churn, bands: {z: -1, a: 0, m: 0.7}, outbox: {moved_by: 0, band: true}}"
+    read = d.parse(CRM.replace("{model: churn}", written))
+    score = read.scores["churn_score"]
+    assert score.bands == (("z", -1.0), ("a", 0.0), ("m", 0.7))
+    assert score.outbox == d.Outbox(moved_by=0.0, band=True)
+    stored = json.dumps(read.to_json(), sort_keys=True)
+    assert d.Definition.from_json(stored) == read
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_estimator_named_is_one_the_trainer_makes(name: str) -> None:
     made = make_estimator({name: {}}, seed=0)
@@ -170,8 +180,7 @@ LATER_KEYS = [
         for key in sorted(LATER["labels"])
     ),
     ("scaler: none", "calibrate: platt", "calibrate (model churn, line 32)"),
-    ("{model: churn}", "{model: churn, bands: {}}", "bands (score churn_score, line 37)"),
-    ("{model: churn}", "{model: churn, outbox: true}", "outbox (score churn_score, line 37)"),
+    ("{model: churn}", "{model: churn, snapshot: 1}", "snapshot (score churn_score, line 37)"),
 ]
 
 
@@ -273,6 +282,7 @@ def _section(mark: str) -> str:
         d.Label,
         d.Model,
         d.Score,
+        d.Outbox,
     ],
 )
 def test_reference_lists_exactly_the_keys(part: type[d.Definition]) -> None:
