@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rescore.compiler import outbox
+from rescore.compiler.definers import guarded
 from rescore.compiler.features import Input, State
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
@@ -56,6 +56,11 @@ def table(plan: Profile, missing: Sequence[tuple[str, str]], dropped: Sequence[s
     return _print("table.sql.j2", plan=plan, missing=missing, dropped=dropped)
 
 
+def grants(plan: Profile, owner: str | None, readers: Sequence[str]) -> str:
+    """SQL that gives a new profile table to its owner, and lets roles read it."""
+    return _print("grants.sql.j2", plan=plan, owner=owner, readers=readers)
+
+
 def functions(plan: Profile) -> str:
     """SQL of everything generated for a profile except its triggers."""
     printed = [
@@ -63,6 +68,7 @@ def functions(plan: Profile) -> str:
         _print("read.sql.j2", plan=plan, **_reading(plan)),
         _print("write.sql.j2", plan=plan, **_writing(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
+        _print("come_back.sql.j2", plan=plan),
         *(_by_key(plan, model) for model in plan.models),
     ]
     for source in plan.sources:
@@ -86,17 +92,13 @@ def functions(plan: Profile) -> str:
             ]
     if outbox.watched(plan):
         printed.append(_print("outbox.sql.j2", plan=plan, **_outbox(plan)))
-    return "\n".join([*printed, _revoke("\n".join(printed), plan)])
-
-
-def _revoke(sql: str, plan: Profile) -> str:
-    """SQL that lets nobody but the owner call what writes, or reads past row-level security."""
-    names = re.findall(
-        r"^CREATE OR REPLACE FUNCTION ([^(]+)\(.*\n(?:.*\n){0,3}?.*SECURITY DEFINER",
-        sql,
-        re.MULTILINE,
+    return guarded(
+        "\n".join(printed), _guard, [plan.function(part) for part in ("ensure", "score")]
     )
-    return "".join(f"REVOKE EXECUTE ON FUNCTION {n} FROM PUBLIC;\n" for n in dict.fromkeys(names))
+
+
+def _guard(name: str, body: str) -> str:
+    return _print("guard.sql.j2", name=name, body=body)
 
 
 def triggers(plan: Profile) -> str:
