@@ -166,6 +166,13 @@ class WrongArgument(RescoreError):
     exit_code = 2
 
 
+class SignatureRefused(RescoreError):
+    """No key registered in the database has signed what is to be published."""
+
+    sqlstate = "RS021"
+    exit_code = 3
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 
