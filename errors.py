@@ -173,6 +173,18 @@ class SignatureRefused(RescoreError):
     exit_code = 3
 
 
+class UnknownConsumer(RescoreError):
+    """No consumer of the outbox of that name is registered."""
+
+    sqlstate = "RS022"
+
+
+class ForeignPlace(RescoreError):
+    """A consumer's place in the outbox is of another database, from which it was restored."""
+
+    sqlstate = "RS023"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 
