@@ -185,6 +185,12 @@ class ForeignPlace(RescoreError):
     sqlstate = "RS023"
 
 
+class ExtensionMissing(RescoreError):
+    """An extension of PostgreSQL that this needs is not there."""
+
+    sqlstate = "RS024"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

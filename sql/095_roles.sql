@@ -31,22 +31,22 @@ AS $$
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
     ('relation', 1, false, '{SELECT}', '{model_version,model_quality,health}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
-    ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents}'),
+    ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps}'),
     ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys}'),
     ('relation', 4, true, '{INSERT}', '{outbox}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
     ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
-    ('function', 1, true, '{EXECUTE}', '{helper,clock,_python_score,_python_scores}'),
+    ('function', 1, true, '{EXECUTE}', '{helper,clock,_reads,_python_score,_python_scores}'),
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model}'),
-    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched}'),
+    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_python_start,_create_router,_touch,_lock}'),
     ('function', 4, true, '{EXECUTE}', '{_incident}'),
     -- By what follows the two underscores; '' are routers and versions.
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
-    ('compiled', 2, false, '{EXECUTE}', '{keys,rescore}'),
+    ('compiled', 2, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked}'),
     ('compiled', 3, false, '{EXECUTE}', '{recompute,differences,come_back}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
