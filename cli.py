@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rescore import console
+from rescore.cli_keys import keys
 from rescore.errors import RescoreError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo and tests.")
 app.add_typer(server, name="server")
+app.add_typer(keys, name="keys")
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
@@ -250,6 +252,9 @@ def publish(
     file: Annotated[Path, typer.Argument(help="A .joblib, .pkl or .skops file.")],
     dsn: Dsn = None,
     candidate: Candidate = False,
+    key: Annotated[
+        Path | None, typer.Option(help="Private key to sign with; else RESCORE_KEY, if set.")
+    ] = None,
     sweep: Sweep = True,
     reason: Reason = None,
     json: Json = False,
@@ -257,7 +262,7 @@ def publish(
     """Publish a fitted scikit-learn estimator as a new version."""
     from rescore.trainer.publish import publish as publish_file
 
-    version = publish_file(file, model=model, dsn=dsn, candidate=candidate, reason=reason)
+    version = publish_file(file, model=model, dsn=dsn, candidate=candidate, reason=reason, key=key)
     _sweep_after(model, dsn, wanted=sweep and not candidate)
     _show_one({"model": model, "version": version, "serves": not candidate}, json)
 

@@ -27,6 +27,11 @@ def plain(text: str) -> str:
     return kept + ("…" if len(text) > _LONGEST else "")
 
 
+def storable(text: str) -> str:
+    """Return a text that any server can store as it is: cut, and without what is no character."""
+    return text[:2000].replace("\0", r"\0").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def shown(value: Any) -> str:
     """Return a short description of a value.
 

@@ -5,7 +5,8 @@
 CREATE OR REPLACE VIEW rescore.model_version AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
        m.created_at, m.created_by, m.metrics, m.library_versions,
-       pg_catalog.jsonb_array_length(m.contract -> 'inputs') AS inputs, pg_catalog.octet_length(m.artifact) AS bytes
+       pg_catalog.jsonb_array_length(m.contract -> 'inputs') AS inputs, pg_catalog.octet_length(m.artifact) AS bytes,
+       m.signed_by, m.signature
 FROM rescore.models AS m JOIN rescore.deployments AS d ON d.model = m.model;
 COMMENT ON VIEW rescore.model_version IS 'Every model version, and which one serves.';
 COMMENT ON COLUMN rescore.model_version.model IS 'Name of the model';
@@ -21,6 +22,8 @@ COMMENT ON COLUMN rescore.model_version.metrics IS 'Measured quality, by name';
 COMMENT ON COLUMN rescore.model_version.library_versions IS 'Versions of the libraries that proved it';
 COMMENT ON COLUMN rescore.model_version.inputs IS 'How many inputs it takes';
 COMMENT ON COLUMN rescore.model_version.bytes IS 'Size of the artefact';
+COMMENT ON COLUMN rescore.model_version.signed_by IS 'Key that signed it; null when no keys were registered';
+COMMENT ON COLUMN rescore.model_version.signature IS 'Its signature (Ed25519)';
 
 CREATE OR REPLACE VIEW rescore.model_quality AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.created_at, q.key AS metric,

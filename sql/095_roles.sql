@@ -41,7 +41,7 @@ AS $$
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
-    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_python_start,_create_router,_touch,_lock}'),
+    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     ('function', 4, true, '{EXECUTE}', '{_incident}'),
     -- By what follows the two underscores; '' are routers and versions.
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
