@@ -12,6 +12,7 @@ import typer
 
 from rescore import console
 from rescore.cli_keys import keys
+from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ app = typer.Typer(
 server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo and tests.")
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
+app.add_typer(outbox, name="outbox")
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")

@@ -21,8 +21,7 @@ def refuse(message: str, *, detail: str = "") -> ArtefactRefused:
 def plain(text: str) -> str:
     """Return a text on one line, cut, and of characters any server can store."""
     kept = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text[:_LONGEST]
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:_LONGEST]
     )
     return kept + ("…" if len(text) > _LONGEST else "")
 

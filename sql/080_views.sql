@@ -1,6 +1,6 @@
 -- What dashboards and BI tools read of rescore itself.
 -- Calls: nothing. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
--- rescore.incident_log.
+-- rescore.incident_log, rescore.outbox_lag.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
@@ -73,7 +73,14 @@ UNION ALL
 SELECT 'champions', CASE count(*) FILTER (WHERE d.champion IS NULL) WHEN 0 THEN 'ok' ELSE 'warning' END,
        coalesce('no version serves: ' || pg_catalog.string_agg(d.model, ', ' ORDER BY d.model) FILTER (WHERE d.champion IS NULL),
                 pg_catalog.concat(count(*), ' models serve'))
-FROM rescore.deployments AS d;
+FROM rescore.deployments AS d
+UNION ALL
+SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
+                      WHEN pg_catalog.min(l.oldest) < pg_catalog.now() - interval '1 hour' THEN 'warning' ELSE 'ok' END,
+       coalesce(pg_catalog.string_agg(CASE WHEN l.here THEN pg_catalog.concat(l.consumer, ' ', l.pending, ' rows behind')
+                                           ELSE l.consumer || ' is of another database: register it again' END, ', ' ORDER BY l.consumer),
+                'no consumers')
+FROM rescore.outbox_lag AS l;
 COMMENT ON VIEW rescore.health IS 'What an administrator should look at: one row per check.';
 COMMENT ON COLUMN rescore.health."check" IS 'What was looked at';
 COMMENT ON COLUMN rescore.health.status IS 'ok, warning or error';

@@ -50,6 +50,7 @@ features:
   biggest: {from: orders, max: amount}
   last_kind: {from: orders, last: kind, one_hot: [web, store]}
   clicks: {from: clicks, count: true}
+  recent: {from: orders, count: true, window: 30 days}
   plan: {column: plan, one_hot: [basic, pro]}
 labels:
   churned: {none: orders, within: 60 days}
