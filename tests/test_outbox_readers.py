@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import runpy
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+import rescore.compiler
 from rescore.tests.outbox_shop import MOVED, Connection, open_shop, order
 from rescore.tests.support import one
 
@@ -306,6 +309,37 @@ REFUSED = [
     ("outbox_prune('-1 day')", "RS020", "cannot be kept for -1 days"),
     ("outbox_prune(NULL)", "RS020", "cannot be kept for NULL"),
 ]
+
+
+def test_the_reader_of_the_manual(
+    shop: Connection, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.execute("CREATE TABLE calls (customer_id bigint, score float8)")
+    shop.execute(
+        "INSERT INTO orders (customer_id) SELECT 1 + i % 3 FROM generate_series(1, 24) AS i"
+    )
+    order(shop, 1, times=3)
+    manual = Path(rescore.compiler.__file__).parents[1] / "docs" / "outbox.md"
+    program = manual.read_text("utf-8").split("```python\n")[1].split("```")[0]
+    script = tmp_path / "reader.py"
+    script.write_text(program)
+
+    def stop(_: float) -> None:
+        raise StopIteration
+
+    monkeypatch.setattr(time, "sleep", stop)
+    for _ in range(2):
+        with pytest.raises(StopIteration):
+            runpy.run_path(str(script), {"dsn": dsn})
+    rows = shop.execute("SELECT customer_id, round(score::numeric, 3) FROM calls").fetchall()
+    assert sorted((c, float(s)) for c, s in rows) == [
+        (1, 0.8),
+        (1, 0.9),
+        (1, 1),
+        (1, 1.1),
+        (2, 0.8),
+        (3, 0.8),
+    ]
 
 
 def test_refusals_say_what_is_wrong_and_what_to_do(shop: Connection) -> None:
