@@ -124,6 +124,8 @@ def test_an_event_of_the_future_counts_when_its_time_has_come(conn: Connection) 
     order(conn, NOON, 4)
     assert (stored(conn, "orders"), stored(conn, "week"), stored(conn, "most")) == (1, 1, 4)
     assert stored(conn, "orders__next") == NOON + 2 * HOUR
+    detail = one(conn, "SELECT detail FROM rescore.health WHERE \"check\" = 'coming'")
+    assert "orders of customers: events of the future for 1 customers" in detail
     before = one(conn, "SELECT rescore.predict_key('churn', 1)")
     set_clock(conn, NOON + 3 * HOUR)
     assert (live(conn, "orders"), live(conn, "most"), live(conn, "days__at")) == (
