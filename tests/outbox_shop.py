@@ -93,3 +93,23 @@ def check(conn: Connection, moved_by: float = 0.25) -> None:
 def right(conn: Connection) -> bool:
     """Whether stored values are what the events say."""
     return bool(one(conn, "SELECT count(*) = 0 FROM rescore.verify('customers')"))
+
+
+def read(conn: Connection, consumer: str = "crm", batch: int = 1000) -> list[Any]:
+    """Return id, key, old and new of the next rows."""
+    query = b"SELECT id, key, old, new FROM rescore.outbox_read(%s, %s)"
+    return conn.execute(query, [consumer, batch]).fetchall()
+
+
+def ack(conn: Connection, position: int | None, consumer: str = "crm") -> bool:
+    """Acknowledge the rows up to this id."""
+    return bool(one(conn, "SELECT rescore.outbox_ack(%s, %s)", consumer, position))
+
+
+def drain(conn: Connection, consumer: str = "crm", batch: int = 1000) -> list[Any]:
+    """Read and acknowledge until there is nothing."""
+    found: list[Any] = []
+    while rows := read(conn, consumer, batch):
+        assert ack(conn, rows[-1][0], consumer)
+        found += rows
+    return found

@@ -26,11 +26,17 @@ class Averaged(Linear):
         first, wild weights fade (polynomial-decay averaging); from a champion, 1.
     """
 
-    def __init__(self, estimator: Any, rate: Rate | None = None, count: float = 0.0) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        rate: Rate | None = None,
+        count: float = 0.0,
+        kind: type[Linear] = Linear,
+    ) -> None:
         super().__init__(estimator, rate, count)
         self.average = estimator.average
         self.pull = 1.0 if count else 2.0
-        self.raw = Linear(copy.deepcopy(estimator), rate, count)
+        self.raw = kind(copy.deepcopy(estimator), rate, count)
         self.raw.estimator.average = False
 
     def learn(self, design: Floats, labels: Labels, weights: Floats) -> None:

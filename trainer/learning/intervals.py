@@ -108,10 +108,22 @@ def jackknife(values: Floats, level: float = LEVEL, side: Side = "both") -> Inte
     if count < 2 or not np.isfinite(values).all():
         return Interval(whole, np.nan, np.nan, level, count)
     tail = (1 - level) / (2 if side == "both" else 1)
-    reach = float(t.ppf(1 - tail, count - 1) * _errors(values[:, None])[0])
+    reach = float(t.ppf(1 - tail, _freedom(values)) * _errors(values[:, None])[0])
     low = -np.inf if side == "upper" else whole - reach
     high = np.inf if side == "lower" else whole + reach
     return Interval(whole, low, high, level, count)
+
+
+def _freedom(values: Floats) -> float:
+    """Return degrees of freedom of a jackknife error, as Satterthwaite reckons them.
+
+    Where a few groups hold all that varies (the only customers predicted positive, or those with
+    most of the rows), the error itself is uncertain, and there are far fewer than groups.
+    """
+    squares = (values[1:] - values[0]) ** 2
+    fourth = float((squares**2).sum())
+    known = 2 * float(squares.sum()) ** 2 / fourth if fourth else np.inf
+    return min(len(squares) - 1, max(known, 1.0))
 
 
 def _errors(values: Floats) -> Floats:

@@ -233,5 +233,6 @@ def _model(estimator: Any, method: Method, memory: Memory) -> Model:
     kind = kind_of(estimator)
     if not issubclass(kind, Linear):
         return kind(estimator)
-    made = Averaged if getattr(estimator, "average", False) else kind
-    return made(estimator, method.rate, memory.examples)
+    if getattr(estimator, "average", False):
+        return Averaged(estimator, method.rate, memory.examples, kind)
+    return kind(estimator, method.rate, memory.examples)

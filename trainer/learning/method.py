@@ -12,7 +12,7 @@ from rescore.errors import BadDefinition
 from rescore.trainer.learning import scaling
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt
-from rescore.trainer.learning.models import Linear, Model, PassiveAggressive, Rate
+from rescore.trainer.learning.models import Linear, Model, Rate
 
 HEAVIEST = 100.0
 """Largest weight of a positive beside a negative that balancing gives."""
@@ -93,7 +93,7 @@ def check_method(method: Method, model: Model, scalers: list[Any]) -> None:
     for what, number in numbers.items():
         if isinstance(number, (int, float)) and not 0 < number < np.inf:
             raise BadDefinition(f"{what} is {number}", detail="It must be a number above 0.")
-    if method.rate and (not isinstance(model, Linear) or isinstance(model, PassiveAggressive)):
+    if method.rate and (not isinstance(model, Linear) or name.startswith("PassiveAggressive")):
         raise BadDefinition(f"{name} has no learning rate", hint="leave the rate out")
     if method.balance is not None and getattr(model.estimator, "loss", "") == "modified_huber":
         raise BadDefinition(

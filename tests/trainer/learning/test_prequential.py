@@ -76,6 +76,17 @@ def test_counting_now_or_later_is_the_same(champion: Any, monkeypatch: pytest.Mo
         assert one.histogram.weight == other.histogram.weight == 2500
 
 
+def test_memory_does_not_grow_with_the_examples(champion: Any) -> None:
+    loop = Prequential(Learner.resume(champion, Method(AVERAGED), Memory()), champion)
+    held = []
+    for batch in batches(1, 30, size=5000):
+        loop.step(batch)
+        held.append(sum(len(waiting) for waiting, _ in loop._waiting))
+    assert max(held) < prequential.WAITING
+    assert loop.tested.histogram is not None and loop.tested.histogram.weight == 150_000
+    assert loop.tested.histogram.counts.nbytes < 5e6
+
+
 def test_beside_a_champion_that_has_fallen_behind_the_learner_gains(champion: Any) -> None:
     method = Method({"sgd_classifier": {**SGD["sgd_classifier"], "eta0": 0.05}})
     learner = Learner.resume(champion, method, Memory(5000.0, 1000.0))

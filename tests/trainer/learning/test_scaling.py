@@ -48,6 +48,13 @@ def test_a_weight_is_a_repetition(design: Any, data: st.DataObject) -> None:
     assert_same(weighted, StandardScaler().fit(np.repeat(design, counts, axis=0)))
 
 
+@given(designs, st.randoms(use_true_random=False))
+def test_order_within_a_batch_does_not_matter(design: Any, random: Any) -> None:
+    order = list(range(len(design)))
+    random.shuffle(order)
+    assert_same(learnt([design[:2], design]), learnt([design[:2], design[order]]))
+
+
 def test_columns_that_stand_still_keep_a_scale_of_one() -> None:
     design = np.column_stack([np.full(500, 1e9 + 0.1), np.arange(500.0)])
     moved = learnt(np.split(design, 5))
