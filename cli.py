@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +40,14 @@ Until = Annotated[datetime | None, typer.Option(help="The present; nothing known
 Most = Annotated[int, typer.Option(help="So many moments, the newest.", min=1)]
 Candidate = Annotated[bool, typer.Option(help="Only record the version; promote lets it serve.")]
 Sweep = Annotated[bool, typer.Option(help="Rescore all rows of the profile with what now serves.")]
+MaxAge = Annotated[
+    str | None, typer.Option(help="Interval: scores younger than this are left alone.")
+]
+Batch = Annotated[int | None, typer.Option(help="Most rows per transaction: 10000.", min=1)]
+Rate = Annotated[float | None, typer.Option(help="Most rows written per second.", min=0.001)]
+Tolerance = Annotated[
+    float, typer.Option(help="Leave scores that the clock has moved by no more.", min=0.0)
+]
 Drop = Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.")]
 
 
@@ -311,20 +318,86 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
 def sweep(
     profile: Profile,
     dsn: Dsn = None,
-    max_age: Annotated[
-        str | None, typer.Option(help="Interval; also rescore what is older than this.")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="Rows per transaction.", min=1)] = None,
+    max_age: MaxAge = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    tolerance: Tolerance = 0.0,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew where a sweep was cut short.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="For a sweep of this profile that is under way.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Rescore rows whose score is older than the model or the age."""
+    """Bring scores to the present: those the model or the clock has moved on from."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
-    started = time.monotonic()
-    with connection(dsn) as conn, console.progress(f"sweep {profile}"):
-        ops.sweep(conn, profile, max_age, batch)
-    _show_one({"profile": profile, "seconds": round(time.monotonic() - started, 2)}, json)
+    with connection(dsn) as conn, console.progress(f"sweep {profile}") as progress:
+        given = {"rate": rate, "tolerance": tolerance, "restart": restart, "wait": wait}
+        swept = ops.sweep(conn, profile, max_age, batch, **given, progress=progress)
+    told = {"rows": swept.looked, "written": swept.changed, "locked": swept.locked}
+    _show_one({"profile": profile, **told, "seconds": round(swept.seconds, 2)}, json)
+
+
+@app.command()
+def run(
+    every: Annotated[str, typer.Option(help="Interval between two rounds, such as 5m.")] = "5m",
+    profile: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; default: all there are.")
+    ] = None,
+    dsn: Dsn = None,
+    max_age: MaxAge = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    tolerance: Tolerance = 0.0,
+    once: Annotated[bool, typer.Option("--once", help="One round, then end.")] = False,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another runner is at work.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Sweep profiles on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
+    from rescore.trainer import run as runner
+    from rescore.trainer.sweep import Terms
+
+    terms = Terms(max_age, batch, rate, tolerance)
+    jobs = [runner.sweeping(dsn, every, profile or (), terms)]
+    with runner.stopped_by_signals() as stop:
+        say = console.print_json if json else lambda facts: console.say(runner.line(facts))
+        failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
+    raise typer.Exit(1 if once and failed else 0)
+
+
+@app.command()
+def schedule(
+    profile: Annotated[str | None, typer.Argument(help="Name of the profile.")] = None,
+    every: Annotated[
+        str | None, typer.Option(help="As pg_cron takes it, such as '*/5 * * * *'.")
+    ] = None,
+    dsn: Dsn = None,
+    max_age: MaxAge = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    tolerance: Tolerance = 0.0,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the profile's job.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List this database's jobs.")] = False,
+    json: Json = False,
+) -> None:
+    """Let pg_cron, an extension of the server, sweep a profile on a schedule."""
+    from rescore.trainer import schedule as cron
+    from rescore.trainer.sweep import Terms
+
+    if listed:
+        console.show(cron.scheduled(dsn), as_json=json, empty="no jobs")
+    elif profile and remove:
+        _show_one({"profile": profile, "removed": cron.unschedule(dsn, profile)}, json)
+    elif profile and every:
+        name = cron.schedule(dsn, profile, every, Terms(max_age, batch, rate, tolerance))
+        _show_one({"profile": profile, "job": name, "every": every}, json)
+    else:
+        raise typer.BadParameter("name a profile with --every or --remove, or use --list")
 
 
 @app.command()
@@ -399,8 +472,8 @@ def _sweep_after(model: str, dsn: str | None, *, wanted: bool) -> None:
     from rescore.trainer.database import connection
 
     if wanted:
-        with connection(dsn) as conn, console.progress(f"rescore by {model}"):
-            ops.sweep_model(conn, model)
+        with connection(dsn) as conn, console.progress(f"rescore by {model}") as progress:
+            ops.sweep_model(conn, model, progress)
 
 
 def _rows(

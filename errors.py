@@ -166,6 +166,31 @@ class WrongArgument(RescoreError):
     exit_code = 2
 
 
+class SignatureRefused(RescoreError):
+    """No key registered in the database has signed what is to be published."""
+
+    sqlstate = "RS021"
+    exit_code = 3
+
+
+class UnknownConsumer(RescoreError):
+    """No consumer of the outbox of that name is registered."""
+
+    sqlstate = "RS022"
+
+
+class ForeignPlace(RescoreError):
+    """A consumer's place in the outbox is of another database, from which it was restored."""
+
+    sqlstate = "RS023"
+
+
+class ExtensionMissing(RescoreError):
+    """An extension of PostgreSQL that this needs is not there."""
+
+    sqlstate = "RS024"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

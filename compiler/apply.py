@@ -19,9 +19,8 @@ from rescore.compiler.backfill import Progress, backfill
 from rescore.compiler.build import build
 from rescore.compiler.definition import Definition, digest
 from rescore.compiler.difference import Plan, difference
-from rescore.compiler.profile import COMPILED
+from rescore.compiler.owners import find_definer, with_owners
 from rescore.compiler.queries import query
-from rescore.compiler.quoting import ident
 from rescore.compiler.resolve import check_clashes, check_expressions, find_tables, stored_row
 from rescore.errors import Busy, NotAllowed, NotInstalled
 
@@ -33,12 +32,12 @@ def plan(conn: Connection, definition: Definition, *, drop: bool = False) -> Pla
 
     Raises
     ------
-    DoesNotFit, NotInstalled
+    DoesNotFit, NotInstalled, NotAllowed
     """
     if not (conn.execute(query("installed")).fetchone() or [False])[0]:
         raise NotInstalled(
-            "this database has no rescore schema",
-            detail="Tables rescore.profiles and others are missing.",
+            "this database has no rescore schema, or an older one",
+            detail="Tables or functions of schema rescore are missing.",
             hint="Run `rescore install` first.",
         )
     old = stored_row(conn, definition.profile.name)
@@ -46,7 +45,8 @@ def plan(conn: Connection, definition: Definition, *, drop: bool = False) -> Pla
     profile = build(definition, tables)
     check_expressions(conn, definition, tables)
     check_clashes(conn, profile)
-    return difference(conn, profile, tables, old, drop)
+    definer = find_definer(conn, profile, tables)
+    return with_owners(conn, difference(conn, profile, tables, old, drop), definer)
 
 
 def apply(
@@ -112,13 +112,11 @@ def _transaction(
         conn.execute(b"SET LOCAL client_min_messages = warning")
         for name, mode in made.locks:
             conn.execute(f"LOCK TABLE {name} IN {mode} MODE".encode())
-        for model in made.profile.models:
-            sequence = ident(COMPILED, f"{model.name}_version_seq")
-            conn.execute(f"CREATE SEQUENCE IF NOT EXISTS {sequence} AS integer".encode())
         _store(conn, definition, made, source)
         conn.execute(made.sql.encode())
         models = conn.execute(query("keyed_models")).fetchall()
         conn.execute(render.predict_key(models).encode())
+        conn.execute(query("secure"))
         conn.execute(query("touch"))
 
 

@@ -60,8 +60,8 @@ GROUP BY i.indexrelid, i.indisunique, i.indpred, i.indimmediate
 ORDER BY i.indexrelid
 
 -- name: installed
--- Whether rescore is installed here.
-SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL
+-- Whether rescore is installed here, with what the compiler of this version calls.
+SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL AND pg_catalog.to_regproc('rescore._secure') IS NOT NULL
 
 -- name: stored_profile
 -- What was applied before: the table, the plan, where the backfill stands.
@@ -77,6 +77,39 @@ WHERE p.definition -> 'models' ? d.model ORDER BY d.model
 -- name: touch
 -- Let no session keep a plan of the old functions.
 SELECT rescore._touch()
+
+-- name: definer
+-- Whom triggers run as: the owner of the profile table; of one still to be made, the owner of all its
+-- event tables where this role may act as that one, else this role.
+SELECT d.oid, d.rolname, d.rolname = current_user
+FROM pg_catalog.pg_roles AS d
+WHERE d.oid = COALESCE(
+    (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(profile)s)),
+    (SELECT pg_catalog.min(c.relowner::pg_catalog.int8)::pg_catalog.oid FROM pg_catalog.pg_class AS c
+     WHERE c.oid IN (SELECT pg_catalog.to_regclass(t.name) FROM pg_catalog.unnest(%(tables)s::pg_catalog.text[] || %(links)s::pg_catalog.text[]) AS t (name))
+     HAVING pg_catalog.count(DISTINCT c.relowner) = 1
+        AND pg_catalog.bool_and(pg_catalog.pg_has_role(current_user, c.relowner, 'MEMBER'))),
+    pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)))
+
+-- name: owner_problems
+-- Why they should not run as that role, or could not.
+SELECT p.problem, p.hint
+FROM rescore._owner_problems(%(definer)s,
+    ARRAY(SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid FROM pg_catalog.unnest(%(profile)s::pg_catalog.text || %(tables)s::pg_catalog.text[]) AS t (name)),
+    ARRAY(SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid FROM pg_catalog.unnest(%(links)s::pg_catalog.text[]) AS t (name))) AS p
+
+-- name: misowned
+-- Whether functions of this profile run as another role than that.
+SELECT COALESCE(pg_catalog.bool_or(d.owner <> %(definer)s::pg_catalog.regrole), false)
+FROM rescore._definers() AS d WHERE d.profile = %(profile)s
+
+-- name: readers
+-- The group roles that may read a new profile table.
+SELECT r.role FROM rescore._roles() AS r WHERE r.problem IS NULL ORDER BY r.level
+
+-- name: secure
+-- Every object to its owner, every right to its role.
+SELECT rescore._secure()
 
 -- name: store_profile
 -- Record what is applied.

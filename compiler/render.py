@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rescore.compiler import outbox
+from rescore.compiler.definers import guarded
 from rescore.compiler.features import Input, State, differs
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT
 from rescore.errors import BadDefinition
 
@@ -56,13 +57,20 @@ def table(plan: Profile, missing: Sequence[tuple[str, str]], dropped: Sequence[s
     return _print("table.sql.j2", plan=plan, missing=missing, dropped=dropped)
 
 
+def grants(plan: Profile, owner: str | None, readers: Sequence[str]) -> str:
+    """SQL that gives a new profile table to its owner, and lets roles read it."""
+    return _print("grants.sql.j2", plan=plan, owner=owner, readers=readers)
+
+
 def functions(plan: Profile) -> str:
     """SQL of everything generated for a profile except its triggers."""
     printed = [
         _print("predict.sql.j2", plan=plan, row_score=_row_scores(plan)),
         _print("read.sql.j2", plan=plan, **_reading(plan)),
         _print("write.sql.j2", plan=plan, **_writing(plan)),
+        _print("sweep.sql.j2", plan=plan, **sweeping(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
+        _print("come_back.sql.j2", plan=plan),
         *(_by_key(plan, model) for model in plan.models),
         *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]
@@ -87,17 +95,13 @@ def functions(plan: Profile) -> str:
             ]
     if outbox.watched(plan):
         printed.append(_print("outbox.sql.j2", plan=plan, **_outbox(plan)))
-    return "\n".join([*printed, _revoke("\n".join(printed), plan)])
-
-
-def _revoke(sql: str, plan: Profile) -> str:
-    """SQL that lets nobody but the owner call what writes, or reads past row-level security."""
-    names = re.findall(
-        r"^CREATE OR REPLACE FUNCTION ([^(]+)\(.*\n(?:.*\n){0,3}?.*SECURITY DEFINER",
-        sql,
-        re.MULTILINE,
+    return guarded(
+        "\n".join(printed), _guard, [plan.function(part) for part in ("ensure", "score")]
     )
-    return "".join(f"REVOKE EXECUTE ON FUNCTION {n} FROM PUBLIC;\n" for n in dict.fromkeys(names))
+
+
+def _guard(name: str, body: str) -> str:
+    return _print("guard.sql.j2", name=name, body=body)
 
 
 def triggers(plan: Profile) -> str:
@@ -255,7 +259,6 @@ def _recounted(states: Sequence[State], alias: str = "r") -> dict[str, str]:
 
 def _writing(plan: Profile) -> dict[str, Any]:
     changed = {s.column: f"r.{ident(s.column)}" for s in plan.states}
-    stale = [_is_stale(plan, s) for s in plan.scores]
     return {
         "refs_p": lambda c: f"p.{ident(c)}",
         "recomputed": plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
@@ -265,19 +268,8 @@ def _writing(plan: Profile) -> dict[str, Any]:
         ),
         "rescored": plan.scored({}, "rescore_v_clock"),
         "is_miscounted": plan.wrong(changed),
-        "is_stale": " OR ".join(stale),
-        "has_stale_mark": " OR ".join(_has_stale_mark(plan, s) for s in plan.scores),
+        "has_stale_mark": " OR ".join(is_marked(plan, s) for s in plan.scores),
     }
-
-
-def _serves(plan: Profile, score: Score) -> str:
-    """SQL: the version that serves this row; NULL while none does or `only` leaves it out."""
-    version = f"{score.model.function('_version')}()"
-    return f"CASE WHEN {plan.only_sql()} THEN {version} END" if plan.only else version
-
-
-def _has_stale_mark(plan: Profile, score: Score) -> str:
-    return f"(p.{ident(score.at_column)} IS NULL AND {_serves(plan, score)} IS NOT NULL)"
 
 
 def _is_wrong(plan: Profile, score: Score, changed: dict[str, str]) -> str:
@@ -288,17 +280,9 @@ def _is_wrong(plan: Profile, score: Score, changed: dict[str, str]) -> str:
     right = f"abs({stored} - {expected}) <= 1e-9 * greatest(1, abs({stored}))"
     checked = (
         f"NOT {score.model.function('_deferred')}() AND {at} IS NOT NULL"
-        f" AND p.{ident(score.version_column)} IS NOT DISTINCT FROM {_serves(plan, score)}"
+        f" AND p.{ident(score.version_column)} IS NOT DISTINCT FROM {serves(plan, score)}"
     )
     return f"CASE WHEN {checked} THEN ({right}) IS NOT TRUE ELSE false END"
-
-
-def _is_stale(plan: Profile, score: Score) -> str:
-    """SQL: whether a sweep rescores the row: marked, of another version, or too old."""
-    at, version = f"p.{ident(score.at_column)}", f"p.{ident(score.version_column)}"
-    old = f"{at} < rescore_v_old OR (rescore_v_max_age IS NULL AND {at} <> rescore_v_clock)"
-    moved = f"{version} IS DISTINCT FROM {_serves(plan, score)}"
-    return f"{moved} OR {_has_stale_mark(plan, score)} OR {old}"
 
 
 def _own(plan: Profile) -> dict[str, Any]:

@@ -19,11 +19,10 @@ from pathlib import PurePath
 from typing import Any, Literal, Protocol, cast
 
 from rescore.errors import ArtefactRefused, RescoreError
+from rescore.plpython import limits
+from rescore.plpython.refusal import plain
 
 Format = Literal["joblib", "pickle", "skops"]
-
-MAX_BYTES = 64 * 2**20
-"""Largest artefact, in bytes, compressed or not."""
 
 _SUFFIXES: dict[str, Format] = {
     ".joblib": "joblib",
@@ -31,6 +30,8 @@ _SUFFIXES: dict[str, Format] = {
     ".pickle": "pickle",
     ".skops": "skops",
 }
+_WARNINGS = 10
+"""So many are passed on: every tree of a forest may have its own."""
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "joblib", "skops")
 
 
@@ -90,7 +91,7 @@ def load(data: bytes, format: Format) -> Any:
 
     Parameters
     ----------
-    data: the file's content, at most :data:`MAX_BYTES` also when decompressed.
+    data: the file's content; how much it may hold is in :mod:`rescore.plpython.limits`.
     format: how it was written.
 
     Raises
@@ -108,8 +109,7 @@ def load_with_warnings(data: bytes, format: Format) -> tuple[Any, list[str]]:
     """Return the estimator in an artefact, and what its libraries had to say about it."""
     from rescore.plpython import graph
 
-    if len(data) > MAX_BYTES:
-        raise _too_large(len(data))
+    limits.BYTES.check(len(data))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator = _guarded(data, format)
@@ -119,11 +119,12 @@ def load_with_warnings(data: bytes, format: Format) -> tuple[Any, list[str]]:
             raise
         except Exception as error:
             raise _damaged(error) from error
-    return estimator, sorted({_first_sentence(str(entry.message)) for entry in caught})
+    said = sorted({_first_sentence(str(entry.message)) for entry in caught})
+    return estimator, said[:_WARNINGS]
 
 
 def _first_sentence(message: str) -> str:
-    return message.split(". ")[0].strip()
+    return plain(message.split(". ")[0].strip())
 
 
 def _guarded(data: bytes, format: Format) -> Any:
@@ -137,16 +138,9 @@ def _guarded(data: bytes, format: Format) -> Any:
 
 def _damaged(error: Exception) -> ArtefactRefused:
     return ArtefactRefused(
-        f"artefact cannot be read: {type(error).__name__}: {error!s:.300}",
+        f"artefact cannot be read: {type(error).__name__}: {plain(str(error))}",
         detail="The file is truncated, damaged, or written by library versions too far apart.",
         hint="Save the estimator again, with the scikit-learn and NumPy versions of the server.",
-    )
-
-
-def _too_large(size: int) -> ArtefactRefused:
-    return ArtefactRefused(
-        f"artefact is larger than {MAX_BYTES} bytes ({size} bytes read)",
-        hint="Publish a smaller model: fewer or shallower trees, no training data kept inside.",
     )
 
 
@@ -154,10 +148,10 @@ def _read(data: bytes, format: Format) -> Any:
     if format == "skops":
         from rescore.plpython import skops_file
 
-        return skops_file.load(data, MAX_BYTES)
+        return skops_file.load(data)
     if format not in ("joblib", "pickle"):
         raise ArtefactRefused(
-            f"unknown artefact format {format!r}", hint="Use joblib, pickle or skops."
+            f"unknown artefact format {plain(format)}", hint="Use joblib, pickle or skops."
         )
     from rescore.plpython.unpickler import unpickle
 
@@ -180,18 +174,17 @@ def _decompressor(data: bytes) -> _Decompressor | None:
     if data.startswith(b"BZh"):
         return cast(_Decompressor, bz2.BZ2Decompressor())
     if data.startswith((b"\xfd7zXZ", b"\x5d\x00")):
-        return cast(_Decompressor, lzma.LZMADecompressor(memlimit=4 * MAX_BYTES))
+        return cast(_Decompressor, lzma.LZMADecompressor(memlimit=4 * limits.UNPACKED.most))
     return None
 
 
 def decompress(data: bytes) -> bytes:
-    """Return a joblib file decompressed, stopping as soon as it exceeds :data:`MAX_BYTES`."""
+    """Return a joblib file decompressed, stopping as soon as it is too large."""
     decompressor = _decompressor(data)
     if decompressor is None:
         return data
-    unpacked = decompressor.decompress(data, MAX_BYTES + 1)
-    if len(unpacked) > MAX_BYTES:
-        raise _too_large(len(unpacked))
+    unpacked = decompressor.decompress(data, limits.UNPACKED.most + 1)
+    limits.UNPACKED.check(len(unpacked))
     if not decompressor.eof or decompressor.unused_data:
         raise ArtefactRefused(
             "compressed artefact is truncated or has bytes left over",
@@ -212,8 +205,7 @@ def dump(estimator: Any, format: Format) -> bytes:
 
     graph.check(estimator)
     data = _write(estimator, format)
-    if len(data) > MAX_BYTES:
-        raise _too_large(len(data))
+    limits.BYTES.check(len(data))
     return data
 
 
@@ -227,5 +219,6 @@ def _write(estimator: Any, format: Format) -> bytes:
     import joblib
 
     buffer = io.BytesIO()
-    joblib.dump(estimator, buffer)
+    # zlib's checksum tells a flipped bit; a plain pickle would load with another weight.
+    joblib.dump(estimator, buffer, compress=("zlib", 3))
     return buffer.getvalue()

@@ -16,7 +16,7 @@ from rescore.plpython.transforms import one_hot_bucket, transformed
 Moment = datetime | float
 """A point in time, or ±infinity."""
 
-_DAY = timedelta(days=1) / timedelta(microseconds=1)
+_DAY = 86_400_000_000
 
 
 def design_row(contract: Contract, values: Mapping[str, Any], clock: datetime | str) -> list[float]:
@@ -104,19 +104,23 @@ def _float(each: Input, value: Any) -> float:
             f"{value!r:.80} is no value of feature {each.name!r}",
             detail=f"Its type is {each.type}.",
         ) from error
-    return _single(number) if each.type in ("real", "float4") else number
+    return single(number) if each.type in ("real", "float4") else number
 
 
-def _single(number: float) -> float:
+def single(number: float) -> float:
+    """Return the nearest number that PostgreSQL's ``real`` can hold."""
     if not math.isfinite(number):
         return number
-    single: float = struct.unpack("f", struct.pack("f", number))[0]
-    return single
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
 
 
 def _days(start: Moment, end: Moment) -> float:
     if isinstance(start, datetime) and isinstance(end, datetime):
-        return (end - start) / timedelta(microseconds=1) / _DAY
+        microseconds = (end - start) // timedelta(microseconds=1)
+        days = abs(microseconds) // _DAY * (1 if microseconds > 0 else -1)
+        # In PostgreSQL's order, which may round otherwise than one division does.
+        return ((microseconds - days * _DAY) / 1e6 + 86400.0 * days) / 86400.0
     return math.nan
 
 

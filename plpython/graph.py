@@ -1,8 +1,8 @@
 """The check of a loaded estimator: every object in it, whatever format it came from.
 
-The loaders refuse foreign names; this refuses foreign shapes: a Pipeline of unexpected steps,
-an object that contains itself, trees whose links lead out of their arrays (scikit-learn follows
-them unchecked, in C).
+The loaders refuse foreign names; this refuses foreign structures: a Pipeline of unexpected steps,
+estimators inside others that never hold any, an object that contains itself, or one that is small
+only because it holds the same thing many times over.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 
 from rescore.errors import ArtefactRefused
-from rescore.plpython import estimators
-from rescore.plpython.numpy_parts import refuse
+from rescore.plpython import attributes, estimators, limits, shapes
+from rescore.plpython.numpy_parts import is_number_type
+from rescore.plpython.refusal import refuse, shown
 
-_PLAIN = (type(None), bool, int, float, str)
-_DEEPEST = 50
+_WIDEST = 2**64
+_STEPS = frozenset((*estimators.PREDICTORS, *estimators.SCALERS))
+_MEMBERS = frozenset(
+    (*estimators.TREES, "sklearn.dummy.DummyClassifier", "sklearn.dummy.DummyRegressor")
+)
+_ESTIMATORS = _STEPS | _MEMBERS | {estimators.PIPELINE}
+_ENSEMBLES = tuple(name for name in estimators.TREES if name.startswith("sklearn.ensemble."))
 
 
 def check(estimator: Any) -> None:
@@ -25,13 +31,24 @@ def check(estimator: Any) -> None:
     Raises
     ------
     ArtefactRefused
-        Naming the class, step or attribute at fault.
+        Naming the class, step, attribute or limit at fault.
     """
     _check_structure(estimator)
+    features = _features(estimators.final_step(estimator))
+    # Before anything of scikit-learn touches what is inside.
+    _Walk(features).visit(estimator, type(estimator).__name__)
     _check_fitted(estimator)
-    _Walk(estimators.feature_count(estimator)).visit(
-        estimator, estimators.qualified_name(type(estimator))
-    )
+
+
+def _features(final: Any) -> int:
+    """Return how many columns a predictor takes; it is not fitted when it does not say."""
+    features = vars(final).get("n_features_in_")
+    if features is None:
+        raise _not_fitted(final)
+    if not (type(features) is int or isinstance(features, np.integer)) or features < 1:
+        raise refuse(f"artefact says it takes {shown(features)} features")
+    limits.COLUMNS.check(int(features))
+    return int(features)
 
 
 def _check_structure(estimator: Any) -> None:
@@ -58,6 +75,7 @@ def _check_pipeline(pipeline: Any) -> None:
     steps = vars(pipeline).get("steps")
     if type(steps) is not list or not steps or not all(_is_step(step) for step in steps):
         raise refuse("artefact holds a Pipeline whose steps are no list of (name, step)")
+    limits.PIPELINE.check(len(steps))
     if vars(pipeline).get("memory") is not None:
         raise refuse("artefact holds a Pipeline that caches to disk (memory is set)")
     for scaler in estimators.scaler_steps(pipeline):
@@ -83,129 +101,167 @@ def _check_fitted(estimator: Any) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
-    try:
-        for step in (*estimators.scaler_steps(estimator), estimators.final_step(estimator)):
+    for step in (*estimators.scaler_steps(estimator), estimators.final_step(estimator)):
+        try:
             check_is_fitted(step)
-        features = estimators.feature_count(estimator)
-    except (NotFittedError, AttributeError) as error:
-        name = type(estimator).__name__
-        raise ArtefactRefused(
-            f"{name} is not fitted", hint="Call fit (or partial_fit) before publishing."
-        ) from error
-    if features < 1:
-        raise refuse(f"artefact says it takes {features} features")
+        except (NotFittedError, AttributeError) as error:
+            raise _not_fitted(step) from error
+
+
+def _not_fitted(step: Any) -> ArtefactRefused:
+    return ArtefactRefused(
+        f"{type(step).__name__} is not fitted",
+        hint="Call fit (or partial_fit) before publishing.",
+    )
 
 
 class _Walk:
-    """Visits every object once."""
+    """Visits every object once, and adds up what it would be written out.
+
+    An object met again is not visited again, but counts again: whatever prints, compares or
+    scores the whole meets it as often.
+    """
 
     def __init__(self, features: int) -> None:
         self.features = features
-        self.seen: set[int] = set()
+        self.elements = 0
+        self.arrays = 0
+        self.sizes: dict[int, tuple[int, int]] = {}
         self.open: set[int] = set()
+        self.holders: list[Any] = []
+        self.path: list[str | int] = []
 
-    def visit(self, thing: Any, place: str) -> None:
-        if type(thing) in _PLAIN or isinstance(thing, np.generic):
+    def visit(self, thing: Any, step: str | int) -> None:
+        """Check a value and all it holds; `step` leads to it from what was visited before."""
+        if not self._is_plain(thing):
+            self.path.append(step)
+            self._visit(thing)
+            self.path.pop()
+
+    def _place(self) -> str:
+        """Say where in the artefact the walk is."""
+        steps = (f"[{step}]" if type(step) is int else str(step) for step in self.path)
+        return f"{''.join(steps):.300}"
+
+    def _visit(self, thing: Any) -> None:
+        if id(thing) in self.open:
+            raise refuse(f"artefact contains itself at {self._place()}")
+        limits.DEPTH.check(len(self.open))
+        if id(thing) in self.sizes:
+            self._add(*self.sizes[id(thing)])
             return
-        if id(thing) in self.open or len(self.open) > _DEEPEST:
-            raise refuse(f"artefact contains itself, or is nested too deep, at {place:.200}")
-        if id(thing) in self.seen:
-            return
+        elements, arrays = self.elements, self.arrays
         self.open.add(id(thing))
-        self._visit_inside(thing, place)
+        self._add(1)
+        self._visit_inside(thing)
         self.open.remove(id(thing))
-        self.seen.add(id(thing))
+        self.sizes[id(thing)] = self.elements - elements, self.arrays - arrays
 
-    def _visit_inside(self, thing: Any, place: str) -> None:
+    def _add(self, elements: int, arrays: int = 0) -> None:
+        self.elements += elements
+        self.arrays += arrays
+        limits.ELEMENTS.check(self.elements)
+        limits.ARRAYS.check(self.arrays)
+
+    def _is_plain(self, thing: Any) -> bool:
+        if type(thing) is str:
+            self._add(1 + len(thing) // 8)
+        elif type(thing) is int:
+            if abs(thing) > _WIDEST:
+                raise refuse(f"artefact holds a number of {thing.bit_length()} bits")
+            self._add(1)
+        elif thing is None or type(thing) in (bool, float) or _is_numpy_value(thing):
+            self._add(1)
+        else:
+            return False
+        return True
+
+    def _visit_inside(self, thing: Any) -> None:
         if type(thing) in (list, tuple):
             for number, item in enumerate(thing):
-                self.visit(item, f"{place}[{number}]")
+                self.visit(item, number)
         elif type(thing) is dict:
-            self._visit_dict(thing, place)
+            self._visit_dict(thing)
         elif type(thing) is np.ndarray:
-            self._visit_array(thing, place)
+            self._visit_array(thing)
         elif estimators.is_one_of(thing, estimators.OBJECTS):
-            self._visit_object(thing, place)
+            self._visit_object(thing)
         else:
-            self._visit_leaf(thing, place)
+            self._visit_leaf(thing)
 
-    def _visit_dict(self, thing: dict[Any, Any], place: str) -> None:
+    def _visit_dict(self, thing: dict[Any, Any]) -> None:
+        limits.KEYS.check(len(thing))
         for key, value in thing.items():
-            if type(key) not in _PLAIN and not isinstance(key, np.generic):
-                raise refuse(f"artefact holds a dictionary with a key that is no value at {place}")
-            self.visit(value, f"{place}[{key!r:.40}]")
+            if not self._is_plain(key):
+                raise refuse(f"artefact holds a key that is no plain value at {self._place()}")
+            self.visit(value, f"[{shown(key)}]")
 
-    def _visit_array(self, array: np.ndarray[Any, Any], place: str) -> None:
+    def _visit_array(self, array: np.ndarray[Any, Any]) -> None:
+        limits.DIMENSIONS.check(array.ndim)
+        if not array.dtype.itemsize:
+            raise refuse(f"artefact holds an array of an empty type at {self._place()}")
+        limits.ELEMENTS.check(max(array.shape, default=0))
+        self._add(array.nbytes // 8, 1)
         if array.dtype.kind == "O":
-            for item in array.flat:
-                self.visit(item, f"{place}[]")
-        elif array.dtype.kind not in "biufUV" or array.dtype.hasobject:
-            raise refuse(f"artefact holds an array of type {array.dtype} at {place}")
-
-    def _visit_object(self, thing: Any, place: str) -> None:
-        for name, value in vars(thing).items():
-            if callable(getattr(type(thing), name, None)):
-                raise refuse(f"artefact replaces the method {name!r} at {place}")
-            self.visit(value, f"{place}.{name}")
-        _check_compiled_inputs(thing, self.features)
-
-    def _visit_leaf(self, thing: Any, place: str) -> None:
-        if estimators.is_one_of(thing, (estimators.TREE,)):
-            _check_tree(thing, self.features)
-        elif type(thing) is np.random.RandomState:
-            _check_random(thing)
-        elif type(thing) is not np.random.Generator and not estimators.is_one_of(
-            thing, estimators.LOSSES
+            for number, item in enumerate(array.flat):
+                self.visit(item, number)
+        elif not (
+            array.dtype.itemsize and (array.dtype.kind == "U" or is_number_type(array.dtype))
         ):
+            kind = f"{array.dtype!s:.80}"
+            raise refuse(f"artefact holds an array of type {kind} at {self._place()}")
+
+    def _visit_object(self, thing: Any) -> None:
+        self._check_holder(thing)
+        self.holders.append(thing)
+        for name, value in vars(thing).items():
+            attributes.check(type(thing), name, value)
+            self.visit(value, f".{name}")
+        self.holders.pop()
+        shapes.check(thing, self.features)
+
+    def _check_holder(self, thing: Any) -> None:
+        """Let a Pipeline hold steps, an ensemble trees, and nothing else an estimator."""
+        if not self.holders or not estimators.is_one_of(thing, _ESTIMATORS):
+            return
+        allowed: frozenset[str] = frozenset()
+        if estimators.is_one_of(self.holders[-1], (estimators.PIPELINE,)):
+            allowed = _STEPS
+        elif estimators.is_one_of(self.holders[-1], _ENSEMBLES):
+            allowed = _MEMBERS - frozenset(_ENSEMBLES)
+        if not estimators.is_one_of(thing, allowed):
+            holder = type(self.holders[-1]).__name__
+            inside = f"{type(thing).__name__} inside {holder}"
+            raise refuse(f"artefact holds {inside} at {self._place()}")
+
+    def _visit_leaf(self, thing: Any) -> None:
+        if estimators.is_one_of(thing, (estimators.TREE,)):
+            self._add(_tree_elements(thing), 2)
+            shapes.check_tree(thing, self.features)
+        elif type(thing) is np.random.RandomState:
+            self._add(625, 1)
+            _check_random(thing.get_state(legacy=False))
+        elif type(thing) is np.random.Generator:
+            self._add(625, 1)
+            _check_random(dict(thing.bit_generator.state))
+        elif not estimators.is_one_of(thing, estimators.LOSSES):
             name = estimators.qualified_name(type(thing))
+            place = self._place()
             raise refuse(f"artefact holds {name} at {place}, which is not on the allow-list")
 
 
-def _check_random(state: np.random.RandomState) -> None:
-    position = state.get_state(legacy=False)["state"]["pos"]
+def _is_numpy_value(thing: Any) -> bool:
+    kind = thing.dtype.kind if isinstance(thing, np.generic) else ""
+    return kind != "" and kind in "biufU"
+
+
+def _tree_elements(tree: Any) -> int:
+    # Eight fields a node, and a value for each class.
+    return int(tree.node_count) * (8 + int(tree.max_n_classes))
+
+
+def _check_random(state: Any) -> None:
+    """Check the position of a Mersenne Twister, which compiled code trusts."""
+    position = state["state"].get("pos", 0)
     if not 0 <= position <= 624:
         raise refuse(f"artefact holds a random state at position {position}")
-
-
-def _check_compiled_inputs(thing: Any, features: int) -> None:
-    """Check what scikit-learn hands to compiled code without looking."""
-    name = type(thing).__name__
-    if name == "TreePredictor":
-        _check_tree_predictor(thing, features)
-    elif name == "_BinMapper" and np.any(thing.is_categorical_):
-        raise ArtefactRefused(
-            "artefact treats columns as categories by itself (categorical_features)",
-            hint="Declare the category as a one-hot feature of the profile instead.",
-        )
-    elif name.startswith("GradientBoosting") and np.shape(thing.estimators_)[1:] != (1,):
-        raise ArtefactRefused(
-            f"{name} has more than one score (multi-class or multi-output)",
-            hint="rescore scores one number: train on two classes.",
-        )
-
-
-def _check_tree(tree: Any, features: int) -> None:
-    if tree.node_count > tree.capacity or tree.n_outputs != 1:
-        raise refuse("artefact holds a decision tree with nodes missing or several outputs")
-    inner = tree.children_left != -1
-    children = np.stack([tree.children_left[inner], tree.children_right[inner]])
-    _check_links(children, np.flatnonzero(inner), tree.feature[inner], tree.node_count, features)
-
-
-def _check_tree_predictor(predictor: Any, features: int) -> None:
-    nodes = predictor.nodes
-    if type(nodes) is not np.ndarray or nodes.ndim != 1 or nodes.dtype.names is None:
-        raise refuse("artefact holds a boosting tree without nodes")
-    inner = nodes["is_leaf"] == 0
-    if np.any(nodes["is_categorical"][inner]):
-        raise refuse("artefact holds a boosting tree that splits by categories")
-    children = np.stack([nodes["left"][inner], nodes["right"][inner]]).astype(np.int64)
-    split_by = nodes["feature_idx"][inner]
-    _check_links(children, np.flatnonzero(inner), split_by, len(nodes), features)
-
-
-def _check_links(children: Any, parents: Any, split_by: Any, nodes: int, features: int) -> None:
-    forward = np.all(children > parents) and np.all(children < nodes)
-    known = np.all(split_by >= 0) and np.all(split_by < features)
-    if nodes < 1 or not forward or not known:
-        raise refuse("artefact holds a decision tree whose links lead nowhere")

@@ -12,18 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rescore.errors import ArtefactRefused
+from rescore.plpython import limits
+from rescore.plpython.refusal import refuse, shown
 
 _SPEC = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|U\d{1,6}|O8?|V\d{1,6}|\?)")
-
-
-def refuse(message: str, *, detail: str = "") -> ArtefactRefused:
-    """Return the error for an artefact whose content is not what its class needs."""
-    return ArtefactRefused(
-        message,
-        detail=detail,
-        hint="Save the fitted scikit-learn estimator again with joblib.dump or skops.io.dump.",
-    )
 
 
 class PickledType:
@@ -35,21 +27,29 @@ class PickledType:
 
     def __init__(self, spec: Any, *_: Any) -> None:
         if not isinstance(spec, str) or not _SPEC.fullmatch(spec):
-            raise refuse(f"artefact holds an array of type {spec!r}")
-        self.dtype: np.dtype[Any] = np.dtype(spec)
+            raise refuse(f"artefact holds an array of type {shown(spec)}")
+        self.dtype: np.dtype[Any] = _of_some_size(np.dtype(spec))
 
     def build(self, state: Any) -> None:
         """Take the byte order, or the fields of a record, from a dtype's pickled state."""
         if not isinstance(state, tuple) or len(state) != 8 or state[2] is not None:
-            raise refuse(f"artefact holds a damaged array type: {state!r:.200}")
+            raise refuse("artefact holds a damaged array type")
         if self.dtype.kind == "V":
             self.dtype = _record(state[3], state[4], self.dtype.itemsize)
         elif state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
+def _of_some_size(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    # Of values without a byte, an array of any shape takes no space in the file.
+    if not dtype.itemsize:
+        raise refuse(f"artefact holds an array of the empty type {dtype.str}")
+    return dtype
+
+
 def _record(names: Any, fields: Any, itemsize: int) -> np.dtype[Any]:
-    if not isinstance(names, tuple) or not isinstance(fields, dict):
+    named = isinstance(names, tuple) and all(type(name) is str for name in names)
+    if not named or not names or type(fields) is not dict:
         raise refuse("artefact holds a damaged record type")
     types = [real_dtype(fields[name][0]) for name in names]
     if any(dtype.kind not in "biuf" for dtype in types):
@@ -74,6 +74,13 @@ def _plain_dtype(pickled: Any) -> np.dtype[Any]:
     return dtype
 
 
+def is_number_type(dtype: np.dtype[Any]) -> bool:
+    """Say whether arrays of a type hold numbers or records of them, and nothing else."""
+    if dtype.names is None:
+        return dtype.kind in "biuf" and not dtype.subdtype
+    return all(is_number_type(dtype[name]) for name in dtype.names)
+
+
 def scalar(pickled: Any, data: Any) -> Any:
     """Rebuild a NumPy scalar from its bytes."""
     dtype = _plain_dtype(pickled)
@@ -95,6 +102,8 @@ def build_array(array: np.ndarray[Any, Any], state: Any) -> None:
     target: Any = array
     dtype = real_dtype(pickled)
     checked_count(shape)
+    if type(version) is not int or array.size:
+        raise refuse("artefact gives an array its values twice")
     if not isinstance(data, list if dtype.hasobject else (bytes, bytearray)):
         raise refuse("artefact holds an array whose values are not of its type")
     target.__setstate__((version, shape, dtype, bool(fortran), data))
@@ -127,8 +136,11 @@ def encoded_bytes(text: Any, encoding: Any) -> bytes:
 def checked_count(shape: Any) -> int:
     """Return how many values a shape asks for, having checked that it is one."""
     if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
-        raise refuse(f"artefact holds an array of shape {shape!r:.200}")
-    return math.prod(shape)
+        raise refuse("artefact holds an array of no possible shape")
+    limits.DIMENSIONS.check(len(shape))
+    limits.ELEMENTS.check(max(shape, default=0))
+    limits.ELEMENTS.check(count := math.prod(shape))
+    return count
 
 
 _BIT_GENERATORS = {"MT19937": np.random.MT19937, "PCG64": np.random.PCG64}
@@ -136,9 +148,9 @@ _BIT_GENERATORS = {"MT19937": np.random.MT19937, "PCG64": np.random.PCG64}
 
 def bit_generator(name: Any) -> np.random.BitGenerator:
     """Return a bit generator of the kind named, to be given its state."""
-    kind = getattr(name, "last", name)
-    if kind not in _BIT_GENERATORS:
-        raise refuse(f"artefact holds random numbers of kind {name!r}")
+    kind = name if type(name) is str else getattr(name, "last", None)
+    if type(kind) is not str or kind not in _BIT_GENERATORS:
+        raise refuse(f"artefact holds random numbers of kind {shown(kind)}")
     return _BIT_GENERATORS[kind](0)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from rescore.plpython.contract import Contract, Input
+from rescore.plpython.design import single
+from rescore.plpython.transforms import thresholds
 
 CLOCK = datetime(2026, 1, 1, tzinfo=timezone.utc)
 """The present moment of every proof: a proof gives the same numbers on any day."""
@@ -31,7 +35,8 @@ def probes(contract: Contract, n: int, seed: int = 0) -> list[dict[str, Any]]:
     """Return `n` payloads, the same ones for the same seed.
 
     First comes the payload of NULLs and zeros, then each input's extremes one at a time (two at
-    once could cancel out, and leave nothing to compare), then ordinary random values.
+    once could cancel out, and leave nothing to compare), then ordinary random values. Inputs with
+    `clip` or `buckets` take values on both sides of each bound and edge in turn.
 
     Parameters
     ----------
@@ -46,12 +51,15 @@ def probes(contract: Contract, n: int, seed: int = 0) -> list[dict[str, Any]]:
     rng = random.Random(seed)
     made = [_payload(contract, _zero), _payload(contract, _null_or_zero)][:n]
     extremes = [(each.name, value) for each in contract.inputs for value in _extremes(each)]
+    turns = {each.name: _turns(each, rng) for each in contract.inputs if _straddling(each)}
+    ordinary = partial(_ordinary, rng=rng, turns=turns)
     # Every other payload stays ordinary, however many extremes there are.
     rng.shuffle(extremes)
     for name, value in extremes[: max(0, (n - len(made)) // 2)]:
-        made.append(_payload(contract, lambda each: _ordinary(each, rng)) | {name: value})
+        others = [each for each in contract.inputs if each.name != name]
+        made.append({each.name: ordinary(each) for each in others} | {name: value})
     while len(made) < n:
-        made.append(_payload(contract, lambda each: _ordinary(each, rng)))
+        made.append(_payload(contract, ordinary))
     return made
 
 
@@ -69,9 +77,24 @@ def _null_or_zero(each: Input) -> Any:
     return None if each.nullable else _zero(each)
 
 
-def _ordinary(each: Input, rng: random.Random) -> Any:
+def _turns(each: Input, rng: random.Random) -> Iterator[Any]:
+    """Yield every value around a threshold before any comes again, with random ones between."""
+    while True:
+        sides = _straddling(each)
+        # First what reaches each interval: there may be more sides than probes.
+        above = [values[-1] for values in sides]
+        others = [value for values in sides for value in values[:-1]]
+        others += [_ordinary(each, rng, {}) for _ in range(2)]
+        rng.shuffle(above)
+        rng.shuffle(others)
+        yield from above + others
+
+
+def _ordinary(each: Input, rng: random.Random, turns: Mapping[str, Iterator[Any]]) -> Any:
     if each.nullable and rng.random() < 0.1:
         return None
+    if each.name in turns:
+        return next(turns[each.name])
     if each.kind == "category":
         return rng.choice(_categories(each))
     if each.kind == "number":
@@ -142,6 +165,38 @@ def _extreme_moments(each: Input) -> list[Any]:
         datetime(9999, 12, 30, tzinfo=timezone.utc),
     ]
     return [*(_stamp(each, moment) for moment in moments), "infinity", "-infinity"]
+
+
+def _straddling(each: Input) -> list[list[Any]]:
+    """Return values on both sides of each threshold, the upper last, as the type can hold them."""
+    sides = _moment_sides if each.kind in ("days_since", "days_until") else _number_sides
+    found = (sides(each, at) for at in thresholds(each.clip, each.log1p, each.buckets))
+    return [values for values in found if values]
+
+
+def _moment_sides(each: Input, days: float) -> list[str]:
+    sign = -1 if each.kind == "days_since" else 1
+    try:
+        moment = CLOCK + sign * timedelta(days=days)
+        return [_stamp(each, moment + timedelta(microseconds=step)) for step in (-1, 0, 1)]
+    except OverflowError:
+        return []
+
+
+def _number_sides(each: Input, at: float) -> list[Any]:
+    base, modifiers = split_type(each.type)
+    if base in ("boolean", "bool"):
+        return []
+    if base in _INTEGERS:
+        whole, limit = math.ceil(at), _INTEGERS[base]
+        return [value for value in (whole - 1, whole) if -limit <= value < limit]
+    scale = modifiers[1] if len(modifiers) > 1 else 0
+    gap = max(abs(at) * 1e-6, 10.0**-scale if modifiers else 1e-6)
+    # Right at the threshold of a logarithm, another machine's may differ by a rounding.
+    values = _within(each, [at - gap, at + gap if each.log1p else at])
+    if base in ("real", "float4"):
+        return [single(value) for value in values if abs(value) < 3e38]
+    return values
 
 
 def _stamp(each: Input, moment: datetime) -> str:

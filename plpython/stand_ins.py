@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from rescore.errors import ArtefactRefused
-from rescore.plpython import estimators, numpy_parts
-from rescore.plpython.numpy_parts import refuse
+from rescore.plpython import estimators, limits, numpy_parts
+from rescore.plpython.refusal import plain, refuse
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class Name:
 
 @dataclass(frozen=True)
 class Constructor:
-    """A function that a pickle may call."""
+    """A function that a pickle may call, and the steps of unpickling that a call counts for."""
 
     qualified: str
     call: Callable[..., Any]
+    steps: int = 10
 
 
 class ArrayFollows:
@@ -58,6 +60,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "numpy.random._pickle.__generator_ctor": numpy_parts.random_generator,
     "numpy.random.bit_generator.__pyx_unpickle_SeedSequence": numpy_parts.seed_sequence,
 }
+# A generator of random numbers holds kilobytes: a thousand of them are enough.
+_STEPS = {
+    name: 3_000
+    for name in _FUNCTIONS
+    if name.startswith("numpy.random.") and name.endswith(("_ctor", "_SeedSequence"))
+}
 _MENTIONED = {
     "numpy.ndarray",
     "numpy.random._mt19937.MT19937",
@@ -70,7 +78,7 @@ _CYTHON = "sklearn._loss._loss.__pyx_unpickle_"
 
 def _stranger(name: str) -> ArtefactRefused:
     return ArtefactRefused(
-        f"artefact names {name}, which is not on the allow-list",
+        f"artefact names {plain(name)}, which is not on the allow-list",
         detail="Only fitted scikit-learn estimators of the allow-list, alone or behind scalers in "
         "a Pipeline, are loaded; nothing else in the file was executed.",
         hint="Publish a Pipeline of allow-listed steps; make other transformations features of "
@@ -95,30 +103,42 @@ def _cython_constructor(name: str) -> Constructor:
     if loss not in estimators.LOSSES:
         raise _stranger(name)
     make = _loss_constructor(loss).call
-    return Constructor(name, lambda _cls, _checksum, state: make(*(state or ())))
+    return Constructor(name, lambda _cls, _checksum, state: make(*_state(state)))
+
+
+def _state(state: Any) -> tuple[Any, ...]:
+    if state is not None and type(state) is not tuple:
+        raise refuse("artefact builds a loss from a state that is no tuple")
+    return state or ()
 
 
 def _numbers(args: tuple[Any, ...]) -> tuple[Any, ...]:
     if not all(isinstance(arg, (int, float, np.floating)) for arg in args):
-        raise refuse(f"artefact builds a loss from {args!r:.200}")
+        raise refuse("artefact builds a loss from something else than numbers")
     return args
 
 
-def _tree(n_features: Any, n_classes: Any, n_outputs: Any) -> Any:
-    """Make a decision tree; its constructor trusts the sizes it is given."""
-    one_output = isinstance(n_classes, np.ndarray) and n_classes.shape == (1,) and n_outputs == 1
-    sizes = isinstance(n_features, int) and 0 < n_features <= 100_000
-    if not (one_output and sizes and 0 < n_classes[0] <= 1000):
+def check_tree_sizes(n_features: Any, n_classes: Any, n_outputs: Any) -> None:
+    """Check what a decision tree is made of: its constructor, in C, trusts the sizes."""
+    counted = type(n_classes) is np.ndarray and n_classes.dtype.kind in "iu"
+    one_output = counted and n_classes.shape == (1,) and type(n_outputs) is int and n_outputs == 1
+    sizes = type(n_features) is int and 0 < n_features <= limits.COLUMNS.most
+    if not (one_output and sizes and 0 < n_classes[0] <= limits.CLASSES.most):
         raise refuse("artefact holds a decision tree of impossible or multi-output shape")
+
+
+def _tree(n_features: Any, n_classes: Any, n_outputs: Any) -> Any:
+    check_tree_sizes(n_features, n_classes, n_outputs)
     return _installed(estimators.TREE)(n_features, n_classes.astype(np.intp), 1)
 
 
+@lru_cache(maxsize=256)
 def stand_in(name: str) -> Any:
     """Return what an allow-listed name stands for inside a pickle; refuse any other."""
     if name in estimators.OBJECTS:
         return _installed(name)
     if name in _FUNCTIONS:
-        return Constructor(name, _FUNCTIONS[name])
+        return Constructor(name, _FUNCTIONS[name], _STEPS.get(name, 10))
     if name == _ARRAY_WRAPPER:
         return ArrayFollows
     if name == estimators.TREE:

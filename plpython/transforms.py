@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 
 from rescore.plpython.linear import LARGEST, SMALLEST
@@ -47,11 +48,30 @@ def bucket_names(name: str, edges: Sequence[float]) -> list[str]:
     return [f"{name}<{texts[0]}", *between, f"{name}>={texts[-1]}"]
 
 
+def thresholds(clip: Clip | None, log1p: bool, edges: Sequence[float]) -> list[float]:
+    """Return the numbers, before any transform, on whose sides they are treated differently."""
+    bounds = [bound for bound in clip or () if bound is not None]
+    if not log1p:
+        return [*bounds, *edges]
+    reached = [edge for edge in edges if abs(edge) <= math.log(LARGEST)]
+    return [*bounds, *(math.copysign(math.expm1(abs(edge)), edge) for edge in reached)]
+
+
 def number_text(number: float) -> str:
     """Return the shortest decimal that reads back as the number, as PostgreSQL writes it."""
-    text = repr(number + 0.0).removesuffix(".0")
-    # Python changes to exponents one digit later.
-    return f"{Decimal(text).normalize():e}" if 1e15 <= abs(number) < 1e16 else text
+    candidates = [repr(number + 0.0), *(f"{number:.{digits}e}" for digits in range(17))]
+    found = Decimal(next(text for text in candidates if _reads_back(text, number))).normalize()
+    if -4 <= found.adjusted() < 15:
+        return f"{found:f}"
+    mantissa, _, exponent = f"{found:e}".partition("e")
+    return f"{mantissa}e{int(exponent):+03d}"
+
+
+def _reads_back(text: str, number: float) -> bool:
+    """Whether it does however halves are rounded: PostgreSQL, unlike Python, asks for that."""
+    beside = (math.nextafter(number, end) for end in (-math.inf, math.inf))
+    halves = [(Fraction(number) + Fraction(each)) / 2 for each in beside]
+    return float(text) == number and Fraction(text) not in halves
 
 
 def clip_problem(clip: Sequence[float | None]) -> str:

@@ -114,6 +114,12 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s is a category and takes no transform', name),
             DETAIL = 'clip, log1p and buckets go with numbers and days.',
             HINT = 'Correct the contract.';
+    -- _number has made these 0, which is another bound, and another edge.
+    ELSIF jsonb_path_exists(input, '$.clip[*] ? (@ != 0 && @ > -1e-100 && @ < 1e-100)')
+          OR jsonb_path_exists(input, '$.buckets[*] ? (@ != 0 && @ > -1e-100 && @ < 1e-100)') THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a bound or edge too near to 0', name),
+            DETAIL = 'Magnitudes below 1e-100 count as 0.',
+            HINT = 'Correct the contract.';
     ELSIF clip IS NOT NULL AND (cardinality(clip) <> 2 OR NOT coalesce(clip[1] < clip[2], num_nulls(clip[1], clip[2]) = 1)) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a wrong clip: %s', name, left((input -> 'clip')::text, 200)),
             DETAIL = 'Expected a lowest and a higher highest number, of which one may be null.',
@@ -122,12 +128,6 @@ BEGIN
           OR EXISTS (SELECT FROM unnest(edges[1:cardinality(edges) - 1], edges[2:]) AS pair (this, next) WHERE next <= this)) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has wrong buckets: %s', name, left((input -> 'buckets')::text, 200)),
             DETAIL = 'Expected 1 to 100 rising numbers.',
-            HINT = 'Correct the contract.';
-    -- _number has made these 0, which is another bound, and another edge.
-    ELSIF jsonb_path_exists(input, '$.clip[*] ? (@ != 0 && @ > -1e-100 && @ < 1e-100)')
-          OR jsonb_path_exists(input, '$.buckets[*] ? (@ != 0 && @ > -1e-100 && @ < 1e-100)') THEN
-        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a bound or edge too near to 0', name),
-            DETAIL = 'Magnitudes below 1e-100 count as 0.',
             HINT = 'Correct the contract.';
     END IF;
 END

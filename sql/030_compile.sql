@@ -171,10 +171,11 @@ BEGIN
     EXECUTE format('CREATE OR REPLACE FUNCTION rescore_compiled.%I(%s) RETURNS %s LANGUAGE sql %s RETURN %s',
                    name, listed, returns, attributes, body);
     EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(%s) IS %L', name, array_to_string(types, ', '), about);
+    PERFORM rescore._grant(format('rescore_compiled.%I(%s)', name, array_to_string(types, ', '))::regprocedure);
 END
 $$;
 COMMENT ON FUNCTION rescore._define(text, text[], text[], text, text, text, text) IS
-    'Creates or replaces a generated function with its comment.';
+    'Creates or replaces a generated function with its comment and privileges.';
 
 CREATE OR REPLACE FUNCTION rescore._define_version(name text, contract jsonb, linear jsonb, part integer, parts integer, names text[], types text[], about text)
 RETURNS void

@@ -135,6 +135,7 @@ BEGIN
                           coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')));
     EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz) IS %L',
                    model || '_payload', format('Score of a payload by the serving version of model %s.', model));
+    PERFORM rescore._grant(format('rescore_compiled.%I(jsonb, timestamptz)', model || '_payload')::regprocedure);
 END
 $$;
 COMMENT ON FUNCTION rescore._define_payload(text, jsonb) IS

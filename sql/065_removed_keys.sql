@@ -1,6 +1,6 @@
 -- Customers whose profile row was deleted while their events stayed, and who come back.
--- Writes the profile tables through their generated recompute function. Reads rescore.profiles.
--- Called by the deferred trigger on rescore.removed_keys.
+-- Calls rescore_compiled.S__come_back, which writes the profile table as its owner. Reads
+-- rescore.profiles. Called by the deferred trigger on rescore.removed_keys.
 
 CREATE OR REPLACE FUNCTION rescore._come_back()
 RETURNS trigger
@@ -8,20 +8,15 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
 AS $rescore$
 DECLARE
-    p       rescore.profiles;
-    r_there boolean;
+    p    rescore.profiles;
+    name text;
 BEGIN
     SELECT * INTO p FROM rescore.profiles AS q WHERE q.profile = OLD.profile;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    -- Deleted once more in the same transaction: it stays deleted.
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I AS t WHERE t.%I = $1::%s)',
-                   p.table_schema, p.table_name, p.key_column, p.key_type)
-    INTO r_there USING OLD.key;
-    IF r_there THEN
-        EXECUTE format('SELECT rescore_compiled.%I(ARRAY[$1::%s])', p.slug || '__recompute', p.key_type)
-        USING OLD.key;
+    IF FOUND THEN
+        name := format('rescore_compiled.%I', p.slug || '__come_back');
+        -- Profiles applied by a version that had none: until the next apply.
+        name := CASE WHEN to_regproc(name) IS NULL THEN format('rescore_compiled.%I', p.slug || '__recompute') ELSE name END;
+        EXECUTE format('SELECT %s(ARRAY[$1::%s])', name, p.key_type) USING OLD.key;
     END IF;
     RETURN NULL;
 END

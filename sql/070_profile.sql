@@ -1,6 +1,6 @@
--- Whole profiles: verifying, rebuilding, rescoring. Each dispatches to functions that
--- `rescore apply` generates; S is the profile's slug.
--- Calls: 010_errors, 060_read, rescore_compiled.S__differences, S__keys, S__recompute, S__rescore.
+-- Whole profiles: verifying, rebuilding. Each dispatches to functions that `rescore apply`
+-- generates; S is the profile's slug. Sweeping stands in 075_sweep.sql.
+-- Calls: 010_errors, 060_read, rescore_compiled.S__differences, S__keys, S__recompute.
 -- Tables: reads rescore.profiles; the generated functions write the profile table.
 
 CREATE OR REPLACE FUNCTION rescore.verify(profile text)
@@ -41,33 +41,6 @@ $$;
 COMMENT ON FUNCTION rescore.rebuild(text) IS
     'Recomputes a profile from its events, in batches of one transaction; returns how many rows changed.';
 REVOKE EXECUTE ON FUNCTION rescore.rebuild(text) FROM PUBLIC;
-
--- No SET clause: it would forbid the COMMITs. Hence the qualified names.
-CREATE OR REPLACE PROCEDURE rescore.sweep(profile text, max_age interval DEFAULT NULL, batch integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    p rescore.profiles := rescore._profile(profile);
-    name text := pg_catalog.format('rescore_compiled.%I', pg_catalog.concat(p.slug, '__rescore'));
-    after text;
-    up_to text;
-BEGIN
-    IF pg_catalog.to_regproc(name) IS NULL THEN
-        RETURN;
-    END IF;
-    LOOP
-        EXECUTE pg_catalog.format('SELECT keys[pg_catalog.cardinality(keys)]::pg_catalog.text FROM rescore_compiled.%I($1::%s, $2) AS keys',
-                                  pg_catalog.concat(p.slug, '__keys'), p.key_type) INTO up_to USING after, batch;
-        EXIT WHEN up_to IS NULL;
-        EXECUTE pg_catalog.format('SELECT %1$s($1::%2$s, $2::%2$s, $3)', name, p.key_type) USING after, up_to, max_age;
-        COMMIT;
-        after := up_to;
-    END LOOP;
-END
-$$;
-COMMENT ON PROCEDURE rescore.sweep(text, interval, integer) IS
-    'Rescores a profile''s rows that were scored by another version or longer ago than max_age (NULL: all), in key order, each batch its own transaction.';
-REVOKE EXECUTE ON PROCEDURE rescore.sweep(text, interval, integer) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION rescore.verify_model(model text)
 RETURNS double precision

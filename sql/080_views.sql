@@ -75,5 +75,3 @@ COMMENT ON VIEW rescore.health IS 'What an administrator should look at: one row
 COMMENT ON COLUMN rescore.health."check" IS 'What was looked at';
 COMMENT ON COLUMN rescore.health.status IS 'ok, warning or error';
 COMMENT ON COLUMN rescore.health.detail IS 'What was found';
-
-GRANT SELECT ON rescore.model_version, rescore.model_quality, rescore.incidents, rescore.health TO PUBLIC;

@@ -99,6 +99,8 @@ def _install(connection: Connection, python_path: Sequence[str] | None) -> Insta
     for text in _wanted_files(python):
         driver.execute(text.encode())
     driver.execute(_query("drop_stale"))
+    # Only now: an owner or a grant changed is a function written, which would then not be stale.
+    missing += _secure(driver)
     stored: list[str] = []
     if python:
         stored, unimportable = _set_python_path(driver, python_path)
@@ -152,6 +154,28 @@ def _python(driver: Driver) -> tuple[bool, list[str]]:
         ]
     driver.execute(_query("enable_python"))
     return True, []
+
+
+def _secure(driver: Driver) -> list[str]:
+    """Make the group roles, grant them what is theirs, and return which could not be had."""
+    driver.execute(_query("create_roles"))
+    driver.execute(_query("secure"))
+    problems = driver.execute(_query("role_problems")).fetchall()
+    absent = [role for role, problem in problems if problem == "does not exist"]
+    found = [
+        f"the role {role} {problem}: it is granted nothing; rename it, or make it a group that "
+        f"has no rights of its own, and run `rescore install` again"
+        for role, problem in problems
+        if role not in absent
+    ]
+    if absent:
+        statements = " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in absent)
+        found.append(
+            f"there is no role {', '.join(absent)}: only the owner of schema rescore can do what "
+            f"members could; have a role that may create roles run `{statements}`, then run "
+            "`rescore install` again"
+        )
+    return found
 
 
 def _set_python_path(

@@ -1,5 +1,5 @@
 -- Queries of install.py. Tables: writes rescore.python_path; reads the catalogue.
--- Calls: rescore._python_start.
+-- Calls: rescore._python_start, rescore._roles, rescore._secure.
 
 -- name: lock
 -- One installation at a time, and none while a version is published.
@@ -102,3 +102,35 @@ BEGIN
     END LOOP;
 END
 $$
+
+-- name: create_roles
+-- Groups of the whole cluster, hence perhaps there already, or made by another database's installation
+-- at this moment. Nobody is made a member.
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT w.role, w.about FROM (VALUES
+                 ('rescore_reader', 'Reads the views of rescore and scores rows it may read'),
+                 ('rescore_trainer', 'Reads what a model is trained on, publishes models through the functions of rescore'),
+                 ('rescore_admin', 'Owns rescore: defines profiles and models')) AS w (role, about)
+             WHERE (SELECT u.rolsuper OR u.rolcreaterole FROM pg_catalog.pg_roles AS u WHERE u.rolname = current_user)
+               AND pg_catalog.to_regrole(w.role) IS NULL
+    LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', r.role);
+            EXECUTE pg_catalog.format('COMMENT ON ROLE %I IS %L', r.role, r.about);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$$
+
+-- name: role_problems
+-- Which of the roles cannot be granted anything, and why.
+SELECT r.role, r.problem FROM rescore._roles() AS r WHERE r.problem IS NOT NULL ORDER BY r.level
+
+-- name: secure
+-- Every object to its owner, every right to its role.
+SELECT rescore._secure()

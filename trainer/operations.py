@@ -11,6 +11,8 @@ from psycopg.rows import dict_row
 
 from rescore.errors import UnknownProfile
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.sweep import Progress, Swept, Terms
+from rescore.trainer.sweep import sweep as sweep_profile
 from rescore.trainer.usage import check_interval, unknown_profile
 
 Rows = list[dict[str, Any]]
@@ -33,23 +35,37 @@ def rollback(
 
 
 def sweep(
-    conn: Connection, profile: str, max_age: str | None = None, batch: int | None = None
-) -> None:
-    """Rescore the rows whose score is older than the model or the age.
+    conn: Connection,
+    profile: str,
+    max_age: str | None = None,
+    batch: int | None = None,
+    *,
+    rate: float | None = None,
+    tolerance: float = 0.0,
+    restart: bool = False,
+    wait: bool = False,
+    progress: Progress | None = None,
+) -> Swept:
+    """Bring the scores of a profile to the present: see :func:`rescore.trainer.sweep.sweep`.
 
     Parameters
     ----------
-    conn: in autocommit mode: the server commits after each batch.
-    max_age: interval; None for older than the model only.
-    batch: rows per transaction.
+    conn: in autocommit mode: each batch is a transaction.
+    max_age: interval; None for all scores.
+    batch: most rows of a transaction.
+    rate: most rows written a second.
+    tolerance: a score that the clock has moved by no more than this is left alone.
+    restart: begin anew where a sweep was cut short.
+    wait: for another session that sweeps this profile.
     """
+    terms = Terms(max_age, batch, rate, tolerance)
     with _known(conn, profile):
         if max_age is not None:
             check_interval(conn, max_age, "--max-age")
-        conn.execute(query("sweep"), (profile, max_age, batch))
+        return sweep_profile(conn, profile, terms, restart=restart, wait=wait, progress=progress)
 
 
-def sweep_model(conn: Connection, model: str) -> None:
+def sweep_model(conn: Connection, model: str, progress: Progress | None = None) -> Swept:
     """Rescore the rows of the model's profile that another version scored, silent ones too.
 
     Parameters
@@ -58,7 +74,7 @@ def sweep_model(conn: Connection, model: str) -> None:
     """
     with translated():
         profile = one(conn, query("profile_of"), (model,))
-    sweep(conn, profile, max_age="100 years")
+    return sweep(conn, profile, max_age="100 years", wait=True, progress=progress)
 
 
 def verify(conn: Connection, profile: str) -> Rows:

@@ -44,6 +44,17 @@ def check_interval(conn: Connection, text: str, option: str) -> None:
     raise WrongUsage(f'{option} "{text}" is not an interval above zero', hint=hint)
 
 
+def seconds(conn: Connection, text: str, option: str) -> float:
+    """Return how many seconds an interval above zero has.
+
+    Raises
+    ------
+    WrongUsage: naming the option and the text.
+    """
+    check_interval(conn, text, option)
+    return float(one(conn, query("seconds"), (text,)))
+
+
 def unknown_model(conn: Connection, model: str) -> UnknownModel:
     """Return the error for a name that is no model's, with those that are."""
     known = [name for (name,) in conn.execute(query("known_models"))]

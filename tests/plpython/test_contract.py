@@ -66,6 +66,10 @@ def one(**settings: Any) -> Contract:
     )
 
 
+def with_transforms(**settings: Any) -> dict[str, Any]:
+    return {"inputs": [{"name": "x", "type": "bigint", "kind": "number"} | settings]}
+
+
 def test_columns() -> None:
     assert CONTRACT.columns() == COLUMNS
 
@@ -82,6 +86,19 @@ def test_contract_survives_json() -> None:
         ({"inputs": [{"name": "x"}]}, "not an input"),
         ({"inputs": [{"name": "x", "type": "int", "kind": "vector"}]}, "unknown kind 'vector'"),
         ({"inputs": [{"name": "x", "type": "int", "kind": "number", "oops": 1}]}, "not an input"),
+        (with_transforms(clip=[5, 1]), "wrong clip: 1.0 does not exceed 5.0"),
+        (with_transforms(clip=[None, None]), "wrong clip"),
+        (with_transforms(clip=[1, 2, 3]), "wrong clip"),
+        (with_transforms(clip=["a", 2]), "not an input"),
+        (with_transforms(clip=None), "not an input"),
+        (with_transforms(log1p=1), "log1p of 1, neither true nor false"),
+        (with_transforms(buckets=[]), "needs 1 to 100 edges, not 0"),
+        (with_transforms(buckets=list(range(101))), "not 101"),
+        (with_transforms(buckets=[1, 1]), "1.0 does not exceed 1.0"),
+        (with_transforms(buckets=[1e-200]), "1e-200 is neither 0"),
+        (with_transforms(buckets=[10**400]), "not an input"),
+        (with_transforms(buckets=[True]), "not an input"),
+        (with_transforms(kind="category", log1p=True), "category and takes no log1p"),
     ],
 )
 def test_what_is_no_contract_is_refused(data: Any, message: str) -> None:
@@ -212,6 +229,35 @@ def test_bad_values_are_refused(contract: Contract, values: Any, message: str) -
         design_row(contract, values, NOW)
 
 
+@pytest.mark.parametrize(
+    ("settings", "values", "expected"),
+    [
+        ({"clip": (-1, 5)}, [-3, 7, 2, math.inf], [[-1], [5], [2], [0]]),
+        ({"clip": (None, 5), "default": 9.0}, [None, -1e300], [[5], [-1e100]]),
+        ({"log1p": True}, [math.e - 1, 1 - math.e, 0], [[1], [-1], [0]]),
+        ({"clip": (1, None), "log1p": True}, [-4, 3], [[math.log(2)], [math.log(4)]]),
+        ({"buckets": (1, 2)}, [0.5, 1, 2], [[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+        ({"buckets": (1,), "default": None, "missing": True}, [None, 3], [[0, 0, 1], [0, 1, 0]]),
+        ({"buckets": (1,), "default": 5.0}, [None, "NaN"], [[0, 1], [0, 1]]),
+        ({"buckets": (1, 2), "log1p": True}, [2, math.e], [[0, 1, 0], [0, 1, 0]]),
+        ({"buckets": (1, 2), "clip": (1.5, 3)}, [-9, 9], [[0, 1, 0], [0, 0, 1]]),
+    ],
+)
+def test_transforms_in_their_order(settings: Any, values: list[Any], expected: Any) -> None:
+    rows = [design_row(one(**settings), {"x": value}, NOW) for value in values]
+    assert rows == pytest.approx(np.array(expected), rel=1e-15)
+
+
+def test_columns_and_json_of_buckets() -> None:
+    contract = one(buckets=(-0.0, 10.0, 1e15, 1e20), default=None, missing=True, clip=(None, 7.0))
+    names = ["x<0", "x[0,10)", "x[10,1e+15)", "x[1e+15,1e+20)", "x>=1e+20", "x__missing"]
+    assert contract.columns() == names
+    assert Contract.from_json(json.loads(json.dumps(contract.to_json()))) == contract
+    given = {"name": "x", "type": "bigint", "kind": "number", "buckets": [1]}
+    assert Input.from_json(given).default is None
+    assert Input.from_json(given | {"default": 0}).default == 0
+
+
 @given(st.floats(), st.integers(-(10**6), 10**6))
 def test_design_rows_are_always_finite(number: float, seconds: int) -> None:
     contract = Contract((*one(missing=True).inputs, Input("d", "timestamptz", "days_until")))
@@ -260,6 +306,38 @@ def test_probes_repeat_by_seed_and_respect_types() -> None:
         assert payload["orders"] is not None
         assert payload["price"] is None or abs(payload["price"]) < 10**8
         assert payload["code"] is None or len(payload["code"]) <= 2
+
+
+STRADDLED = [
+    {"buckets": tuple(float(i) for i in range(100)), "default": None},
+    {"buckets": (-0.1, 0.1, 5.0), "type": "numeric(10,2)", "bounded": True, "default": None},
+    {"buckets": (0.5, 2.0), "log1p": True, "type": "bigint", "bounded": True},
+    {"buckets": (-2.0, 2.0, 229.0), "log1p": True, "type": "numeric"},
+    {"buckets": (0.1, 3.0), "type": "real"},
+    {"buckets": (-1.0, 0.0, 7.25), "kind": "days_until", "type": "timestamptz"},
+    {"buckets": (0.1, 30.0), "kind": "days_since", "type": "timestamptz"},
+]
+
+
+@pytest.mark.parametrize("settings", STRADDLED)
+def test_probes_stand_on_both_sides_of_every_edge(settings: Any) -> None:
+    contract = one(**settings)
+    rows = np.array([design_row(contract, each, CLOCK) for each in probes(contract, 200)])
+    reached = {name for name, column in zip(contract.columns(), rows.T, strict=True) if any(column)}
+    assert reached == set(contract.columns())
+
+
+def test_probes_leave_out_edges_that_no_timestamp_reaches() -> None:
+    contract = one(buckets=(1e7,), kind="days_until", type="timestamptz", default=None)
+    rows = [design_row(contract, each, CLOCK) for each in probes(contract, 50)]
+    assert [0, 1] not in rows and [1, 0] in rows
+
+
+def test_probes_go_beyond_both_bounds() -> None:
+    contract = one(clip=(-3.5, 1e6), type="integer")
+    numbers = [each["x"] for each in probes(contract, 40) if each["x"] is not None]
+    assert {-4, -3, 999_999, 1_000_000} <= set(numbers)
+    assert min(numbers) < -3.5 and max(numbers) > 1e6
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])

@@ -26,7 +26,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from rescore.errors import ArtefactRefused
-from rescore.plpython import artifact
+from rescore.plpython import artifact, limits
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(60, 3))
@@ -57,7 +57,7 @@ def logistic() -> Any:
     return LogisticRegression().fit(X, Y)
 
 
-def model_holding(thing: Any, attribute: str = "note") -> Any:
+def model_holding(thing: Any, attribute: str = "note_") -> Any:
     model = logistic()
     setattr(model, attribute, thing)
     return model
@@ -119,7 +119,7 @@ def placed(thing: Any, place: str) -> Any:
         return thing
     if place == "step":
         return Pipeline([("first", thing), ("last", logistic())])
-    return model_holding(thing, "note" if place == "attribute" else "C")
+    return model_holding(thing, "note_" if place == "attribute" else "C")
 
 
 def dumped(thing: Any, format: artifact.Format) -> bytes:
@@ -205,7 +205,7 @@ def test_stranger_is_refused_on_dumping_too(format: artifact.Format) -> None:
 
 
 def test_callable_attribute_is_refused() -> None:
-    with pytest.raises(ArtefactRefused, match=r"function at .*\.note"):
+    with pytest.raises(ArtefactRefused, match=r"function at .*\.note_"):
         artifact.dump(model_holding(identity), "joblib")
 
 
@@ -218,7 +218,7 @@ def test_class_as_a_value_is_refused(format: artifact.Format) -> None:
 @pytest.mark.parametrize("format", ["joblib", "pickle"])
 def test_object_that_contains_itself_is_refused(format: artifact.Format) -> None:
     model = logistic()
-    model.note = [model]
+    model.note_ = [model]
     with pytest.raises(ArtefactRefused, match="contains itself"):
         artifact.load(dumped(model, format), format)
 
@@ -326,7 +326,8 @@ def test_foreign_node_of_a_skops_file_is_refused(node: str) -> None:
     def edit(schema: dict[str, Any]) -> None:
         schema["content"]["content"]["C"] = FOREIGN_NODES[node]
 
-    with pytest.raises(ArtefactRefused, match=str(FOREIGN_NODES[node]["__class__"])):
+    named = "__loader__" if node == "no loader" else str(FOREIGN_NODES[node]["__class__"])
+    with pytest.raises(ArtefactRefused, match=named):
         artifact.load(edited_schema(skops.io.dumps(logistic()), edit), "skops")
 
 
@@ -343,6 +344,6 @@ def test_skops_tree_of_impossible_size_is_refused() -> None:
 def test_skops_zip_that_unpacks_to_more_than_it_may_is_refused() -> None:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("schema.json", b" " * (artifact.MAX_BYTES + 1))
-    with pytest.raises(ArtefactRefused, match="unpacks to"):
+        archive.writestr("schema.json", b" " * (limits.BYTES.most + 1))
+    with pytest.raises(ArtefactRefused, match="when decompressed"):
         artifact.load(target.getvalue(), "skops")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
@@ -13,6 +14,8 @@ from psycopg.types.json import Jsonb
 
 from rescore.plpython import artifact
 from rescore.plpython.contract import Contract
+from rescore.plpython.linear import LinearForm
+from rescore.plpython.probes import CLOCK
 from rescore.plpython.proof import Proof, prove
 
 Connection = psycopg.Connection[Any]
@@ -107,7 +110,6 @@ def value(conn: Connection, query: Any, arguments: Any = None) -> Any:
 
 def linear_artifact(weights: Sequence[float], intercept: float = 0.25) -> bytes:
     """A logistic regression with these weights."""
-    import numpy as np
     from sklearn.linear_model import LogisticRegression
 
     made = LogisticRegression().fit(np.eye(2, len(weights)), [0, 1])
@@ -144,6 +146,46 @@ def deploy(
     conn.execute("SELECT rescore._create_router(%s)", (name,))
     contract = Contract.from_json({"inputs": inputs})
     return Model(conn, name, contract)
+
+
+def over_probes(
+    conn: Connection, model: Any, call: str, payloads: list[dict[str, Any]]
+) -> list[Any]:
+    """Evaluate a call over payloads cast to the inputs' types; `{}` stands for the arguments."""
+    columns = ", ".join(f'"{i.name}" {i.type}' for i in model.contract.inputs)
+    names = [i.name for i in model.contract.inputs]
+    query = sql.SQL("SELECT {} FROM jsonb_to_recordset(%(rows)s) AS r ({})").format(
+        sql.SQL(call).format(
+            *(
+                sql.SQL(", ").join(map(sql.Identifier, names[i : i + 90]))
+                for i in range(0, len(names), 90)
+            )
+        ),
+        sql.SQL(columns),
+    )
+    rows = conn.execute(query, {"rows": Jsonb(payloads), "clock": CLOCK}).fetchall()
+    return [row[0] for row in rows]
+
+
+def random_weights(contract: Contract, seed: int = 3) -> list[float]:
+    """One weight for each column."""
+    return [float(w) for w in np.random.default_rng(seed).normal(size=len(contract.columns()))]
+
+
+def compile_(conn: Connection, model: Any, form: LinearForm) -> None:
+    """Make the functions of version 77, which is nowhere recorded."""
+    conn.execute(
+        "SELECT rescore._compile(%s, 77, %s, %s)",
+        (model.name, Jsonb(model.contract.to_json()), Jsonb(form.to_json())),
+    )
+
+
+def plan_of(conn: Connection, call: str) -> str:
+    """The plan of a query for a call over the profile table."""
+    rows = conn.execute(
+        "EXPLAIN (VERBOSE, COSTS off) SELECT " + call + " FROM customer AS p"
+    ).fetchall()
+    return "\n".join(row[0] for row in rows)
 
 
 @pytest.fixture

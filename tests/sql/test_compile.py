@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from rescore.plpython.contract import Contract
@@ -18,33 +17,20 @@ from rescore.plpython.design import design_row
 from rescore.plpython.linear import LinearForm, apply
 from rescore.plpython.probes import CLOCK, probes
 
-from .conftest import EVERY_KIND, SIMPLE, category, number, value
+from .conftest import (
+    EVERY_KIND,
+    SIMPLE,
+    category,
+    compile_,
+    number,
+    over_probes,
+    plan_of,
+    random_weights,
+    value,
+)
 
 Make = Callable[..., Any]
 Connection = psycopg.Connection[Any]
-
-
-def over_probes(
-    conn: Connection, model: Any, call: str, payloads: list[dict[str, Any]]
-) -> list[Any]:
-    """Evaluate a call over payloads cast to the inputs' types; `{}` stands for the arguments."""
-    columns = ", ".join(f'"{i.name}" {i.type}' for i in model.contract.inputs)
-    names = [i.name for i in model.contract.inputs]
-    query = sql.SQL("SELECT {} FROM jsonb_to_recordset(%(rows)s) AS r ({})").format(
-        sql.SQL(call).format(
-            *(
-                sql.SQL(", ").join(map(sql.Identifier, names[i : i + 90]))
-                for i in range(0, len(names), 90)
-            )
-        ),
-        sql.SQL(columns),
-    )
-    rows = conn.execute(query, {"rows": Jsonb(payloads), "clock": CLOCK}).fetchall()
-    return [row[0] for row in rows]
-
-
-def random_weights(contract: Contract, seed: int = 3) -> list[float]:
-    return [float(w) for w in np.random.default_rng(seed).normal(size=len(contract.columns()))]
 
 
 def test_design_row_is_the_reference(make: Make, conn: Connection) -> None:
@@ -73,13 +59,6 @@ def test_score_is_the_reference(make: Make, conn: Connection, link: Any) -> None
     expected = apply(form, [design_row(model.contract, each, CLOCK) for each in payloads])
     np.testing.assert_allclose(scores, expected, rtol=1e-12, atol=1e-12)
     assert len(set(scores)) > 100 or link == "clip"
-
-
-def compile_(conn: Connection, model: Any, form: LinearForm) -> None:
-    conn.execute(
-        "SELECT rescore._compile(%s, 77, %s, %s)",
-        (model.name, Jsonb(model.contract.to_json()), Jsonb(form.to_json())),
-    )
 
 
 AWKWARD = [
@@ -146,13 +125,6 @@ def test_moments_without_end_are_missing(make: Make, conn: Connection, moment: s
     assert value(conn, query, (moment, "2026-01-01")) == 9
     assert value(conn, query, ("2025-12-31", "infinity")) == 9
     assert value(conn, query, ("2026-01-02 00:00+00", "2026-01-01 00:00+00")) == 0
-
-
-def plan_of(conn: Connection, call: str) -> str:
-    rows = conn.execute(
-        "EXPLAIN (VERBOSE, COSTS off) SELECT " + call + " FROM customer AS p"
-    ).fetchall()
-    return "\n".join(row[0] for row in rows)
 
 
 COLUMNS = "p.orders, p.spend, p.channel, p.last_order"

@@ -32,6 +32,7 @@ def shared(conn: psycopg.Connection[Any]) -> Model:
                                             ($2).last_order, pg_catalog.now())
                ELSE rescore._unknown_model($1) END $$"""
     )
+    conn.execute("SELECT rescore._secure()")
     return model
 
 

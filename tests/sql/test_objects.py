@@ -15,11 +15,7 @@ QUERIES = dict(
     for part in Path(__file__).with_name("objects.sql").read_text("utf-8").split("-- name: ")[1:]
 )
 
-# Scoring and reading is for all; these decide what others' rows score, or run unchecked.
-GRANTED_BY_NAME = {
-    "publish", "publish_linear", "promote", "rollback", "rebuild", "sweep",
-    "_create_router", "_touch", "_incident", "_prove", "_artefact_contract",
-}  # fmt: skip
+SWEEP = "rescore.sweep(text,interval,integer,double precision,double precision,boolean)"
 
 
 def catalogue(conn: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
@@ -42,7 +38,7 @@ def test_search_path_is_pinned_unless_inlined(fixture: str, request: pytest.Fixt
     found = functions(conn)
     unpinned = {f.signature for f in found if not f.pinned}
     # A procedure that commits cannot have a SET clause; it qualifies every name.
-    assert unpinned == {"rescore.clock()", "rescore.sweep(text,interval,integer)"}
+    assert unpinned == {"rescore.clock()", SWEEP}
     assert len(found) > 50
 
 
@@ -65,10 +61,9 @@ def test_versions_are_immutable_and_routers_stable(model: Any) -> None:
         assert (router.volatility, router.parallel) == ("s", "s"), name
 
 
-def test_nothing_that_writes_is_for_everybody(db: psycopg.Connection[Any]) -> None:
-    for each in functions(db):
-        name = each.signature.removeprefix("rescore.").split("(")[0]
-        assert each.for_all == (name not in GRANTED_BY_NAME), each.signature
+@pytest.mark.parametrize("fixture", ["db", "plain_db"])
+def test_nothing_is_for_everybody(fixture: str, request: pytest.FixtureRequest) -> None:
+    assert [f.signature for f in functions(request.getfixturevalue(fixture)) if f.for_all] == []
 
 
 def test_installing_twice_changes_nothing(dsn: str, db: psycopg.Connection[Any]) -> None:

@@ -272,6 +272,7 @@ def test_without_python_linear_models_work_in_full(plain_db: Connection) -> None
 def test_publishing_is_granted_by_name(model: Model) -> None:
     model.publish(WEIGHTS)
     model.conn.execute("CREATE ROLE analyst")
+    model.conn.execute("GRANT rescore_reader TO analyst")
     model.conn.execute("SET ROLE analyst")
     assert 0 < score(model) < 1
     for query in ("SELECT rescore.rollback('churn')", "SELECT rescore.promote('churn', 1)"):

@@ -127,7 +127,7 @@ def test_explain_refuses_what_it_cannot_explain(filled: Model) -> None:
 
 
 def test_explain_reads_rows_as_its_caller(filled: Model) -> None:
-    filled.conn.execute("CREATE ROLE outsider")
+    filled.conn.execute("CREATE ROLE outsider IN ROLE rescore_reader")
     filled.conn.execute("SET ROLE outsider")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="customer"):
         filled.conn.execute("SELECT * FROM rescore.explain('churn', 7)")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rescore.compiler.apply import apply
+from rescore.compiler.definition import load
 from rescore.errors import NotEnoughData, UnknownModel
 from rescore.trainer import examples as ex
 from rescore.trainer.database import Connection
@@ -59,6 +62,25 @@ def test_any_with_where_and_after(shop: Connection, orders: list[Order]) -> None
     begins = MOMENT.at + timedelta(days=10)
     web = {o[0] for o in orders if begins < o[1] <= MOMENT.settled and o[3] == "web"}
     assert found.labels.tolist() == [int(customer in web) for customer in known]
+
+
+def test_transformed_columns_are_those_of_a_recount(
+    shop: Connection, orders: list[Order], definition: Path
+) -> None:
+    text = definition.read_text().replace("count: true", "count: true, bucketize: [5, 20]")
+    text = text.replace("sum: amount", "sum: amount, clip: [null, 500], log1p: true")
+    definition.write_text(text.replace("days_since: last", "days_since: last, bucketize: [10, 60]"))
+    apply(shop, load(definition))
+    names, found = read(shop, "churn")
+    since = ["days_since_order<10", "days_since_order[10,60)", "days_since_order>=60"]
+    assert names[:4] == ["orders<5", "orders[5,20)", "orders>=20", "spend"]
+    assert names[-4:] == [*since, "days_since_order__missing"]
+    plain = recount(orders, MOMENT.at)
+    for place, edges in ((0, (5, 20)), (5, (10, 60))):
+        bucket = np.searchsorted(edges, plain[:, place], side="right")
+        start = names.index("orders<5" if place == 0 else since[0])
+        assert np.array_equal(found.design[:, start : start + 3], np.eye(3)[bucket])
+    assert np.allclose(found.design[:, 3], np.log1p(np.minimum(plain[:, 1], 500)), atol=1e-12)
 
 
 def test_no_later_event_leaks_into_features(shop: Connection) -> None:

@@ -1,0 +1,222 @@
+"""``rescore run``: what is to be done again and again, in the foreground, one runner a database.
+
+A job is a small class: a name, how often, and what a round of it does. The runner holds a lock of
+the database while its connection lives, so that a second one says who runs or stands by; it comes
+back after a lost connection, and stops between two transactions when it is told to.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Event
+from types import FrameType
+from typing import Any, Protocol
+
+from rescore.errors import Busy, NoServer, RescoreError
+from rescore.trainer.database import Connection, connection, one, query, translated
+from rescore.trainer.sweep import Terms, sweep
+from rescore.trainer.usage import check_interval, seconds, unknown_profile
+
+Facts = dict[str, Any]
+Say = Callable[[Facts], None]
+POLL_SECONDS = 1.0
+LONGEST_BACKOFF = 60.0
+
+
+class Job(Protocol):
+    """Something to be done every so many seconds.
+
+    Attributes
+    ----------
+    name: in the log.
+    every: seconds from the beginning of one round to that of the next.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def every(self) -> float: ...
+
+    def work(self, conn: Connection, stop: Event) -> Facts:
+        """Do one round and return what the log is to say; leave off early once ``stop`` is set.
+
+        What cannot be done now is raised as RescoreError: it is logged, and tried next time.
+        """
+
+
+@dataclass(frozen=True)
+class Sweeping:
+    """Sweeps profiles: see :func:`rescore.trainer.sweep.sweep`.
+
+    Attributes
+    ----------
+    every: seconds.
+    profiles: their names; none for all there are.
+    terms: of each sweep.
+    """
+
+    every: float
+    profiles: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
+    name: str = "sweep"
+
+    def work(self, conn: Connection, stop: Event) -> Facts:
+        """Sweep each profile; one that fails does not keep the others from it."""
+        known = [name for (name,) in conn.execute(query("known_profiles"))]
+        done = [self._one(conn, p, stop) for p in self.profiles or known if not stop.is_set()]
+        total = {key: sum(each.get(key, 0) for each in done) for key in ("rows", "written")}
+        failed = [f"{each['profile']}: {each['error']}" for each in done if "error" in each]
+        facts: Facts = {**total, "profiles": done}
+        return facts | {"error": "; ".join(failed)} if failed else facts
+
+    def _one(self, conn: Connection, profile: str, stop: Event) -> Facts:
+        try:
+            with translated():
+                swept = sweep(conn, profile, self.terms, stop=stop)
+        except NoServer:
+            raise
+        except RescoreError as error:
+            return {"profile": profile, "error": error.message}
+        told = {"profile": profile, "rows": swept.looked, "written": swept.changed}
+        told |= {"locked": swept.locked} if swept.locked else {}
+        return told | {"seconds": swept.seconds, "finished": swept.finished}
+
+
+def sweeping(dsn: str | None, every: str, profiles: Sequence[str], terms: Terms) -> Sweeping:
+    """Return the job that sweeps, its arguments checked.
+
+    Raises
+    ------
+    WrongUsage: an interval is none.
+    UnknownProfile
+    """
+    with connection(dsn) as conn:
+        known = [name for (name,) in conn.execute(query("known_profiles"))]
+        for unknown in set(profiles) - set(known):
+            raise unknown_profile(conn, unknown)
+        if terms.max_age is not None:
+            check_interval(conn, terms.max_age, "--max-age")
+        return Sweeping(seconds(conn, every, "--every"), tuple(profiles), terms)
+
+
+def run(
+    dsn: str | None,
+    jobs: Sequence[Job],
+    *,
+    say: Say,
+    stop: Event,
+    once: bool = False,
+    standby: bool = False,
+) -> int:
+    """Do the jobs on their schedule until told to stop; return how many rounds failed.
+
+    Parameters
+    ----------
+    say: is given one dictionary a round, and what happens to the connection.
+    stop: once set, the transaction under way is finished and the runner returns.
+    once: do each job once.
+    standby: where another runner is at work, wait and take its place when it ends.
+
+    Raises
+    ------
+    NoServer: the first connection cannot be made, or with ``once`` any is lost.
+    Busy: another runner is at work in this database; DETAIL says who.
+    """
+    failed, backoff, due = 0, 1.0, {job.name: 0.0 for job in jobs}
+    while not stop.is_set():
+        try:
+            with connection(dsn) as conn:
+                _hold(conn, standby=standby, say=say, stop=stop)
+                standby, backoff = True, 1.0  # after a loss another one may have come first
+                for facts in _rounds(conn, jobs, due, stop, once=once):
+                    failed += "error" in facts
+                    say(facts)
+                return failed
+        except NoServer as lost:
+            if once or not standby:
+                raise
+            say(_told("connection", error=lost.message, retry=backoff))
+        stop.wait(backoff)
+        backoff = min(backoff * 2, LONGEST_BACKOFF)
+    return failed
+
+
+def _hold(conn: Connection, *, standby: bool, say: Say, stop: Event) -> None:
+    """Become the runner of the database; the lock goes with the connection."""
+    conn.execute(query("run_name"))
+    waiting = False
+    while not stop.is_set() and not one(conn, query("run_lock")):
+        holder = one(conn, query("run_holder"))
+        if not standby:
+            raise Busy(
+                "another runner is at work in this database",
+                detail=f"It is {holder or 'just ending'}.",
+                hint="End it first, or let this one wait with --standby.",
+            )
+        if not waiting:
+            say(_told("standby", behind=holder))
+        waiting = True
+        stop.wait(POLL_SECONDS)
+
+
+def _rounds(
+    conn: Connection, jobs: Sequence[Job], due: dict[str, float], stop: Event, *, once: bool
+) -> Iterator[Facts]:
+    """Yield the facts of each round; what was missed meanwhile is not made up for."""
+    left = list(jobs)
+    while left and not stop.is_set():
+        job = min(left, key=lambda each: due[each.name])
+        if stop.wait(max(0.0, due[job.name] - time.monotonic())):
+            return
+        due[job.name] = time.monotonic() + job.every
+        yield _round(conn, job, stop)
+        if once:
+            left.remove(job)
+
+
+def _round(conn: Connection, job: Job, stop: Event) -> Facts:
+    started = time.monotonic()
+    try:
+        with translated():
+            facts = job.work(conn, stop)
+    except NoServer:
+        raise
+    except RescoreError as error:
+        facts = {"error": error.message}
+    return _told(job.name, **facts, seconds=round(time.monotonic() - started, 3))
+
+
+def _told(what: str, **facts: Any) -> Facts:
+    return {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "job": what, **facts}
+
+
+def line(facts: Facts) -> str:
+    """Return what happened as one line for people."""
+    shown = {k: v for k, v in facts.items() if k not in ("at", "job", "profiles", "seconds")}
+    parts = [f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in shown.items()]
+    if "seconds" in facts:
+        parts.append(f"{facts['seconds']:.1f} s")
+    return f"{facts['at']} {facts['job']}: {', '.join(parts)}"
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Event]:
+    """Yield an event that SIGTERM and SIGINT set; the second of them interrupts at once."""
+    stop = Event()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {each: signal.signal(each, told) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,123 @@
+"""Sweeps by pg_cron: the same as ``rescore run``, kept by the database server itself.
+
+The extension stands in one database of the server, ``cron.database_name``, and starts jobs in any.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+
+from rescore.compiler.quoting import short
+from rescore.errors import ExtensionMissing, NotAllowed
+from rescore.trainer.database import Connection, address, connect, one, query, translated
+from rescore.trainer.sweep import Terms
+from rescore.trainer.usage import WrongUsage, check_interval, unknown_profile
+
+Rows = list[dict[str, Any]]
+
+
+def schedule(dsn: str | None, profile: str, every: str, terms: Terms) -> str:
+    """Let pg_cron sweep a profile; a job of the same profile is replaced. Return its name.
+
+    Parameters
+    ----------
+    every: a schedule as pg_cron takes it, such as ``*/5 * * * *``.
+
+    Raises
+    ------
+    UnknownProfile, WrongUsage
+    ExtensionMissing: this server has no pg_cron.
+    NotAllowed: the role may not create jobs.
+    """
+    with translated(), connect(dsn) as conn:
+        _check(conn, profile, terms)
+        name, command = job_name(conn.info.dbname, profile), _command(conn, profile, terms)
+        with _cron(conn, dsn) as cron:
+            given = {"name": name, "every": every, "command": command}
+            _schedule(cron, given, conn.info.dbname)
+    return name
+
+
+def unschedule(dsn: str | None, profile: str) -> bool:
+    """Remove the job that sweeps a profile; return whether there was one."""
+    with translated(), connect(dsn) as conn, _cron(conn, dsn) as cron:
+        name = job_name(conn.info.dbname, profile)
+        return bool(cron.execute(query("cron_remove"), (name,)).fetchall())
+
+
+def scheduled(dsn: str | None) -> Rows:
+    """Return this database's jobs, each with how it last went."""
+    with translated(), connect(dsn) as conn, _cron(conn, dsn) as cron:
+        cursor = cron.cursor(row_factory=dict_row)
+        return cursor.execute(query("cron_list"), (conn.info.dbname,)).fetchall()
+
+
+def job_name(database: str, profile: str) -> str:
+    """Name of the job: jobs of all databases stand in one table, in columns of type name."""
+    return short(f"rescore sweep {database} {profile}", 63)
+
+
+def _check(conn: Connection, profile: str, terms: Terms) -> None:
+    if terms.max_age is not None:
+        check_interval(conn, terms.max_age, "--max-age")
+    if profile not in [name for (name,) in conn.execute(query("known_profiles"))]:
+        raise unknown_profile(conn, profile)
+
+
+def _command(conn: Connection, profile: str, terms: Terms) -> str:
+    given = {name: value for name, value in vars(terms).items() if value is not None}
+    named = [
+        sql.SQL("{} => {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in given.items()
+    ]
+    call = sql.SQL("CALL rescore.sweep({})")
+    return call.format(sql.SQL(", ").join([sql.Literal(profile), *named])).as_string(conn)
+
+
+def _schedule(cron: Connection, given: dict[str, str], database: str) -> None:
+    here = cron.info.dbname == database
+    try:
+        cron.execute(
+            query("cron_here" if here else "cron_elsewhere"), given | {"database": database}
+        )
+    except psycopg.errors.InsufficientPrivilege as error:
+        what = "USAGE on schema cron" if here else "EXECUTE on cron.schedule_in_database"
+        raise NotAllowed(
+            f"{cron.info.user} may not create jobs of pg_cron",
+            detail=error.diag.message_primary or "",
+            hint=f"Have a superuser grant {what} in database {cron.info.dbname}.",
+        ) from error
+    except psycopg.errors.InvalidParameterValue as error:
+        raise WrongUsage(
+            f'--every "{given["every"]}" is no schedule of pg_cron',
+            detail=error.diag.message_primary or "",
+            hint='write minute, hour, day, month and weekday, such as "*/5 * * * *"',
+        ) from error
+
+
+def _cron(conn: Connection, dsn: str | None) -> Connection:
+    """Open a connection to the database that has pg_cron, or refuse saying how to get it."""
+    home = one(conn, query("cron_database"))
+    major = conn.info.server_version // 10000
+    if home is None:
+        raise ExtensionMissing(
+            "this server does not run pg_cron",
+            detail="The setting cron.database_name is not there: its library is not loaded.",
+            hint=f"Install postgresql-{major}-cron, add pg_cron to shared_preload_libraries and "
+            "restart the server; or use `rescore run`, which needs no extension.",
+        )
+    cron = connect(make_conninfo(address(dsn), dbname=home))
+    if one(cron, query("cron_there")):
+        return cron
+    cron.close()
+    raise ExtensionMissing(
+        f"database {home} has no extension pg_cron",
+        detail="The setting cron.database_name says that it belongs there.",
+        hint=f"Have a superuser run CREATE EXTENSION pg_cron in database {home}; "
+        "or use `rescore run`, which needs no extension.",
+    )

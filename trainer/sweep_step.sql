@@ -1,0 +1,3 @@
+-- One batch of a sweep, with the totals so far. Calls rescore._sweep_step.
+SELECT finished, looked, changed, locked, pause
+FROM rescore._sweep_step(%(profile)s::text, %(max_age)s::interval, %(batch)s::int4, %(rate)s::float8, %(tolerance)s::float8)
