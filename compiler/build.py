@@ -17,7 +17,7 @@ from rescore.compiler.features import (
     hidden_states,
     instant,
 )
-from rescore.compiler.kinds import KINDS
+from rescore.compiler.kinds import kind_of
 from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
 from rescore.compiler.quoting import ident, part
 from rescore.compiler.windows import MOMENT, interval
@@ -188,7 +188,7 @@ class _Builder:
         if feature.where:
             found = check(feature.where, source.columns.keys(), f"feature {name}")
             where = found.render("e")
-        return KINDS[feature.kind](name, feature, source, where)
+        return kind_of(feature)(name, feature, source, where)
 
     def _reading(self, name: str) -> Source:
         event, table = self.definition.events[name], self.tables.events[name]

@@ -62,11 +62,33 @@ def _of_time(feature: Feature) -> Iterator[PydanticCustomError]:
     for key, of in (("offset", "window"), ("bucket", "window"), ("closed", "tumbling")):
         if getattr(feature, key) is not None and of not in given:
             yield refuse(f"`{key}` needs `{of}`", f"{{{of}: 30 days, {key}: …}}", key=key)
+    yield from _of_decay(feature, given)
     yield from _of_lengths(feature)
 
 
+DECAYING: frozenset[str] = frozenset({"count", "sum", "ewma"})
+
+
+def _of_decay(feature: Feature, windows: list[str]) -> Iterator[PydanticCustomError]:
+    if feature.half_life is not None and feature.kind not in DECAYING:
+        allowed = ", ".join(sorted(DECAYING))
+        yield refuse(
+            f"`{feature.kind}` has no `half_life`", f"It goes with {allowed}.", key="half_life"
+        )
+    if feature.kind == "ewma" and feature.half_life is None:
+        yield refuse("`ewma` needs `half_life`", "{ewma: amount, half_life: 14 days}")
+    if feature.stat is not None and feature.kind != "ewma":
+        yield refuse("`stat` needs `ewma`", "{ewma: amount, half_life: …, stat: …}", key="stat")
+    if feature.half_life is not None and windows:
+        yield refuse(
+            f"`{windows[0]}` and `half_life` exclude each other",
+            "One of them: what fades needs no window.",
+            key="half_life",
+        )
+
+
 def _of_lengths(feature: Feature) -> Iterator[PydanticCustomError]:
-    for key in ("window", "offset", "bucket", "tumbling"):
+    for key in ("window", "offset", "bucket", "tumbling", "half_life"):
         length = getattr(feature, key)
         if length is not None and not length:
             yield refuse(f"`{key}` is no time at all", "Longer than 0 seconds.", key=key)

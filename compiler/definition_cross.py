@@ -85,7 +85,9 @@ def _needs_time(feature: Feature) -> str:
     """Return the key for which the time of events must be known; empty if none does."""
     if feature.kind in ("first", "last", "days_since"):
         return feature.kind
-    return next((k for k in ("window", "tumbling") if getattr(feature, k) is not None), "")
+    return next(
+        (k for k in ("window", "tumbling", "half_life") if getattr(feature, k) is not None), ""
+    )
 
 
 def _labels(definition: Definition) -> Iterator[Problem]:

@@ -141,6 +141,9 @@ class Feature(Part):
     days_since: Literal["first", "last"] | None = Field(
         None, description="days since the `first` or `last` event"
     )
+    ewma: Text | None = Field(
+        None, description="with `half_life`: mean of an event column, weighted by how long ago"
+    )
     plain: Text | None = Field(None, alias="column", description="a column of the profile table")
     days_until: Literal[True] | None = Field(
         None, description="with `column`: days until its time, negative when past: `true`"
@@ -154,6 +157,12 @@ class Feature(Part):
     tumbling: Interval | None = Field(None, description="only events of the current window")
     closed: Literal[True] | None = Field(
         None, description="with `tumbling`: the last window that ended, in place of the current"
+    )
+    half_life: Interval | None = Field(
+        None, description="with `count`, `sum`, `ewma`: an event's weight halves in so long a time"
+    )
+    stat: Literal["mean", "deviation"] | None = Field(
+        None, description="with `ewma`: `mean` (default) or `deviation`, the standard deviation"
     )
     one_hot: Annotated[
         OneHot | None,

@@ -11,14 +11,15 @@ from rescore.compiler.definition_errors import refuse
 from rescore.compiler.intervals import interval_text, parse_interval
 
 Kind: TypeAlias = Literal[
-    "count", "sum", "avg", "min", "max", "first", "last", "days_since", "column", "days_until"
-]
+    "count", "sum", "avg", "min", "max", "first", "last", "days_since", "column", "days_until",
+    "ewma",
+]  # fmt: skip
 Parameter: TypeAlias = (
     bool | int | float | str | Annotated[tuple[int, ...], Field(strict=False)] | None
 )
 
 EVENT_KINDS: tuple[Kind, ...] = (
-    "count", "sum", "avg", "min", "max", "first", "last", "days_since",
+    "count", "sum", "avg", "min", "max", "first", "last", "days_since", "ewma",
 )  # fmt: skip
 CATEGORY_KINDS: frozenset[Kind] = frozenset({"first", "last", "column"})
 DEFAULT_ESTIMATOR: dict[str, dict[str, Parameter]] = {

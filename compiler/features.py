@@ -27,6 +27,7 @@ Refs = Callable[[str], str]
 INTEGERS = ("smallint", "integer", "bigint")
 FLOATS = ("real", "double precision")
 TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
+ONLY = "\0"  # no SQL holds it
 DISTINCT = "{p} IS DISTINCT FROM {r}"
 _MERGE = {"add": "{p} + {d}", "min": "LEAST({p}, {d})", "max": "GREATEST({p}, {d})"}
 
@@ -41,11 +42,19 @@ class State:
     combine: how contributions come together.
     value: SQL over ``e``, what one event contributes; NULL contributes nothing. It may depend
         on the moment (``rescore_v_moment``): then the state is ``timed``.
-    time: SQL over ``e``, the order of ``first`` and ``last`` (time first, then value).
-    at: the state column that holds that time.
+    time: SQL over ``e``, the order of ``first`` and ``last`` (time first, then value); of a
+        ``fold``: NULL where the event contributes nothing.
+    at: the state column that holds that time; of a ``fold``: NULL where nothing was contributed.
     collate: ``COLLATE "C"`` for text, so that ties break the same way everywhere.
-    fold: for ``fold``: SQL of the state after ``{d}`` (a state) reached ``{p}``, neither NULL.
-    gather: for ``fold``: SQL aggregate over rows ``e`` that makes the state of all of them.
+    fold: for ``fold``: SQL of the state after ``{d}`` (a state) reached ``{p}``, neither empty;
+        ``{pt}`` and ``{dt}`` are those of ``at``, ``{p1}`` and ``{d1}`` … those of ``beside``.
+    gather: for ``fold``: SQL aggregate over rows ``e`` that makes the state of all of them;
+        :data:`ONLY` stands for its FILTER, which otherwise is appended.
+    beside: other state columns that ``fold`` and ``differs`` (as ``{p1}`` …) need.
+    past: the aggregate over the known events before ``rescore_v_moment``, where the state as of
+        that moment is simpler than the state itself.
+    start: SQL of the value of a customer without events, where it is neither 0 nor NULL by itself.
+    about: what the column's comment says.
     guard: SQL condition over ``p`` and ``rescore_v_time``, the time of a single event: it may be
         merged. Where it does not hold, and whenever several events come, the state is recounted.
     differs: SQL condition: the stored ``{p}`` is not the recount ``{r}``.
@@ -67,6 +76,10 @@ class State:
     differs: str = DISTINCT
     counts: str = ""
     timed: bool = False
+    beside: tuple[str, ...] = ()
+    past: str = ""
+    start: str = ""
+    about: str = ""
 
     @property
     def additive(self) -> bool:
@@ -76,7 +89,7 @@ class State:
     @property
     def initial(self) -> str:
         """The value of a customer without events."""
-        return "0" if self.combine == "add" else "NULL"
+        return self.start or ("0" if self.combine == "add" else "NULL")
 
     @property
     def declaration(self) -> str:
@@ -102,9 +115,11 @@ class State:
             return self._sum(signed)
         kept = " AND e.rescore_sign > 0" if signed else ""
         counts = f" AND {self.counts}" if self.counts else ""
-        only = f"FILTER (WHERE {self.value} IS NOT NULL{kept}{counts})"
+        given = self.time if self.combine == "fold" and self.time else self.value
+        only = f"FILTER (WHERE {given} IS NOT NULL{kept}{counts})"
         if self.combine == "fold":
-            return f"{self.gather} {only}"
+            put = ONLY in self.gather
+            return self.gather.replace(ONLY, only) if put else f"{self.gather} {only}"
         if self.combine in ("min", "max"):
             return f"{self.combine}({self.value}) {only}"
         way = "ASC" if self.combine == "first" else "DESC"
@@ -124,14 +139,21 @@ class State:
         """SQL: the state after contributions ``new`` reached the state ``old``."""
         p, d = old(self.column), new(self.column)
         if self.combine == "fold":
-            merged = self.fold.format(p=p, d=d)
-            return f"CASE WHEN {d} IS NULL THEN {p} WHEN {p} IS NULL THEN {d} ELSE {merged} END"
+            return self._folded(old, new)
         if self.combine not in ("first", "last"):
             return _MERGE[self.combine].format(p=p, d=d)
         pt, dt = old(self.at), new(self.at)
         sign = "<" if self.combine == "first" else ">"
         tie = f"{dt} = {pt} AND ({d}){self.collate} {sign} ({p}){self.collate}"
         return f"CASE WHEN {pt} IS NULL OR {dt} {sign} {pt} OR ({tie}) THEN {d} ELSE {p} END"
+
+    def _folded(self, old: Refs, new: Refs) -> str:
+        own = self.at or self.column
+        p, d, pt, dt = old(self.column), new(self.column), old(own), new(own)
+        others = {f"p{n}": old(c) for n, c in enumerate(self.beside, 1)}
+        others |= {f"d{n}": new(c) for n, c in enumerate(self.beside, 1)}
+        merged = self.fold.format(p=p, d=d, pt=pt, dt=dt, **others)
+        return f"CASE WHEN {dt} IS NULL THEN {p} WHEN {pt} IS NULL THEN {d} ELSE {merged} END"
 
 
 @dataclass(frozen=True)
@@ -147,6 +169,13 @@ class Derived:
     def expression(self, refs: Refs) -> str:
         """SQL of the value, given how each state is referred to."""
         return self.formula.format(*(refs(s) for s in self.states))
+
+
+def differs(of: State | Derived, stored: str, counted: str, refs: Refs) -> str:
+    """SQL condition: the stored value is not the one counted; ``refs`` are other stored values."""
+    beside = of.beside if isinstance(of, State) else ()
+    others = {f"p{n}": refs(c) for n, c in enumerate(beside, 1)}
+    return of.differs.format(p=stored, r=counted, **others)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rescore.compiler.catalog import Table
-from rescore.compiler.features import Derived, Input, Refs, State
+from rescore.compiler.features import Derived, Input, Refs, State, differs
 from rescore.compiler.quoting import ident, literal, part, short
 
 MAX_ARGUMENTS = 90
@@ -95,7 +95,8 @@ class EventSource:
     @property
     def past(self) -> tuple[State, ...]:
         """The states as a query over known events of the past counts them."""
-        return tuple(replace(s, counts="") for s in self.counted)
+        plain = (replace(s, counts="") for s in self.counted)
+        return tuple(replace(s, combine="fold", gather=s.past) if s.past else s for s in plain)
 
     def within(self, states: Sequence[State]) -> str:
         """SQL condition over ``e``: the events these states can depend on; empty: all."""
@@ -352,9 +353,13 @@ class Profile:
     def wrong(self, counted: Mapping[str, str], row: str = "p") -> str:
         """SQL condition: some state or derived column is not what was counted."""
         pairs = dict(self.counters(counted))
-        kinds = {s.column: s.differs for s in self.states}
-        kinds |= {d.column: d.differs for d in self.derived}
-        tests = (kinds[c].format(p=f"{row}.{ident(c)}", r=f"({v})") for c, v in pairs.items())
+        kinds: dict[str, State | Derived] = {s.column: s for s in self.states}
+        kinds |= {d.column: d for d in self.derived}
+
+        def ref(column: str) -> str:
+            return f"{row}.{ident(column)}"
+
+        tests = (differs(kinds[c], ref(c), f"({v})", ref) for c, v in pairs.items())
         return " OR ".join(tests)
 
     def only_sql(self, row: str = "p") -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rescore.compiler import outbox
 from rescore.compiler.definers import guarded
-from rescore.compiler.features import Input, State
+from rescore.compiler.features import Input, State, differs
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
 from rescore.compiler.sweep import is_marked, serves, sweeping
@@ -72,6 +72,7 @@ def functions(plan: Profile) -> str:
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
         *(_by_key(plan, model) for model in plan.models),
+        *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]
     for source in plan.sources:
         printed += [_event(plan, source, op) for op in OPERATIONS]
@@ -163,6 +164,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
     alias = {s.name: f"s{n}" for n, s in enumerate(timed, 1)}
     histories = _histories(plan)
     counted = {s.column: s.filled(f"r.{ident(s.column)}") for s in plan.states}
+    place = {s.column: n for n, s in enumerate(plan.states, 1)}
     at = {
         column: f"h{n}"
         for n, (_, states) in enumerate(histories, 1)
@@ -179,7 +181,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
             d.column: d.expression(lambda c: f"rescore_v_row.{ident(c)}") for d in plan.derived
         },
         "expected_state": counted,
-        "differs": lambda x, p, r: x.differs.format(p=p, r=r),
+        "differs": lambda x, p, r: differs(x, p, r, lambda c: ident(f"p_{place[c]}")),
         "expected_derived": {d.column: plan.value(d.column, counted) for d in plan.derived},
         "expected_score": {
             s.column: plan.call(

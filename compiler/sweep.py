@@ -87,10 +87,12 @@ def _timed(score: Score) -> list[Input]:
     return [i for i in score.model.inputs if i.kind in since or "{clock}" in i.cast]
 
 
-def _is_known(timed: Input) -> str:
-    """SQL: whether there is something for the clock to move: a time, or a number not faded to 0."""
+def _is_moved(timed: Input, at: str) -> str:
+    """SQL: whether the clock has moved the input since the score: a time, or a fading number."""
     argument = timed.argument(_ref, CLOCK)
-    return f"{argument} <> 0" if timed.kind == "number" else f"{argument} IS NOT NULL"
+    if timed.kind != "number":
+        return f"{argument} IS NOT NULL"
+    return f"{timed.argument(_ref, at)} <> {argument}"
 
 
 def _moves(score: Score) -> str:
@@ -104,6 +106,7 @@ def _moved(score: Score) -> str:
 
     With a tolerance of 0 nothing is computed twice: what has a time to count from has moved.
     """
-    known = " OR ".join(_is_known(i) for i in _timed(score)) or "false"
+    inputs = (_is_moved(i, _ref(score.at_column)) for i in _timed(score))
+    known = " OR ".join(inputs) or "false"
     near = f"abs({_ref(score.column)} - {score.model.call(_ref, CLOCK)}) <= rescore_v_tolerance"
     return f"CASE WHEN rescore_v_tolerance = 0 THEN {known} ELSE ({near}) IS NOT TRUE END"

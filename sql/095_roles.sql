@@ -37,7 +37,7 @@ AS $$
     ('relation', 3, false, '{SELECT}', '{python_path}'),
     ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
-    ('function', 1, true, '{EXECUTE}', '{helper,clock,_reads,_python_score,_python_scores}'),
+    ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,_reads,_python_score,_python_scores}'),
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),

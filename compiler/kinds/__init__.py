@@ -1,6 +1,8 @@
 """The kinds of features, by the key that names them in a definition."""
 
+from rescore.compiler.definition import Feature
 from rescore.compiler.features import Kind
+from rescore.compiler.kinds.decay import DecayedCount, DecayedSum, Ewma
 from rescore.compiler.kinds.edges import DaysSince, Edge
 from rescore.compiler.kinds.extremes import Extreme
 from rescore.compiler.kinds.totals import Avg, Count, Sum
@@ -14,4 +16,11 @@ KINDS: dict[str, type[Kind]] = {
     "first": Edge,
     "last": Edge,
     "days_since": DaysSince,
+    "ewma": Ewma,
 }
+DECAYED: dict[str, type[Kind]] = {"count": DecayedCount, "sum": DecayedSum}
+
+
+def kind_of(feature: Feature) -> type[Kind]:
+    """Return the class of a feature of an event table."""
+    return (DECAYED if feature.half_life else {}).get(feature.kind, KINDS[feature.kind])

@@ -89,6 +89,16 @@ features:
   pieces_then:      {from: orders, sum: qty, tumbling: 6 hours, closed: true}
   severe_5d:        {from: complaints, count: true, where: "severity >= 3", window: 5 days}
   invoiced_4d:      {from: invoices, sum: total, window: 4 days, bucket: 1 day}
+  order_rate:       {from: orders, count: true, half_life: 2 days}
+  web_rate:         {from: orders, count: true, where: "channel = 'web'", half_life: 1 second}
+  spend_rate:       {from: orders, sum: amount, half_life: 30 hours}
+  heft_rate:        {from: orders, sum: weight, half_life: 1 hour}
+  pieces_rate:      {from: orders, sum: qty, half_life: 36500 days}
+  typical:          {from: orders, ewma: amount, half_life: 1 day, missing: indicator}
+  unrest:           {from: orders, ewma: weight, half_life: 6 hours, stat: deviation, default: 3}
+  severity:         {from: complaints, ewma: severity, half_life: 3 days, where: "severity <> 2"}
+  invoice_rate:     {from: invoices, sum: total, half_life: 4 days}
+  invoice_unrest:   {from: invoices, ewma: total, half_life: 4 days, stat: deviation}
   age:              {column: age, default: 40, missing: indicator}
   plan:             {column: plan, one_hot: [basic, pro], other: true}
   renews_in:        {column: renews_at, days_until: true}
@@ -221,6 +231,86 @@ def passing(orders: list[Row], complaints: list[Row], invoices: list[Row], now: 
     }
 
 
+HALF_LIVES = {
+    "order_rate": timedelta(days=2),
+    "web_rate": timedelta(seconds=1),
+    "spend_rate": timedelta(hours=30),
+    "heft_rate": timedelta(hours=1),
+    "pieces_rate": timedelta(days=36500),
+    "invoice_rate": timedelta(days=4),
+}
+
+
+class Near(float):
+    """A number that rounding may change from the ninth digit on."""
+
+
+def faded(at: datetime | None, moment: datetime, half_life: timedelta) -> float:
+    """Return what is left of 1 after a time; all of it until then."""
+    halves = max(moment - at, timedelta()) / half_life if at else 0
+    return 0.5**halves if halves < 1000 else 0.0
+
+
+def decayed(name: str, found: list[tuple[datetime, float]]) -> Row:
+    """Return a fading total and the time of the last event in it."""
+    last = max((at for at, _ in found), default=None)
+    total = math.fsum(x * faded(at, last, HALF_LIVES[name]) for at, x in found if last)
+    return {name: Near(total), f"{name}__at": last}
+
+
+def ewma(name: str, found: list[tuple[datetime, float]], half_life: timedelta, spread: bool) -> Row:
+    """Return the mean of numbers whose weights halve, and their deviation where wanted."""
+    last = max((at for at, _ in found), default=None)
+    weighed = [(faded(at, last, half_life), x) for at, x in found] if last else []
+    weight = math.fsum(w for w, _ in weighed)
+    mean = math.fsum(w * x for w, x in weighed) / weight if weighed else None
+    made: Row = {f"{name}__at": last, f"{name}__weight": Near(weight)}
+    if not spread:
+        return made | {name: None if mean is None else Near(mean)}
+    squares = math.fsum(w * (x - mean) ** 2 for w, x in weighed)
+    shown = Near(math.sqrt(squares / weight)) if len(weighed) > 1 else None
+    return made | {name: shown, f"{name}__mean": None if mean is None else Near(mean)}
+
+
+def numbers(rows: list[Row], time: str, column: str) -> list[tuple[datetime, float]]:
+    """Return the times and values of the rows whose value counts."""
+    return [
+        (at, float(r[column]))
+        for r in rows
+        if (at := instant(r[time])) is not None and usable(r[column])
+    ]
+
+
+def fading(orders: list[Row], complaints: list[Row], invoices: list[Row]) -> Row:
+    """Return what fades, as of the last event that counts."""
+
+    def nonzero(rows: list[Row], time: str, column: str) -> list[tuple[datetime, float]]:
+        return [(at, x) for at, x in numbers(rows, time, column) if x]
+
+    web = [r for r in orders if r["channel"] == "web"]
+    amounts, weights = (numbers(orders, "ordered_at", c) for c in ("amount", "weight"))
+    severe = [r for r in complaints if r["severity"] != 2]
+    return {
+        **decayed("order_rate", [(at, 1) for at in moments(orders, "ordered_at")]),
+        **decayed("web_rate", [(at, 1) for at in moments(web, "ordered_at")]),
+        **decayed("spend_rate", nonzero(orders, "ordered_at", "amount")),
+        **decayed("heft_rate", nonzero(orders, "ordered_at", "weight")),
+        **decayed("pieces_rate", nonzero(orders, "ordered_at", "qty")),
+        **decayed("invoice_rate", nonzero(invoices, "issued_at", "total")),
+        **ewma("typical", amounts, timedelta(days=1), spread=False),
+        **ewma("unrest", weights, timedelta(hours=6), spread=True),
+        **ewma(
+            "severity", numbers(severe, "created_at", "severity"), timedelta(days=3), spread=False
+        ),
+        **ewma(
+            "invoice_unrest",
+            numbers(invoices, "issued_at", "total"),
+            timedelta(days=4),
+            spread=True,
+        ),
+    }
+
+
 def lasting(orders: list[Row], complaints: list[Row], invoices: list[Row]) -> Row:
     """Return what these events say, whenever they happened."""
     amounts = [r["amount"] for r in orders if usable(r["amount"])]
@@ -247,6 +337,7 @@ def lasting(orders: list[Row], complaints: list[Row], invoices: list[Row]) -> Ro
         "invoiced": sum(totals, Decimal(0)),
         "invoices": len(invoices),
         "last_invoice__at": max(issued, default=None),
+        **fading(orders, complaints, invoices),
     }
 
 
@@ -254,6 +345,8 @@ def same(stored: Any, expected: Any) -> bool:
     """Whether a stored value is the expected one (sums of floats to 15 digits)."""
     if stored is None or expected is None:
         return stored is None and expected is None
+    if isinstance(expected, Near):
+        return math.isclose(stored, expected, rel_tol=1e-9, abs_tol=1e-9)
     if isinstance(expected, float):
         return math.isclose(float(stored), expected, rel_tol=1e-12, abs_tol=1e-12)
     return bool(stored == expected)

@@ -24,7 +24,14 @@ from rescore.compiler.definition import parse
 from rescore.plpython.contract import Contract
 from rescore.plpython.design import design_row
 from rescore.plpython.prediction import score as sklearn_score
-from rescore.tests.properties.shop import TABLES, definition, recount, same
+from rescore.tests.properties.shop import (
+    HALF_LIVES,
+    TABLES,
+    definition,
+    faded,
+    recount,
+    same,
+)
 from rescore.trainer.publish import publish
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
@@ -248,9 +255,12 @@ def holds(row: dict[str, Any], column: str, now: datetime, *limits: str) -> bool
     return all(at is None or at > now for at in limit)
 
 
+ENDS = ("", "__at", "__mean", "__weight")
 SOURCE = {"severe": "complaints", "worst": "complaints", "severe_5d": "complaints"} | dict.fromkeys(
     ("invoiced", "invoices", "last_invoice__at", "invoiced_4d"), "invoices"
 )
+SOURCE |= {f"{name}{end}": "invoices" for name in ("invoice_rate", "invoice_unrest") for end in ENDS}
+SOURCE |= {f"severity{end}": "complaints" for end in ENDS}
 
 
 def check_score(row: dict[str, Any], estimator: Any, contract: Contract) -> None:
@@ -263,6 +273,8 @@ def check_score(row: dict[str, Any], estimator: Any, contract: Contract) -> None
         i.name: row[f"{i.name}__at" if i.name in at else COLUMNS.get(i.name, i.name)]
         for i in contract.inputs
     }
+    for name, half_life in HALF_LIVES.items():
+        values[name] *= faded(row[f"{name}__at"], row["churn_score_at"], half_life)
     numbers = design_row(contract, values, row["churn_score_at"])
     expected = sklearn_score(estimator, np.array([numbers]))[0]
     assert row["churn_score"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
