@@ -13,7 +13,7 @@ from rescore.bench.meter import Meter
 from rescore.bench.pgbench import measured
 from rescore.bench.results import Samples
 from rescore.bench.scale import Scale
-from rescore.bench.sites import Connection, Site, build_all, pipeline
+from rescore.bench.sites import MIXED, Connection, Site, build_all, pipeline
 from rescore.server.private import Server
 
 BASELINE = "counter"
@@ -32,6 +32,8 @@ def sites(server: Server, scale: Scale) -> list[Site]:
         made += [Site(name, server, features, 1, scale.profiles) for name in PLAIN]
         models = (m for m in (1, 3, 10) if m in scale.growth_models)
         made += [Site("rescore", server, features, m, scale.profiles) for m in models]
+        if features > len(shop.MIXED):
+            made.append(Site(MIXED, server, features, 1, scale.profiles))
     return build_all(made)
 
 

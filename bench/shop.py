@@ -111,14 +111,37 @@ def _where(least: int) -> dict[str, str]:
     return {"where": f"quantity >= {least}"} if least else {}
 
 
-def definition(count: int, models: int, categories: int = 0, engine: str = "auto") -> Any:
+MIXED: dict[str, dict[str, Any]] = {
+    "orders_30d": {"count": True, "window": "30 days"},
+    "spend_30d": {"sum": "amount", "window": "30 days"},
+    "orders_before": {"count": True, "window": "30 days", "offset": "30 days"},
+    "biggest_7d": {"max": "amount", "window": "7 days"},
+    "avg_90d": {"avg": "amount", "window": "90 days"},
+    "pace": {"count": True, "half_life": "14 days"},
+    "spend_rate": {"sum": "amount", "half_life": "30 days"},
+    "usual": {"ewma": "amount", "half_life": "30 days"},
+    "first_amount": {"first": "amount"},
+    "tenure": {"days_since": "first"},
+    "avg_amount": {"avg": "amount"},
+    "smallest": {"min": "amount"},
+}
+"""Features of other kinds, beside the first eight of :func:`features`."""
+
+
+def definition(
+    count: int, models: int, categories: int = 0, engine: str = "auto", *, mixed: bool = False
+) -> Any:
     """Return rescore's definition, parsed YAML, of this many features and models.
 
     Parameters
     ----------
     categories: of a one-hot plain column ``channel``; 0 for none.
+    mixed: with those of :data:`MIXED`, as many in all.
     """
-    defined: dict[str, Any] = {f.name: {"from": "orders", **f.definition} for f in features(count)}
+    plain = features(count - len(MIXED) if mixed else count)
+    defined: dict[str, Any] = {f.name: {"from": "orders", **f.definition} for f in plain}
+    if mixed:
+        defined |= {name: {"from": "orders", **kind} for name, kind in MIXED.items()}
     if categories:
         values = [f"channel {n}" for n in range(categories)]
         defined["channel"] = {"column": "channel", "one_hot": values}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,6 +30,7 @@ from rescore.trainer.publish import publish
 
 Connection = psycopg.Connection[Any]
 TEMPLATE = "bench_template"
+MIXED = "rescore, mixed kinds"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Site:
 
     Attributes
     ----------
-    contender: ``bare``, ``counter``, ``tutorial``, ``worker``, ``worker by hand`` or ``rescore``.
+    contender: ``bare``, ``counter``, ``tutorial``, ``worker``, ``worker by hand``, ``rescore``, or
+        ``rescore, mixed kinds``: with windows and decay among its features.
     server: the private server.
     features, models, profiles, categories: how many.
     """
@@ -53,7 +56,7 @@ class Site:
     def name(self) -> str:
         """Name of the database."""
         numbers = (self.features, self.models, self.profiles, self.categories)
-        return "_".join(["bench", self.contender.replace(" ", "_"), *map(str, numbers)])
+        return "_".join(["bench", re.sub("[^a-z]+", "_", self.contender), *map(str, numbers)])
 
     @property
     def dsn(self) -> str:
@@ -65,6 +68,11 @@ class Site:
         """The contender, and its models if it is rescore with several."""
         several = self.contender == "rescore" and self.models > 1
         return f"rescore, {self.models} models" if several else self.contender
+
+    @property
+    def mixed(self) -> bool:
+        """Whether its features are of all kinds."""
+        return self.contender == MIXED
 
     def connect(self) -> Connection:
         """Open a connection in autocommit mode."""
@@ -104,15 +112,16 @@ def _drop(conn: Connection, name: str) -> None:
 
 
 def _populate(conn: Connection, site: Site) -> None:
-    columns = shop.features(site.features)
+    ours = site.contender == "rescore" or site.mixed
+    columns = shop.features(site.features - len(shop.MIXED) if site.mixed else site.features)
     given = {
         "features": columns,
         "categories": site.categories,
         "profiles": site.profiles,
-        "by_hand": site.contender != "rescore",
+        "by_hand": not ours,
     }
     conn.execute(shop.statement("shop.sql.j2", **given))
-    if site.contender == "rescore":
+    if ours:
         _define(conn, site)
     elif site.contender == "counter":
         conn.execute(shop.statement("counter.sql.j2", **given))
@@ -129,7 +138,7 @@ def _fill(conn: Connection, given: dict[str, Any]) -> None:
 
 
 def _define(conn: Connection, site: Site) -> None:
-    made = shop.definition(site.features, site.models, site.categories)
+    made = shop.definition(site.features, site.models, site.categories, mixed=site.mixed)
     apply(conn, parse(yaml.safe_dump(made, sort_keys=False)))
     for model in shop.MODELS[: site.models]:
         publish_linear(conn, model)
