@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 63
 MAX_MODEL_BYTES = 40
-FEATURE_SUFFIXES = ("__sum", "__at", "__missing", "__mean", "__weight")
+FEATURE_SUFFIXES = (
+    "__sum", "__at", "__missing", "__mean", "__weight", "__hll", "__n", "__first", "__last",
+)  # fmt: skip
 MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Functions of a model are named by these endings; a model must not look like one of them.
 _MODEL_ENDINGS = re.compile(r"_v[0-9]|__|_(?:x|p[0-9]+|link|version|deferred|payload)$")

@@ -54,6 +54,7 @@ class State:
         that moment is simpler than the state itself.
     start: SQL of the value of a customer without events, where it is neither 0 nor NULL by itself.
     about: what the column's comment says.
+    newest: how many of the newest events make the state, if not all do; ``order`` is their order.
     guard: SQL condition over ``p`` and ``rescore_v_time``, the time of a single event: it may be
         merged. Where it does not hold, and whenever several events come, the state is recounted.
     differs: SQL condition: the stored ``{p}`` is not the recount ``{r}``.
@@ -79,6 +80,8 @@ class State:
     past: str = ""
     start: str = ""
     about: str = ""
+    newest: int = 0
+    order: str = ""
 
     @property
     def additive(self) -> bool:
@@ -108,14 +111,18 @@ class State:
         """SQL: a reference to a recount, which has no row for a customer without events."""
         return ref if self.initial == "NULL" else f"COALESCE({ref}, {self.initial})"
 
+    @property
+    def contributes(self) -> str:
+        """SQL condition over ``e``: the event counts, and says something."""
+        given = self.time if self.combine == "fold" and self.time else self.value
+        return f"{given} IS NOT NULL" + (f" AND {self.counts}" if self.counts else "")
+
     def aggregate(self, signed: bool = False) -> str:
         """SQL aggregate over rows ``e``: all contributions; ``signed`` weighs by e.rescore_sign."""
         if self.combine == "add":
             return self._sum(signed)
         kept = " AND e.rescore_sign > 0" if signed else ""
-        counts = f" AND {self.counts}" if self.counts else ""
-        given = self.time if self.combine == "fold" and self.time else self.value
-        only = f"FILTER (WHERE {given} IS NOT NULL{kept}{counts})"
+        only = f"FILTER (WHERE {self.contributes}{kept})"
         if self.combine == "fold":
             put = "{only}" in self.gather
             return self.gather.replace("{only}", only) if put else f"{self.gather} {only}"
@@ -157,13 +164,22 @@ class State:
 
 @dataclass(frozen=True)
 class Derived:
-    """A profile column computed from states in the same UPDATE, so that BI tools can read it."""
+    """A profile column computed from states in the same UPDATE, so that BI tools can read it.
+
+    ``start`` is SQL of its value for a customer without events, where that is not NULL.
+    """
 
     column: str
     type: str
     formula: str
     states: tuple[str, ...]
     differs: str = DISTINCT
+    start: str = ""
+
+    @property
+    def declaration(self) -> str:
+        """Type and constraints."""
+        return f"{self.type} NOT NULL DEFAULT {self.start}" if self.start else self.type
 
     def expression(self, refs: Refs) -> str:
         """SQL of the value, given how each state is referred to."""
@@ -190,7 +206,7 @@ class Input:
     name: str
     column: str
     type: str
-    kind: Literal["number", "days_since", "days_until", "category"]
+    kind: Literal["number", "days_since", "days_until", "category", "list"]
     cast: str = "{}"
     nullable: bool = True
     bounded: bool = False
@@ -204,6 +220,7 @@ class Input:
     clip: tuple[float | None, float | None] | None = None
     log1p: bool = False
     buckets: tuple[float, ...] | None = None
+    count: bool = False
 
     def argument(self, refs: Refs, clock: str) -> str:
         """SQL of the argument, given how each profile column is referred to, and the clock."""
@@ -220,7 +237,9 @@ class Input:
         if self.retired:
             made["retired"] = True
         made |= self._transforms()
-        if self.kind == "category":
+        if self.kind == "list":
+            made["count"] = self.count
+        if self.kind in ("category", "list"):
             made["other"] = self.other
             made |= {"top": self.top} if self.top else {"categories": list(self.categories or ())}
         return made
@@ -234,12 +253,16 @@ class Input:
 
 @dataclass(frozen=True)
 class Source:
-    """What a kind may ask of its event table: its columns, and its time as SQL over ``e``."""
+    """What a kind may ask of its event table: its columns, and its time as SQL over ``e``.
+
+    ``hll`` is the schema of the extension of that name, empty where the database has none.
+    """
 
     name: str
     columns: Mapping[str, Column]
     time: str
     zone: str
+    hll: str = ""
 
     @property
     def counts(self) -> str:

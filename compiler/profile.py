@@ -64,8 +64,9 @@ class EventSource:
 
     @property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns that recounts want an index on: the key, and the time where windows need it."""
-        return (self.key_column, self.time_column) if self.reach else (self.key_column,)
+        """Columns that recounts want an index on: the key, and the time where it narrows them."""
+        timed = self.reach or any(s.newest for s in self.counted)
+        return (self.key_column, self.time_column) if timed else (self.key_column,)
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -101,6 +102,12 @@ class EventSource:
     def within(self, states: Sequence[State]) -> str:
         """SQL condition over ``e``: the events these states can depend on; empty: all."""
         return self.reach if self.reach and all(s.timed for s in states) else ""
+
+    def seeks(self, states: Sequence[State]) -> bool:
+        """Whether to read the newest events of each key, rather than all: no state needs more."""
+        rest = [s for s in states if not s.newest]
+        narrow = not rest or bool(self.within(rest))
+        return narrow and len(rest) < len(states) and self.index and not self.link
 
     @property
     def relation(self) -> str:

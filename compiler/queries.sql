@@ -38,7 +38,12 @@ SELECT a.attname AS name,
            SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
            WHERE m.amname = 'btree' AND o.opcdefault
              AND (o.opcintype = b.typid OR (t.typcategory = 'S' AND o.opcintype = 'text'::pg_catalog.regtype))
-       )) AS comparable
+       )) AS comparable,
+       (t.typcategory = 'E' OR EXISTS (
+           SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
+           WHERE m.amname = 'hash' AND o.opcdefault
+             AND (o.opcintype = b.typid OR (t.typcategory = 'S' AND o.opcintype = 'text'::pg_catalog.regtype))
+       )) AS hashable
 FROM base AS b
 JOIN pg_catalog.pg_type AS t ON t.oid = b.typid AND t.typtype <> 'd'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
@@ -189,3 +194,8 @@ SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('rescore.backfi
 -- name: estimate
 -- About how many rows the profile has.
 SELECT greatest(c.reltuples, 0)::bigint FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(name)s)
+
+-- name: hll_schema
+-- Where the extension hll is, if it is in this database.
+SELECT n.nspname FROM pg_catalog.pg_extension AS x JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace
+WHERE x.extname = 'hll'

@@ -47,7 +47,8 @@ def find_tables(conn: Connection, definition: Definition) -> Tables:
     links = {n: _need(conn, k.table, f"links.{n}") for n, k in definition.links.items()}
     serving = conn.execute(query("serving"), {"models": list(definition.models)})
     inputs = {model: tuple(names) for model, names in serving}
-    return Tables(here[0], here[1], profile, events, links, owned, inputs)
+    hll = (conn.execute(query("hll_schema")).fetchone() or ("",))[0]
+    return Tables(here[0], here[1], profile, events, links, owned, inputs, hll)
 
 
 def _need(conn: Connection, name: str, place: str) -> Table:
