@@ -27,6 +27,7 @@ Refs = Callable[[str], str]
 INTEGERS = ("smallint", "integer", "bigint")
 FLOATS = ("real", "double precision")
 TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
+ONLY = "\0"  # no SQL holds it
 DISTINCT = "{p} IS DISTINCT FROM {r}"
 _MERGE = {"add": "{p} + {d}", "min": "LEAST({p}, {d})", "max": "GREATEST({p}, {d})"}
 
@@ -48,7 +49,7 @@ class State:
     fold: for ``fold``: SQL of the state after ``{d}`` (a state) reached ``{p}``, neither empty;
         ``{pt}`` and ``{dt}`` are those of ``at``, ``{p1}`` and ``{d1}`` … those of ``beside``.
     gather: for ``fold``: SQL aggregate over rows ``e`` that makes the state of all of them;
-        ``{only}`` stands for its FILTER, which otherwise is appended.
+        :data:`ONLY` stands for its FILTER, which otherwise is appended.
     beside: other state columns that ``fold`` and ``differs`` (as ``{p1}`` …) need.
     past: the aggregate over the known events before ``rescore_v_moment``, where the state as of
         that moment is simpler than the state itself.
@@ -124,8 +125,8 @@ class State:
         kept = " AND e.rescore_sign > 0" if signed else ""
         only = f"FILTER (WHERE {self.contributes}{kept})"
         if self.combine == "fold":
-            put = "{only}" in self.gather
-            return self.gather.replace("{only}", only) if put else f"{self.gather} {only}"
+            put = ONLY in self.gather
+            return self.gather.replace(ONLY, only) if put else f"{self.gather} {only}"
         if self.combine in ("min", "max"):
             return f"{self.combine}({self.value}) {only}"
         way = "ASC" if self.combine == "first" else "DESC"

@@ -13,18 +13,20 @@ from rescore.compiler.catalog import Column
 from rescore.compiler.features import (
     FLOATS,
     INTEGERS,
+    ONLY,
     Input,
     Kind,
     State,
     common,
     refuse_type,
-    usable,
 )
-from rescore.compiler.quoting import ident
+from rescore.compiler.intervals import interval_text
+from rescore.compiler.quoting import ident, literal
 from rescore.compiler.windows import MOMENT, interval
 
 TIME = "timestamp with time zone"
 NUMBER = "double precision"
+LEAST = "1e-90"
 ALIKE = "abs({p} - {r}) <= 1e-9 * GREATEST(1, abs({p}), abs({r}), abs({scale}))"
 
 
@@ -71,8 +73,8 @@ class Decayed(Kind):
 
     def gathered(self, what: str, numbers: str = "") -> str:
         """SQL aggregate over rows ``e``: a function of the times, and of numbers where given."""
-        x = f"array_agg({numbers}) {{only}}" if numbers else "NULL"
-        times = f"array_agg({self.time}) {{only}}, max({self.time}) {{only}}"
+        x = f"array_agg({numbers}) {ONLY}" if numbers else "NULL"
+        times = f"array_agg({self.time}) {ONLY}, max({self.time}) {ONLY}"
         return f"rescore._gather_{what}({x}, {times}, {self.half_life})"
 
     def total(self, column: str, value: str, numbers: str = "", past: str = "") -> State:
@@ -123,10 +125,10 @@ class DecayedCount(Decayed):
         )
 
     def about(self, column: str) -> str:
-        return (
-            f"As of {self.at}, halved every {self.half_life.removeprefix('interval ')} since: "
-            f"rescore.decayed({column}, {self.at}, now(), {self.half_life}) is the value now."
-        )
+        assert self.feature.half_life is not None
+        length = interval_text(self.feature.half_life)
+        now = f"rescore.decayed({ident(column)}, {ident(self.at)}, now(), {literal(length)})"
+        return f"As of {ident(self.at)}, halved every {length} since: {now} is the value now."
 
 
 class DecayedSum(DecayedCount):
@@ -135,9 +137,7 @@ class DecayedSum(DecayedCount):
     def counted(self) -> str:
         column = numeric(self.name, self.value_column())
         ref = f"e.{ident(column.name)}"
-        if column.type in INTEGERS or column.bounded:
-            return " AND ".join(filter(None, [f"{ref} <> 0", usable(column)]))
-        return f"abs({ref}) BETWEEN 1e-100 AND 1e100"
+        return f"{ref} <> 0" if column.type in INTEGERS else f"abs({ref}) BETWEEN {LEAST} AND 1e100"
 
     def contribution(self) -> str:
         ref = f"e.{ident(self.value_column().name)}"
@@ -152,7 +152,8 @@ class Ewma(Decayed):
 
     def counted(self) -> str:
         column = numeric(self.name, self.value_column())
-        return usable(column) or f"e.{ident(column.name)} IS NOT NULL"
+        ref = f"e.{ident(column.name)}"
+        return f"{ref} IS NOT NULL" if column.type in INTEGERS else f"abs({ref}) <= 1e100"
 
     @property
     def number(self) -> str:
@@ -160,8 +161,8 @@ class Ewma(Decayed):
         column = self.value_column()
         ref = f"e.{ident(column.name)}"
         exact = f"{ref}::{NUMBER}"
-        if column.type not in INTEGERS and not column.bounded:
-            exact = f"CASE WHEN abs({ref}) >= 1e-100 THEN {exact} ELSE 0 END"
+        if column.type not in INTEGERS:
+            exact = f"CASE WHEN abs({ref}) >= {LEAST} THEN {exact} ELSE 0 END"
         return self.when(exact, self.counted())
 
     @property
@@ -173,11 +174,6 @@ class Ewma(Decayed):
         weight = self.total(f"{self.name}__weight", "1")
         shown = (self.deviation(),) if self.spread else ()
         return (*shown, self.mean(), weight, self.last())
-
-    def share(self, of: str, other: str, weight: int) -> str:
-        """SQL: the share of ``p`` or ``d`` in both, ``weight`` is its place in ``beside``."""
-        mine, others = f"{{{of}{weight}}}, {{{of}t}}", f"{{{other}{weight}}}, {{{other}t}}"
-        return f"rescore._share({mine}, {others}, {self.half_life})"
 
     def input(self) -> Input:
         return self.number_input(self.name, NUMBER, nullable=True, bounded=True)
@@ -192,7 +188,7 @@ class Ewma(Decayed):
             self.number,
             self.time,
             self.at,
-            fold=f"rescore._join_means({{p}}, {{d}}, {self.share('d', 'p', 1)})",
+            fold="rescore._join_means({p}, {p1}, {pt}, {d}, {d1}, {dt}, " + f"{self.half_life})",
             gather=self.gathered("mean", self.number),
             beside=(f"{self.name}__weight",),
             differs=_unlike("0"),
@@ -200,7 +196,8 @@ class Ewma(Decayed):
 
     def deviation(self) -> State:
         """The state that holds the deviation."""
-        own, other = self.share("p", "d", 2), self.share("d", "p", 2)
+        own = f"rescore._share({{p2}}, {{pt}}, {{d2}}, {{dt}}, {self.half_life})"
+        other = f"rescore._share({{d2}}, {{dt}}, {{p2}}, {{pt}}, {self.half_life})"
         spread = f"rescore._spread({{p}}, {{d1}} - {{p1}}, {own}, {other})"
         both = f"point({spread}, sqrt({other}) * {{d}}) <-> point '(0,0)'"
         return State(
