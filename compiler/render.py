@@ -184,7 +184,9 @@ def _reading(plan: Profile) -> dict[str, Any]:
         "differs": lambda x, p, r: differs(x, p, r, lambda c: ident(f"p_{place[c]}")),
         "expected_derived": {d.column: plan.value(d.column, counted) for d in plan.derived},
         "expected_score": {
-            s.column: plan.call(s.model, lambda c: f"p.{ident(c)}", f"p.{ident(s.at_column)}", "p")
+            s.column: plan.call(
+                s.model, lambda c: _expected(plan, c, counted), f"p.{ident(s.at_column)}", "p"
+            )
             for s in plan.scores
         },
         "checked_score": {
@@ -200,6 +202,14 @@ def _holding(plan: Profile) -> dict[str, str]:
     of_source = {s.name: s.holds("p", "rescore_v_moment") or "true" for s in plan.sources}
     found = {s.column: of_source[source.name] for source in plan.sources for s in source.states}
     return found | {d.column: found[d.states[0]] for d in plan.derived}
+
+
+def _expected(plan: Profile, column: str, counted: dict[str, str]) -> str:
+    """SQL: what a score should have seen; all that is known where the stored value is past."""
+    value, holds = plan.value(column, counted), _holding(plan).get(column, "true")
+    return (
+        value if holds == "true" else f"CASE WHEN {holds} THEN {value} ELSE p.{ident(column)} END"
+    )
 
 
 def _histories(plan: Profile) -> list[tuple[EventSource, tuple[State, ...]]]:

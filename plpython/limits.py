@@ -30,8 +30,10 @@ class Limit:
     def check(self, value: int) -> None:
         """Refuse a value above the limit, naming both."""
         if value > self.most:
+            # A number of a million digits takes too long to write.
+            shown = value if value < 2**64 else f"2**{value.bit_length() - 1} or more"
             raise ArtefactRefused(
-                f"artefact has {value} {self.what}, more than {self.most}",
+                f"artefact has {shown} {self.what}, more than {self.most}",
                 hint=self.hint,
             )
 

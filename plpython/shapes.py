@@ -90,10 +90,8 @@ def _check_numbers(thing: Any, name: str, value: Any, most: int) -> None:
     numbers = type(value) is np.ndarray and value.dtype.kind in "biuf" and value.ndim <= 2
     if value is not None and not numbers and not _is_label(value):
         raise refuse(f"{type(thing).__name__} has {shown(value)} for {name}")
-    if np.size(value) > most:
-        raise refuse(
-            f"{type(thing).__name__} has {np.size(value)} values in {name}, at most {most}"
-        )
+    if (size := np.size(value)) > most:
+        raise refuse(f"{type(thing).__name__} has {size} values in {name}, more than {most}")
 
 
 def _check_layers(network: Any, features: int) -> None:

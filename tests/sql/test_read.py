@@ -180,6 +180,7 @@ def test_health(conn: Connection, model: Model) -> None:
         "triggers": "ok",
         "backfill": "ok",
         "champions": "warning",
+        "outbox": "ok",
     }
     model.publish(WEIGHTS)
     conn.execute(
@@ -190,6 +191,7 @@ def test_health(conn: Connection, model: Model) -> None:
         "triggers": "error",
         "backfill": "warning",
         "champions": "ok",
+        "outbox": "ok",
     }
 
 
