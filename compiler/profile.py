@@ -107,7 +107,8 @@ class EventSource:
         """Whether to read the newest events of each key, rather than all: no state needs more."""
         rest = [s for s in states if not s.newest]
         narrow = not rest or bool(self.within(rest))
-        return narrow and len(rest) < len(states) and self.index and not self.link
+        by_key = self.table.indexed_by(self.key_column) and not self.link
+        return narrow and len(rest) < len(states) and by_key
 
     @property
     def relation(self) -> str:

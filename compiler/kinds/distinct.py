@@ -76,11 +76,14 @@ class Distinct(Kind):
             return f"{hll}.hll_hash_bigint({ref}::bigint)"
         if column.type in TEXTS or column.category == "E":
             return f"{hll}.hll_hash_text({ref}::text)"
+        if column.type == "numeric":
+            # Its hash function takes NaN and the infinities for one.
+            return f"{hll}.hll_hash_text(trim_scale({ref})::text)"
         if column.type in BYTES:
             return f"{hll}.hll_hash_bytea({BYTES[column.type]}({ref}))"
         if not column.hashable:
             raise refuse_type(self.name, column, "a type that can be hashed")
-        # By the type's own hash function: 1.0 and 1.00, or -0 and 0, are one value.
+        # By the type's own hash function: 0 and -0, or 1 month and 30 days, are one value.
         return f"{hll}.hll_hash_bigint(hash_record_extended(ROW({ref}), 0))"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rescore.compiler.features import Derived, Input, Kind, State
+from rescore.compiler.features import ONLY, Derived, Input, Kind, State
 from rescore.compiler.quoting import ident
 
 TIME = "timestamp with time zone"
@@ -47,7 +47,7 @@ class LastGap(Kind):
                 "fold",
                 self.when(f"ARRAY[{time}]", f"isfinite({time})"),
                 fold="({d} || {p})[1:2]",
-                gather=f"(array_agg({time} ORDER BY {order}) {{only}})[1:2]",
+                gather=f"(array_agg({time} ORDER BY {order}) {ONLY})[1:2]",
                 guard=f"(rescore_v_time >= (p.{ident(at)})[1]) IS NOT FALSE",
                 newest=2,
                 order=order,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rescore.compiler.catalog import Column
-from rescore.compiler.features import INTEGERS, Input, Kind, State, refuse_type
+from rescore.compiler.features import INTEGERS, ONLY, Input, Kind, State, refuse_type
 from rescore.compiler.quoting import ident
 
 TEXTS = (*INTEGERS, "numeric", "boolean", "uuid")
@@ -32,7 +32,7 @@ class LastValues(Kind):
             self.when(f"ARRAY[{value}]", *usable),
             time=self.when(time, *usable),
             fold=f"({{d}} || {{p}})[1:{kept}]",
-            gather=f"(array_agg({value} ORDER BY {order}) {{only}})[1:{kept}]",
+            gather=f"(array_agg({value} ORDER BY {order}) {ONLY})[1:{kept}]",
             guard=f"(rescore_v_time > p.{ident(at)}) IS NOT FALSE",
             newest=kept,
             order=order,
