@@ -338,7 +338,9 @@ def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
 def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]:
     names = {expression: name for expression, (name, _) in _single_values(source).items()}
     given = {s.column: names.get(s.single, "1") for s in source.timely}
-    changed = _merged(source.timely, given.__getitem__)
+    changed = {
+        s.column: s.advance(lambda c: f"p.{ident(c)}", given.__getitem__) for s in source.timely
+    }
     return plan.counters(changed) + plan.scored(changed, "rescore_v_clock")
 
 
