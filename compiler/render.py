@@ -312,6 +312,7 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
     changed = {**merged, **_recounted(recounted)}
     names = [s.column for s in source.states]
     emptied = _recounted(source.states)
+    unkept = outbox.is_unkept(plan, "p")
     return _print(
         "events.sql.j2",
         plan=plan,
@@ -325,8 +326,8 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
-        before=", ".join(f"p.{ident(c)}" for c in names),
-        after=", ".join(changed[c] for c in names),
+        before=", ".join([*(f"p.{ident(c)}" for c in names), *("false" for _ in unkept)]),
+        after=", ".join([*(changed[c] for c in names), *unkept]),
     )
 
 
