@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rescore import console
+from rescore.cli_keys import keys
+from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo and tests.")
 app.add_typer(server, name="server")
+app.add_typer(keys, name="keys")
+app.add_typer(outbox, name="outbox")
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
@@ -250,6 +254,9 @@ def publish(
     file: Annotated[Path, typer.Argument(help="A .joblib, .pkl or .skops file.")],
     dsn: Dsn = None,
     candidate: Candidate = False,
+    key: Annotated[
+        Path | None, typer.Option(help="Private key to sign with; else RESCORE_KEY, if set.")
+    ] = None,
     sweep: Sweep = True,
     reason: Reason = None,
     json: Json = False,
@@ -257,7 +264,7 @@ def publish(
     """Publish a fitted scikit-learn estimator as a new version."""
     from rescore.trainer.publish import publish as publish_file
 
-    version = publish_file(file, model=model, dsn=dsn, candidate=candidate, reason=reason)
+    version = publish_file(file, model=model, dsn=dsn, candidate=candidate, reason=reason, key=key)
     _sweep_after(model, dsn, wanted=sweep and not candidate)
     _show_one({"model": model, "version": version, "serves": not candidate}, json)
 

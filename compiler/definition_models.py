@@ -321,9 +321,3 @@ class Model(Part):
         if isinstance(self.features, Except):
             return [name for name in definition.features if name not in self.features.names]
         return list(self.features)
-
-
-class Score(Part):
-    """A profile column that a model writes."""
-
-    model: Text = Field(description="the model")

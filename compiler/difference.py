@@ -82,7 +82,9 @@ def difference(
     retyped = [c for c, d in columns.items() if c in there and before.get(c, d) != d]
     missing = [(c, d) for c, d in columns.items() if c not in there or c in retyped]
     left = [c for c in before if c not in columns and c in there]
-    table_sql = render.table(profile, missing, [*retyped, *(left if drop else ())]).strip()
+    table_sql = render.table(profile, missing, retyped).strip()
+    # Last: triggers of the earlier definition may have conditions on these.
+    drop_sql = render.table(profile, (), left).strip() if left and drop else ""
     functions, triggers = render.functions(profile), render.triggers(profile)
     signatures = _signatures(profile)
     stored = {
@@ -109,10 +111,11 @@ def difference(
     changes += [f"drop column {c}" for c in [*retyped, *(left if drop else ())]]
     changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
     changes += [f"recount {c} from its events" for c in stale if c not in added]
-    changes += ["write functions and triggers"] if fresh or table_sql or gone else []
+    altered = bool(table_sql or drop_sql)
+    changes += ["write functions and triggers"] if fresh or altered or gone else []
     sql = ""
-    if fresh or table_sql or gone or stale:
-        sql = "\n".join(x for x in (table_sql, gone, functions, triggers) if x)
+    if fresh or altered or gone or stale:
+        sql = "\n".join(x for x in (table_sql, gone, functions, triggers, drop_sql) if x)
     indexes = _indexes(profile)
     return Plan(
         profile=profile,
@@ -121,7 +124,7 @@ def difference(
         notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
-        locks=_locks(profile, old["plan"], stored, bool(table_sql)),
+        locks=_locks(profile, old["plan"], stored, altered),
         stored=stored,
     )
 

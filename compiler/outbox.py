@@ -1,7 +1,9 @@
 """Bands and reports of scores as SQL: when a trigger on the profile has something to do. Pure.
 
 ``OLD.<score>_reported`` is the score last reported: NULL when none was, NaN in rows that are older
-than the column, whose score at that time is still in ``OLD.<score>``.
+than the column, whose score at that time is still in ``OLD.<score>``. Conditions name their
+operators with the schema: the function that asks them at each update has no search_path of its own,
+since setting one costs more than all it does.
 """
 
 from __future__ import annotations
@@ -9,13 +11,13 @@ from __future__ import annotations
 from rescore.compiler.profile import Profile, Score
 from rescore.compiler.quoting import ident, literal
 
-EVENTS = ("set_insert", "set_update", "insert", "update", "delete", "truncate")
-BY_RESCORE = "pg_catalog.current_setting('rescore.writing', true) IS NOT DISTINCT FROM 'on'"
+EVENTS = ("report", "insert", "update", "key", "delete", "truncate")
+NAN = "'NaN'::double precision"
 
 
 def trigger_names(plan: Profile) -> dict[str, str]:
     """Names of the triggers on the profile table, by what they do; they sort after ``row_…``."""
-    wanted = EVENTS if reported(plan) else EVENTS[:2] if watched(plan) else ()
+    wanted = EVENTS if reported(plan) else EVENTS[:1] if watched(plan) else ()
     return {event: f"rescore_{plan.slug}__score_{event}" for event in wanted}
 
 
@@ -29,30 +31,22 @@ def reported(plan: Profile) -> list[Score]:
     return [s for s in plan.scores if s.reports]
 
 
-def is_new(plan: Profile) -> str:
-    """SQL over NEW, before an insert: whether band or report are to be set.
-
-    A row that an event's trigger creates is updated next, and reported then.
-    """
-    moved = [_differs(f"NEW.{ident(s.reported_column)}", f"NEW.{ident(s.column)}")
-             for s in reported(plan)]  # fmt: skip
-    banded = [_band_differs(s) for s in plan.scores if s.bands]
-    return f"NOT ({BY_RESCORE}) AND ({' OR '.join(banded + moved)})"
-
-
 def may_move(plan: Profile) -> str:
-    """SQL over OLD and NEW, before an update: whether band or report may have to be set."""
-    key = [_differs(*(f"{row}.{ident(plan.key)}" for row in ("OLD", "NEW")))]
-    banded = [_band_differs(s) for s in plan.scores if s.bands]
-    moved = [f"({is_fresh(s)} AND {_has_moved(s, _old(s))})" for s in reported(plan)]
-    return " OR ".join([*moved, *banded, *(key if moved else [])])
+    """SQL over OLD and NEW, OLD empty in an insert: whether a band or a report may be to be set."""
+    moved = [
+        f"({_has_moved(s, f'OLD.{ident(s.reported_column)}')} AND {is_fresh(s)})"
+        for s in reported(plan)
+    ]
+    banded = [_band_differs(s, "NEW") for s in plan.scores if s.bands]
+    key = [differs(f"NEW.{ident(plan.key)}", f"OLD.{ident(plan.key)}")] if moved else []
+    return "\n        OR ".join([*moved, *banded, *key])
 
 
 def is_moved(score: Score) -> str:
     """SQL over NEW, ``rescore_v_last``, ``rescore_v_band``: whether the score is to be reported."""
     conditions = [_has_moved(score, "rescore_v_last")]
     if score.by_band:
-        conditions.append(_differs(f"NEW.{ident(score.band_column)}", "rescore_v_band"))
+        conditions.append(differs(f"NEW.{ident(score.band_column)}", "rescore_v_band"))
     return " OR ".join(conditions)
 
 
@@ -62,13 +56,16 @@ def is_fresh(score: Score) -> str:
 
 
 def is_reported(plan: Profile) -> str:
-    """SQL over OLD and NEW, after an update: whether some score was reported."""
-    found = [_differs(*(f"{row}.{ident(plan.key)}" for row in ("OLD", "NEW")))]
-    for s in reported(plan):
-        found.append(_differs(*(f"{row}.{ident(s.reported_column)}" for row in ("OLD", "NEW"))))
-        if s.by_band:
-            found.append(_differs(*(f"{row}.{ident(s.band_column)}" for row in ("OLD", "NEW"))))
-    return " OR ".join(found)
+    """SQL over OLD and NEW, after an update: whether some score was reported.
+
+    Short: a condition of a trigger is parsed anew in each statement.
+    """
+    columns = [c for s in reported(plan) for c in _told(s)]
+    return " OR ".join(f"OLD.{ident(c)} IS DISTINCT FROM NEW.{ident(c)}" for c in columns)
+
+
+def _told(score: Score) -> list[str]:
+    return [score.reported_column, *([score.band_column] if score.by_band else [])]
 
 
 def has_report(plan: Profile, row: str) -> str:
@@ -79,7 +76,7 @@ def has_report(plan: Profile, row: str) -> str:
 def last(score: Score, row: str) -> str:
     """SQL: the score last reported of a row; of one older than the column, the score itself."""
     stored, value = f"{row}.{ident(score.reported_column)}", f"{row}.{ident(score.column)}"
-    return f"CASE WHEN {stored} = 'NaN' THEN {value} ELSE {stored} END"
+    return f"CASE WHEN {_equals(stored, NAN)} THEN {value} ELSE {stored} END"
 
 
 def last_band(score: Score, row: str) -> str:
@@ -89,55 +86,56 @@ def last_band(score: Score, row: str) -> str:
     bounds is then a change of band.
     """
     if not score.bands:
-        return "NULL::text"
-    now = band(score, last(score, row))
+        return "NULL"
+    now = band(score, f"({last(score, row)})")
     if not score.by_band:
         return now
     stored = f"{row}.{ident(score.reported_column)}"
     kept = f"CASE WHEN {stored} IS NOT NULL THEN {row}.{ident(score.band_column)} END"
-    return f"CASE WHEN {stored} = 'NaN' THEN {now} ELSE {kept} END"
+    return f"CASE WHEN {_equals(stored, NAN)} THEN {now} ELSE {kept} END"
 
 
 def band(score: Score, value: str) -> str:
     """SQL: the band a value is in; NULL below the lowest."""
-    arms = [f"WHEN {value} >= {_number(b)} THEN {literal(n)}" for n, b in reversed(score.bands)]
+    arms = [
+        f"WHEN {value} OPERATOR(pg_catalog.>=) {_number(bound)} THEN {literal(name)}"
+        for name, bound in reversed(score.bands)
+    ]
     return f"CASE {' '.join(arms)} END"
 
 
 def is_unkept(plan: Profile, row: str) -> list[str]:
-    """SQL conditions, of which any says that a recount must write the row: no band, no report."""
-    banded = [
-        _differs(f"{row}.{ident(s.band_column)}", band(s, f"{row}.{ident(s.column)}"))
-        for s in plan.scores
-        if s.bands
-    ]
+    """SQL conditions, any of which says that a recount must write the row: no band, no report."""
     silent = [
         f"({row}.{ident(s.reported_column)} IS NULL AND {row}.{ident(s.at_column)} IS NOT NULL"
         f" AND {row}.{ident(s.column)} IS NOT NULL)"
         for s in reported(plan)
     ]
-    return banded + silent
+    return [*(_band_differs(s, row) for s in plan.scores if s.bands), *silent]
+
+
+def differs(one: str, other: str) -> str:
+    """SQL: ``IS DISTINCT FROM``, which cannot name its operator's schema."""
+    return f"({_equals(one, other)} IS NOT TRUE AND ({one} IS NOT NULL OR {other} IS NOT NULL))"
 
 
 def _has_moved(score: Score, before: str) -> str:
     new = f"NEW.{ident(score.column)}"
     if score.moved_by is None:
-        return f"(({new} IS NULL) <> ({before} IS NULL))"
+        return f"(({new} IS NULL) OPERATOR(pg_catalog.<>) ({before} IS NULL))"
     # First what is false of most updates; IS NOT FALSE lets NULL on either side through.
-    far = f"(abs({new} - {before}) >= {_number(score.moved_by)}) IS NOT FALSE"
-    return f"({far} AND {_differs(new, before)})"
+    far = f"pg_catalog.abs({new} OPERATOR(pg_catalog.-) {before})"
+    moved = f"({far} OPERATOR(pg_catalog.>=) {_number(score.moved_by)}) IS NOT FALSE"
+    return f"({moved} AND {differs(new, before)})"
 
 
-def _band_differs(score: Score) -> str:
-    return _differs(f"NEW.{ident(score.band_column)}", band(score, f"NEW.{ident(score.column)}"))
+def _band_differs(score: Score, row: str) -> str:
+    column = f"{row}.{ident(score.band_column)}"
+    return differs(column, f"({band(score, f'{row}.{ident(score.column)}')})")
 
 
-def _differs(one: str, other: str) -> str:
-    return f"{one} IS DISTINCT FROM {other}"
-
-
-def _old(score: Score) -> str:
-    return f"OLD.{ident(score.reported_column)}"
+def _equals(one: str, other: str) -> str:
+    return f"({one} OPERATOR(pg_catalog.=) {other})"
 
 
 def _number(value: float) -> str:

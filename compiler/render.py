@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rescore.compiler import outbox
 from rescore.compiler.definers import guarded
 from rescore.compiler.features import Input, State, differs
+from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT
-from rescore.errors import BadDefinition
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 KEY_PATTERNS = {
     "bigint": r"^\s*[-+]?\d{1,19}\s*$",
     "uuid": r"^\s*\{?[0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}\}?\s*$",
 }
-
-
-@cache
-def environment() -> Environment:
-    """Return the templates; identifiers and literals are quoted by psycopg, as filters."""
-    made = Environment(
-        loader=PackageLoader("rescore.compiler", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=False,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    made.filters["ident"] = ident
-    made.filters["literal"] = literal
-    made.filters["path"] = lambda names: ident(*names)
-    return made
-
-
-def _print(template: str, **given: Any) -> str:
-    printed = environment().get_template(template).render(**given).strip() + "\n"
-    opened, closed = printed.count("AS $rescore$\n"), printed.count("\n$rescore$;")
-    if printed.count("$rescore$") != opened + closed:
-        raise BadDefinition(
-            "the definition holds the text $rescore$",
-            detail="It quotes the bodies of the generated functions.",
-            hint="Write the condition or name without it.",
-        )
-    return printed
 
 
 def table(plan: Profile, missing: Sequence[tuple[str, str]], dropped: Sequence[str]) -> str:
@@ -184,7 +153,9 @@ def _reading(plan: Profile) -> dict[str, Any]:
         "differs": lambda x, p, r: differs(x, p, r, lambda c: ident(f"p_{place[c]}")),
         "expected_derived": {d.column: plan.value(d.column, counted) for d in plan.derived},
         "expected_score": {
-            s.column: plan.call(s.model, lambda c: f"p.{ident(c)}", f"p.{ident(s.at_column)}", "p")
+            s.column: plan.call(
+                s.model, lambda c: _expected(plan, c, counted), f"p.{ident(s.at_column)}", "p"
+            )
             for s in plan.scores
         },
         "checked_score": {
@@ -200,6 +171,14 @@ def _holding(plan: Profile) -> dict[str, str]:
     of_source = {s.name: s.holds("p", "rescore_v_moment") or "true" for s in plan.sources}
     found = {s.column: of_source[source.name] for source in plan.sources for s in source.states}
     return found | {d.column: found[d.states[0]] for d in plan.derived}
+
+
+def _expected(plan: Profile, column: str, counted: dict[str, str]) -> str:
+    """SQL: what a score should have seen; all that is known where the stored value is past."""
+    value, holds = plan.value(column, counted), _holding(plan).get(column, "true")
+    return (
+        value if holds == "true" else f"CASE WHEN {holds} THEN {value} ELSE p.{ident(column)} END"
+    )
 
 
 def _histories(plan: Profile) -> list[tuple[EventSource, tuple[State, ...]]]:
@@ -304,6 +283,7 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
     changed = {**merged, **_recounted(recounted)}
     names = [s.column for s in source.states]
     emptied = _recounted(source.states)
+    unkept = outbox.is_unkept(plan, "p")
     return _print(
         "events.sql.j2",
         plan=plan,
@@ -317,8 +297,8 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
-        before=", ".join(f"p.{ident(c)}" for c in names),
-        after=", ".join(changed[c] for c in names),
+        before=", ".join([*(f"p.{ident(c)}" for c in names), *("false" for _ in unkept)]),
+        after=", ".join([*(changed[c] for c in names), *unkept]),
     )
 
 

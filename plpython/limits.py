@@ -30,8 +30,10 @@ class Limit:
     def check(self, value: int) -> None:
         """Refuse a value above the limit, naming both."""
         if value > self.most:
+            # A number of a million digits takes too long to write.
+            shown = value if value < 2**64 else f"2**{value.bit_length() - 1} or more"
             raise ArtefactRefused(
-                f"artefact has {value} {self.what}, more than {self.most}",
+                f"artefact has {shown} {self.what}, more than {self.most}",
                 hint=self.hint,
             )
 
@@ -55,4 +57,4 @@ COLUMNS = Limit(
 )
 UNITS = Limit("units in one layer", 10_000)
 CLASSES = Limit("classes or outputs", 1_000, "rescore scores one number: train on two classes.")
-PROBES = Limit("probes", 10_000)
+PROBES = Limit("probes", 1_000)

@@ -21,10 +21,14 @@ def refuse(message: str, *, detail: str = "") -> ArtefactRefused:
 def plain(text: str) -> str:
     """Return a text on one line, cut, and of characters any server can store."""
     kept = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text[:_LONGEST]
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:_LONGEST]
     )
     return kept + ("…" if len(text) > _LONGEST else "")
+
+
+def storable(text: str) -> str:
+    """Return a text that any server can store as it is: cut, and without what is no character."""
+    return text[:2000].replace("\0", r"\0").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shown(value: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any, cast
 from rescore.errors import ArtefactRefused, BadFeature, RescoreError, UnknownVersion
 from rescore.plpython.artifact import Format, load, sha256
 from rescore.plpython.estimators import working_alone
+from rescore.plpython.refusal import storable
 
 CACHED_MODELS = 8
 """How many versions a backend keeps loaded."""
@@ -86,8 +87,8 @@ def sql_errors(plpy: Any) -> Iterator[None]:
         yield
     except RescoreError as error:
         fields = {"detail": error.detail, "hint": error.hint}
-        given = {name: text for name, text in fields.items() if text}
-        plpy.error(error.message, sqlstate=error.sqlstate, **given)
+        given = {name: storable(text) for name, text in fields.items() if text}
+        plpy.error(storable(error.message), sqlstate=error.sqlstate, **given)
 
 
 def _estimator(plpy: Any, gd: dict[str, Any], model: str, version: int) -> Any:

@@ -23,7 +23,7 @@ from rescore.server.account import PACKAGE, Account, default_home, server_accoun
 from rescore.server.lock import locked
 
 # What rescore.plpython imports; what these require is found in their metadata.
-NEEDED = ("numpy", "scipy", "scikit-learn", "joblib", "skops")
+NEEDED = ("numpy", "scipy", "scikit-learn", "joblib", "skops", "cryptography")
 IN_SERVER = ("__init__.py", "errors.py", "plpython")
 
 

@@ -43,8 +43,8 @@ RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN clip[1] >= 0 OR kind = 'days_since' OR type = 'boolean' THEN 'false'
-                WHEN clip[2] <= 0 THEN 'true'
+    SELECT CASE WHEN clip[2] <= 0 THEN 'true'
+                WHEN clip[1] >= 0 OR kind = 'days_since' OR type = 'boolean' THEN 'false'
                 WHEN kind = 'days_until' THEN format('%I < rescore_clock', input)
                 ELSE format('%I < ''0''::%s', input, type) END
 $$;
@@ -108,22 +108,24 @@ AS $$
     SELECT i.position, i.name, i.type, i.kind, i.bounded, i.missing, i.categories, i.other, t.buckets,
            -- A payload may lack even what the table never lacks; then it is in no bucket.
            rescore._present(i.name, i.type, i.kind, i.nullable OR (t.buckets IS NOT NULL AND i.default IS NULL), i.bounded),
-           CASE WHEN i.kind = 'category' THEN v.value
+           CASE WHEN t.is_plain THEN v.value
                 ELSE rescore._transformed(v.value, rescore._is_negative(i.name, i.type, i.kind, t.clip), t.clip, t.log1p) END,
-           ARRAY(SELECT rescore._transformed(e.n, t.clip, t.log1p)
-                 FROM unnest(ARRAY[0, -1e100, 1e100, i.default]) WITH ORDINALITY AS e (n, o) ORDER BY e.o)
+           CASE WHEN t.is_plain THEN v.ends
+                ELSE ARRAY(SELECT rescore._transformed(e.n, t.clip, t.log1p) FROM unnest(v.ends) WITH ORDINALITY AS e (n, o) ORDER BY e.o) END
     FROM rescore._inputs(contract) AS i
     JOIN jsonb_array_elements(contract -> 'inputs') WITH ORDINALITY AS given (v, n) ON given.n = i.position
-    CROSS JOIN LATERAL (SELECT rescore._numbers(given.v, 'clip') AS clip, rescore._numbers(given.v, 'buckets') AS buckets,
-                               coalesce((given.v ->> 'log1p')::boolean, false) AS log1p) AS t
-    CROSS JOIN LATERAL (SELECT rescore._value(i.name, i.type, i.kind, i.bounded) AS value) AS v
+    CROSS JOIN LATERAL (SELECT NOT given.v ?| '{clip,log1p}' AS is_plain, coalesce((given.v ->> 'log1p')::boolean, false) AS log1p,
+                               CASE WHEN given.v ? 'clip' THEN rescore._numbers(given.v, 'clip') END AS clip,
+                               CASE WHEN given.v ? 'buckets' THEN rescore._numbers(given.v, 'buckets') END AS buckets) AS t
+    CROSS JOIN LATERAL (SELECT rescore._value(i.name, i.type, i.kind, i.bounded) AS value,
+                               ARRAY[0, -1e100, 1e100, i.default] AS ends) AS v
 $$;
 COMMENT ON FUNCTION rescore._encoded(jsonb) IS
     'The inputs of a contract with the SQL of whether one is present and of its value, transformed; ends are the values of the four cases of _cleaned.';
 
 CREATE OR REPLACE FUNCTION rescore._bucket_columns(name text, buckets double precision[], found text)
 RETURNS TABLE (place integer, column_name text, expression text)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 10
 -- Edges are named by the shortest decimal that reads back as the edge.
 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
 AS $$
@@ -139,7 +141,8 @@ COMMENT ON FUNCTION rescore._bucket_columns(text, double precision[], text) IS
 CREATE OR REPLACE FUNCTION rescore._columns(contract jsonb)
 RETURNS TABLE ("position" integer, input text, column_name text, expression text)
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
+-- Compiling the queries in here to machine code would take ten times as long as running them.
+SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 SET jit = off
 AS $$
     SELECT row_number() OVER (ORDER BY i.position, c.place)::integer, i.name, c.column_name, c.expression
     FROM rescore._encoded(contract) AS i
@@ -150,10 +153,10 @@ AS $$
         WHERE i.kind <> 'category' AND i.buckets IS NULL
         UNION ALL
         SELECT b.place, b.column_name, b.expression
-        FROM rescore._bucket_columns(i.name, i.buckets, rescore._cleaned(
+        FROM rescore._bucket_columns(i.name, i.buckets, CASE WHEN i.buckets IS NOT NULL THEN rescore._cleaned(
                  i.name, i.type, i.bounded, i.present, format('width_bucket(%s, %L::float8[])', i.value, i.buckets),
                  ARRAY(SELECT format('%L::int4', coalesce(width_bucket(e.v, i.buckets), -1))
-                       FROM unnest(i.ends) WITH ORDINALITY AS e (v, n) ORDER BY e.n))) AS b
+                       FROM unnest(i.ends) WITH ORDINALITY AS e (v, n) ORDER BY e.n)) END) AS b
         UNION ALL
         SELECT n, format('%s=%s', i.name, v), format('CASE WHEN %s = %L THEN ''1''::float8 ELSE ''0''::float8 END', i.value, v)
         FROM unnest(i.categories) WITH ORDINALITY AS k (v, n)

@@ -100,7 +100,8 @@ COMMENT ON FUNCTION rescore._bucket_term(text, text, boolean, text, text, double
 CREATE OR REPLACE FUNCTION rescore._terms(contract jsonb, linear jsonb)
 RETURNS TABLE ("position" integer, input text, term text)
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+-- See _columns.
+SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH c AS (SELECT c.input, array_agg(c.position ORDER BY c.position) AS places, count(*) AS width
                FROM rescore._columns(contract) AS c GROUP BY c.input),
@@ -222,7 +223,8 @@ COMMENT ON FUNCTION rescore._define_link(text, double precision, text, text) IS
 CREATE OR REPLACE FUNCTION rescore._compile(model text, version integer, contract jsonb, linear jsonb)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
+-- See _columns.
+SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     name text := format('%s_v%s', model, version);

@@ -1,6 +1,6 @@
 -- Recording a version: number, compile, prove, switch; all or nothing.
--- Calls: 010_errors, 020_contract, 030_compile, 035_deployment, 040_router, _python_scores of 090_python.
--- Tables: reads and writes rescore.models, rescore.deployments, rescore.deployment_history.
+-- Calls: 010_errors, 020_contract, 030_compile, 035_deployment, 040_router, _python_scores and _signer of 090_python.
+-- Tables: reads and writes rescore.models, rescore.deployments, rescore.deployment_history; reads rescore.trusted_keys.
 
 CREATE OR REPLACE FUNCTION rescore._refuse_change()
 RETURNS trigger
@@ -27,7 +27,7 @@ $$;
 COMMENT ON FUNCTION rescore._is_serving(text, integer) IS 'Whether a version is its model''s champion.';
 
 CREATE OR REPLACE TRIGGER immutable
-    BEFORE UPDATE OF model, version, artifact, format, sha256, engine, linear, contract ON rescore.models
+    BEFORE UPDATE OF model, version, artifact, format, sha256, engine, linear, contract, signature, signed_by ON rescore.models
     FOR EACH ROW EXECUTE FUNCTION rescore._refuse_change();
 COMMENT ON TRIGGER immutable ON rescore.models IS 'A version never changes: routers, caches and proofs rely on it.';
 
@@ -137,10 +137,10 @@ DECLARE
     args text[] := ARRAY(SELECT format('r.%I', i ->> 'name') FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
     scores double precision[];
 BEGIN
-    IF jsonb_typeof(probes) IS DISTINCT FROM 'array' OR jsonb_array_length(probes) NOT BETWEEN 1 AND 10000
+    IF jsonb_typeof(probes) IS DISTINCT FROM 'array' OR jsonb_array_length(probes) NOT BETWEEN 1 AND rescore._limit('probes')
        OR jsonb_array_length(probes) <> coalesce(cardinality(expected), 0) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS003', MESSAGE = format('%s scores for %s probes', coalesce(cardinality(expected), 0), CASE jsonb_typeof(probes) WHEN 'array' THEN jsonb_array_length(probes) END),
-            DETAIL = 'Expected 1 to 10000 payloads and a score of each.',
+            DETAIL = format('Expected 1 to %s payloads and a score of each.', rescore._limit('probes')),
             HINT = 'Publish with `rescore publish`.';
     ELSIF EXISTS (SELECT FROM unnest(expected) AS e WHERE NOT coalesce(abs(e) < 'Infinity', false)) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS005', MESSAGE = 'an expected score is NULL, NaN or infinite',
@@ -165,6 +165,38 @@ $$;
 COMMENT ON FUNCTION rescore._prove_version(text, integer, jsonb, double precision[], timestamptz) IS
     'Raises RS003 when a recorded version does not score the probes as expected, through the casts of real calls.';
 
+CREATE OR REPLACE FUNCTION rescore._check_signature(given rescore.models)
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    signer text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM rescore.trusted_keys) THEN
+        RETURN NULL;
+    ELSIF given.signature IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS021', MESSAGE = format('the version of model %s is not signed', given.model),
+            DETAIL = 'Keys are registered in rescore.trusted_keys: one of them must have signed what is published.',
+            HINT = 'Publish with `rescore publish --key FILE`.';
+    ELSIF to_regproc('rescore._signer') IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS007', MESSAGE = 'this database has no PL/Python to check signatures with',
+            DETAIL = 'Keys are registered in rescore.trusted_keys: nothing is published unchecked.',
+            HINT = 'Run `rescore install` as a superuser where PL/Python is available, or remove all keys.';
+    END IF;
+    signer := rescore._signer(given.model, given.format, given.sha256, given.contract, given.linear, given.signature);
+    IF signer IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS021', MESSAGE = format('no registered key has signed this version of model %s', given.model),
+            DETAIL = format('A signature holds for one artefact (SHA-256 %s), model, format, contract and linear form. Registered keys: %s.',
+                            given.sha256, rescore._listed(ARRAY(SELECT k.name FROM rescore.trusted_keys AS k ORDER BY k.name))),
+            HINT = 'Publish with `rescore publish --key FILE` and a key that `rescore keys list` shows.';
+    END IF;
+    RETURN signer;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_signature(rescore.models) IS
+    'The name of the key that signed a version; NULL when no keys are registered. RS021 when none of them did, RS007 when that cannot be told.';
+
 CREATE OR REPLACE FUNCTION rescore._register_version(given rescore.models, probes jsonb, expected double precision[], clock timestamptz, candidate boolean, reason text)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -177,11 +209,14 @@ BEGIN
     IF given.parent IS NOT NULL THEN
         PERFORM rescore._check_version(given.model, given.parent);
     END IF;
+    given.signed_by := rescore._check_signature(given);
     given.version := nextval(format('rescore_compiled.%I', given.model || '_version_seq')::regclass);
     given.engine := CASE WHEN given.linear IS NULL OR deployment.engine = 'python' THEN 'python' ELSE 'compiled' END;
-    INSERT INTO rescore.models (model, version, artifact, format, sha256, engine, linear, contract, metrics, library_versions, parent)
+    INSERT INTO rescore.models (model, version, artifact, format, sha256, engine, linear, contract, metrics, library_versions, parent,
+                                signature, signed_by)
     VALUES (given.model, given.version, given.artifact, given.format, given.sha256, given.engine, given.linear,
-            given.contract, coalesce(given.metrics, '{}'), coalesce(given.library_versions, '{}'), given.parent);
+            given.contract, coalesce(given.metrics, '{}'), coalesce(given.library_versions, '{}'), given.parent,
+            CASE WHEN given.signed_by IS NOT NULL THEN given.signature END, given.signed_by);
     PERFORM rescore._compile(given.model, given.version, given.contract, given.linear);
     PERFORM rescore._prove_version(given.model, given.version, probes, expected, clock);
     PERFORM rescore._serve(given.model, given.version, CASE WHEN candidate THEN 'candidate' ELSE 'publish' END, reason);

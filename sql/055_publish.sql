@@ -1,6 +1,30 @@
 -- What publishers call: publish, publish_linear, promote, rollback.
--- Calls: 010_errors, 040_router, 050_register, and _prove and _artefact_contract of 090_python where
+-- Calls: 010_errors, 040_router, 050_register (_check_signature among them), and _prove and _artefact_contract of 090_python where
 -- there is PL/Python. Tables: reads rescore.deployments, rescore.deployment_history; see 050_register.
+
+CREATE OR REPLACE FUNCTION rescore._limit(what text)
+RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE what WHEN 'bytes' THEN 67108864 WHEN 'design columns' THEN 10000 WHEN 'probes' THEN 1000 END
+$$;
+COMMENT ON FUNCTION rescore._limit(text) IS
+    'The most of something that an artefact may have: those limits of rescore.plpython.limits that hold without PL/Python too.';
+
+CREATE OR REPLACE FUNCTION rescore._check_limit(what text, value integer)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value > rescore._limit(what) THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = format('artefact has %s %s, more than %s', value, what, rescore._limit(what)),
+            HINT = 'Publish a smaller model.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION rescore._check_limit(text, integer) IS 'Raises RS002, naming limit and value, when there is too much of something.';
 
 CREATE OR REPLACE FUNCTION rescore._check_artefact(artifact bytea, sha256 text, format text)
 RETURNS void
@@ -10,6 +34,7 @@ AS $$
 DECLARE
     digest text := encode(pg_catalog.sha256(artifact), 'hex');
 BEGIN
+    PERFORM rescore._check_limit('bytes', octet_length(artifact));
     IF coalesce(octet_length(artifact), 0) = 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'RS002', MESSAGE = 'the artefact is empty',
             HINT = 'Pass the content of a .joblib, .pkl or .skops file.';
@@ -30,7 +55,8 @@ COMMENT ON FUNCTION rescore._check_artefact(bytea, text, text) IS
 CREATE OR REPLACE FUNCTION rescore.publish_linear(
     model text, artifact bytea, sha256 text, linear jsonb, contract jsonb, probes jsonb, expected double precision[],
     metrics jsonb DEFAULT '{}', format text DEFAULT 'joblib', library_versions jsonb DEFAULT '{}', parent integer DEFAULT NULL,
-    candidate boolean DEFAULT false, reason text DEFAULT NULL, clock timestamptz DEFAULT '2026-01-01 00:00:00+00')
+    candidate boolean DEFAULT false, reason text DEFAULT NULL, clock timestamptz DEFAULT '2026-01-01 00:00:00+00',
+    signature bytea DEFAULT NULL)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -43,6 +69,8 @@ BEGIN
         PERFORM rescore._require_python(pg_catalog.format('publish model %s', model));
     END IF;
     PERFORM rescore._check_artefact(artifact, sha256, format);
+    PERFORM rescore._check_limit('design columns', jsonb_array_length(jsonb_path_query_array(linear, '$.weights[*]')));
+    PERFORM rescore._check_limit('probes', cardinality(expected));
     given.model := model;
     given.artifact := artifact;
     given.format := format;
@@ -52,10 +80,11 @@ BEGIN
     given.metrics := metrics;
     given.library_versions := library_versions;
     given.parent := parent;
+    given.signature := signature;
     RETURN rescore._register_version(given, probes, expected, clock, candidate, reason);
 END
 $$;
-COMMENT ON FUNCTION rescore.publish_linear(text, bytea, text, jsonb, jsonb, jsonb, double precision[], jsonb, text, jsonb, integer, boolean, text, timestamptz) IS
+COMMENT ON FUNCTION rescore.publish_linear(text, bytea, text, jsonb, jsonb, jsonb, double precision[], jsonb, text, jsonb, integer, boolean, text, timestamptz, bytea) IS
     'Publishes a linear model folded and proven by the caller: numbers only, never SQL. Needs no PL/Python. Returns the version.';
 
 CREATE OR REPLACE FUNCTION rescore._require_python(purpose text)
@@ -95,7 +124,8 @@ COMMENT ON FUNCTION rescore._frozen_contract(jsonb, jsonb, bytea, text) IS
 
 CREATE OR REPLACE FUNCTION rescore.publish(
     model text, artifact bytea, contract jsonb DEFAULT NULL, metrics jsonb DEFAULT '{}', format text DEFAULT 'joblib',
-    expected double precision[] DEFAULT NULL, parent integer DEFAULT NULL, candidate boolean DEFAULT false, reason text DEFAULT NULL)
+    expected double precision[] DEFAULT NULL, parent integer DEFAULT NULL, candidate boolean DEFAULT false, reason text DEFAULT NULL,
+    linear jsonb DEFAULT NULL, signature bytea DEFAULT NULL)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -106,15 +136,24 @@ DECLARE
     proof jsonb;
 BEGIN
     PERFORM rescore._require_python(pg_catalog.format('prove model %s', model));
-    PERFORM rescore._check_artefact(artifact, encode(pg_catalog.sha256(artifact), 'hex'), format);
-    given.contract := rescore._frozen_contract(contract, deployment.inputs, artifact, format);
-    PERFORM rescore._check_contract(model, given.contract, deployment.inputs);
-    proof := rescore._prove(artifact, format, given.contract, coalesce(cardinality(expected), 200), expected);
+    given.sha256 := encode(pg_catalog.sha256(artifact), 'hex');
+    PERFORM rescore._check_artefact(artifact, given.sha256, format);
+    PERFORM rescore._check_limit('probes', cardinality(expected));
     given.model := model;
     given.artifact := artifact;
     given.format := format;
-    given.sha256 := proof ->> 'sha256';
-    given.linear := nullif(proof -> 'linear', 'null');
+    given.contract := contract;
+    given.linear := linear;
+    given.signature := signature;
+    -- Before the file is read: where keys are registered, nobody else's reaches the unpickler.
+    given.signed_by := rescore._check_signature(given);
+    given.contract := rescore._frozen_contract(contract, deployment.inputs, artifact, format);
+    PERFORM rescore._check_contract(model, given.contract, deployment.inputs);
+    proof := rescore._prove(artifact, format, given.contract, coalesce(cardinality(expected), 200), expected);
+    -- What was signed is what is recorded; that it scores as the artefact does is proven below.
+    IF given.signed_by IS NULL OR (given.linear IS NULL) <> (proof -> 'linear' = 'null') THEN
+        given.linear := nullif(proof -> 'linear', 'null');
+    END IF;
     given.metrics := metrics;
     given.library_versions := proof -> 'library_versions';
     given.parent := parent;
@@ -123,8 +162,8 @@ BEGIN
         (proof ->> 'clock')::timestamptz, candidate, reason);
 END
 $$;
-COMMENT ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text) IS
-    'Loads an artefact through the allow-list, proves it on probes (and against the caller''s own scores of them), records it and lets it serve from this commit on; candidate only records it. Returns the version.';
+COMMENT ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text, jsonb, bytea) IS
+    'Loads an artefact through the allow-list, proves it on probes (and against the caller''s own scores of them), records it and lets it serve from this commit on; candidate only records it. linear is the form that was signed. Returns the version.';
 
 CREATE OR REPLACE FUNCTION rescore.promote(model text, version integer, reason text DEFAULT NULL)
 RETURNS integer
@@ -195,8 +234,8 @@ COMMENT ON FUNCTION rescore.rollback(text, integer, text) IS
     'Lets the version that served before serve again, or an earlier one by number; twice goes back twice. Returns the version.';
 
 -- Whoever may publish decides what everybody's rows score: granted by name, never to all.
-REVOKE EXECUTE ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text) FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION rescore.publish_linear(text, bytea, text, jsonb, jsonb, jsonb, double precision[], jsonb, text, jsonb, integer, boolean, text, timestamptz) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text, jsonb, bytea) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.publish_linear(text, bytea, text, jsonb, jsonb, jsonb, double precision[], jsonb, text, jsonb, integer, boolean, text, timestamptz, bytea) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore.promote(text, integer, text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore.rollback(text, integer, text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore._create_router(text) FROM PUBLIC;

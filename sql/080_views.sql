@@ -1,11 +1,12 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: nothing. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
--- rescore.incident_log.
+-- Calls: 078_coming. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- rescore.incident_log, rescore.outbox_lag.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
        m.created_at, m.created_by, m.metrics, m.library_versions,
-       pg_catalog.jsonb_array_length(m.contract -> 'inputs') AS inputs, pg_catalog.octet_length(m.artifact) AS bytes
+       pg_catalog.jsonb_array_length(m.contract -> 'inputs') AS inputs, pg_catalog.octet_length(m.artifact) AS bytes,
+       m.signed_by, m.signature
 FROM rescore.models AS m JOIN rescore.deployments AS d ON d.model = m.model;
 COMMENT ON VIEW rescore.model_version IS 'Every model version, and which one serves.';
 COMMENT ON COLUMN rescore.model_version.model IS 'Name of the model';
@@ -21,6 +22,8 @@ COMMENT ON COLUMN rescore.model_version.metrics IS 'Measured quality, by name';
 COMMENT ON COLUMN rescore.model_version.library_versions IS 'Versions of the libraries that proved it';
 COMMENT ON COLUMN rescore.model_version.inputs IS 'How many inputs it takes';
 COMMENT ON COLUMN rescore.model_version.bytes IS 'Size of the artefact';
+COMMENT ON COLUMN rescore.model_version.signed_by IS 'Key that signed it; null when no keys were registered';
+COMMENT ON COLUMN rescore.model_version.signature IS 'Its signature (Ed25519)';
 
 CREATE OR REPLACE VIEW rescore.model_quality AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.created_at, q.key AS metric,
@@ -54,6 +57,11 @@ SELECT 'incidents' AS "check", CASE count(*) WHEN 0 THEN 'ok' ELSE 'warning' END
        pg_catalog.concat(count(*), ' open causes of failed scores; see rescore.incidents') AS detail
 FROM rescore.incidents
 UNION ALL
+SELECT 'coming', 'ok',
+       coalesce(pg_catalog.string_agg(pg_catalog.format('%s of %s: events of the future for %s customers, the next at %s', c.event, c.profile, c.customers, c.earliest), '; '
+                                      ORDER BY c.profile, c.event), 'no events of the future')
+FROM rescore.coming() AS c
+UNION ALL
 SELECT 'triggers', CASE count(*) FILTER (WHERE t.tgname IS NULL) WHEN 0 THEN 'ok' ELSE 'error' END,
        coalesce('missing or disabled: ' || pg_catalog.string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE t.tgname IS NULL),
                 pg_catalog.concat(count(*), ' in place'))
@@ -70,7 +78,14 @@ UNION ALL
 SELECT 'champions', CASE count(*) FILTER (WHERE d.champion IS NULL) WHEN 0 THEN 'ok' ELSE 'warning' END,
        coalesce('no version serves: ' || pg_catalog.string_agg(d.model, ', ' ORDER BY d.model) FILTER (WHERE d.champion IS NULL),
                 pg_catalog.concat(count(*), ' models serve'))
-FROM rescore.deployments AS d;
+FROM rescore.deployments AS d
+UNION ALL
+SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
+                      WHEN pg_catalog.min(l.oldest) < pg_catalog.now() - interval '1 hour' THEN 'warning' ELSE 'ok' END,
+       coalesce(pg_catalog.string_agg(CASE WHEN l.here THEN pg_catalog.concat(l.consumer, ' ', l.pending, ' rows behind')
+                                           ELSE l.consumer || ' is of another database: register it again' END, ', ' ORDER BY l.consumer),
+                'no consumers')
+FROM rescore.outbox_lag AS l;
 COMMENT ON VIEW rescore.health IS 'What an administrator should look at: one row per check.';
 COMMENT ON COLUMN rescore.health."check" IS 'What was looked at';
 COMMENT ON COLUMN rescore.health.status IS 'ok, warning or error';

@@ -1,6 +1,6 @@
 -- requires: plpython3u
 -- Thin entries into rescore.plpython: proving artefacts and scoring from them. No logic here.
--- Calls: rescore.plpython.scoring. Tables: reads rescore.python_path, rescore.models.
+-- Calls: rescore.plpython.scoring, .signature. Tables: reads rescore.python_path, rescore.models, rescore.trusted_keys.
 
 CREATE OR REPLACE FUNCTION rescore._python_start()
 RETURNS void
@@ -61,6 +61,20 @@ $$;
 COMMENT ON FUNCTION rescore._artefact_contract(bytea, text, jsonb) IS
     'The contract of an artefact whose column names tell the categories.';
 
+CREATE OR REPLACE FUNCTION rescore._signer(model text, format text, sha256 text, contract jsonb, linear jsonb, signature bytea)
+RETURNS text
+LANGUAGE plpython3u VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+if "rescore" not in GD:
+    plpy.execute("SELECT rescore._python_start()")
+with GD["rescore"].sql_errors(plpy):
+    from rescore.plpython.signature import signer_of
+    return signer_of(plpy, model, format, sha256, contract, linear, signature)
+$$;
+COMMENT ON FUNCTION rescore._signer(text, text, text, jsonb, jsonb, bytea) IS
+    'The name of the registered key that signed a version; NULL when none of them did.';
+
 CREATE OR REPLACE FUNCTION rescore._python_scores(model text, version integer, flat double precision[], columns integer)
 RETURNS double precision[]
 LANGUAGE plpython3u STABLE PARALLEL UNSAFE SECURITY DEFINER
@@ -91,3 +105,4 @@ COMMENT ON FUNCTION rescore._python_score(text, integer, double precision[]) IS
 
 REVOKE EXECUTE ON FUNCTION rescore._prove(bytea, text, jsonb, integer, double precision[]) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore._artefact_contract(bytea, text, jsonb) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore._signer(text, text, text, jsonb, jsonb, bytea) FROM PUBLIC;

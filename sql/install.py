@@ -287,8 +287,21 @@ def _connection(given: str | Driver | Connection) -> Iterator[Connection]:
         poolclass=NullPool,
         use_native_hstore=False,
     )
-    with engine.connect() as connection:
+    with _one_transaction(given), engine.connect() as connection:
         yield connection
+
+
+@contextmanager
+def _one_transaction(given: str | Driver) -> Iterator[None]:
+    """Turn a caller's autocommit mode off meanwhile: SQLAlchemy would leave it as it is."""
+    if isinstance(given, str) or not given.autocommit:
+        yield
+        return
+    given.autocommit = False
+    try:
+        yield
+    finally:
+        given.autocommit = True
 
 
 @contextmanager

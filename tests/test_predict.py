@@ -68,10 +68,11 @@ def test_the_trigger_updates_by_key_with_inlined_score(conn: Connection) -> None
         "SELECT pg_get_functiondef('rescore_compiled.customer_profile__orders_insert'::regproc)",
     )
     update = re.search(
-        r"UPDATE \"public\".*?WHERE p\.\"customer_id\" = rescore_v_key;", body, re.DOTALL
+        r"UPDATE \"public\".*?WHERE p\.\"customer_id\" = rescore_v_key\b.*?;", body, re.DOTALL
     )
     assert update
     text = re.sub(r"\brescore_v_clock\b", "now()", update.group())
+    text = re.sub(r"\brescore_v_moment\b", "clock_timestamp()", text)
     text = re.sub(r"\brescore_v_key\b", "1::bigint", text).rstrip(";")
     types = dict(re.findall(r"^    (rescore_v_\d+) (.*);$", body, re.MULTILINE))
     text = re.sub(r"\brescore_v_\d+\b", lambda m: f"NULL::{types[m.group()]}", text)

@@ -31,7 +31,10 @@ def connect(dsn: str | None = None) -> Connection:
     errors.NoServer: nothing answers, or the server refuses the role or the database.
     """
     try:
-        return psycopg.connect(address(dsn), autocommit=True, fallback_application_name="rescore")
+        made = psycopg.connect(address(dsn), autocommit=True, fallback_application_name="rescore")
+        # The owner of a database can set it for whoever connects.
+        made.execute(query("search_path"))
+        return made
     except psycopg.ProgrammingError as error:  # the string itself cannot be parsed
         raise errors.NoServer(
             f"the connection string is not valid: {_text(error)}",

@@ -81,6 +81,20 @@ def _tiny_model() -> tuple[bytes, str]:
     return artifact.dump(fitted, "joblib"), json.dumps(contract.to_json())
 
 
+def _roles(conn: Connection) -> tuple[str, str]:
+    problems = one(conn, query("doctor_roles"))
+    if not problems:
+        return "right", "rescore_reader, rescore_trainer and rescore_admin are there"
+    return "missing", f"{problems}: nobody can be let in by it; `rescore install` says what to run"
+
+
+def _owners(conn: Connection) -> tuple[str, str]:
+    problems = one(conn, query("doctor_owners"))
+    if not problems:
+        return "right", "triggers run as the owners of the profile tables"
+    return "wrong", f"{problems}; `rescore apply` says what to do"
+
+
 def _incidents(conn: Connection) -> tuple[str, str]:
     count = one(conn, query("doctor_incidents"))
     if not count:
@@ -104,6 +118,8 @@ CHECKS: dict[str, Check] = {
     "schema": _schema,
     "PL/Python": _language,
     "import inside": _import,
+    "roles": _roles,
+    "owners": _owners,
     "incidents": _incidents,
     "backfills": _backfills,
 }

@@ -74,7 +74,7 @@ def fit(design: Floats, labels: Labels, recipe: Recipe, progress: Progress | Non
     _check(labels)
     scaler = _fit_scaler(design, recipe)
     estimator = make_estimator(recipe.estimator, seed=recipe.seed)
-    with _refusals(estimator), np.errstate(over="ignore", invalid="ignore"):
+    with refusals(estimator), np.errstate(over="ignore", invalid="ignore"):
         if hasattr(estimator, "partial_fit"):
             _passes(estimator, scaler, design, labels, recipe, progress)
         else:
@@ -94,7 +94,7 @@ def _check(labels: Labels) -> None:
 
 
 @contextmanager
-def _refusals(estimator: Any) -> Iterator[None]:
+def refusals(estimator: Any) -> Iterator[None]:
     """Name the cause of what scikit-learn refuses: weights that diverged, or an argument."""
     try:
         yield

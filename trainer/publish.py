@@ -14,10 +14,12 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from rescore.errors import ArtefactRefused, NotFinite, PythonMissing
-from rescore.plpython import artifact
+from rescore.plpython import artifact, limits
 from rescore.plpython.contract import Contract, Input, from_names
 from rescore.plpython.estimators import feature_count, feature_names
 from rescore.plpython.proof import Proof, prove
+from rescore.plpython.signature import Claim
+from rescore.trainer import keys
 from rescore.trainer.database import Connection, connection, one, query, translated
 from rescore.trainer.usage import NoArtefact, unknown_model
 
@@ -42,6 +44,7 @@ def publish(
     parent: int | None = None,
     candidate: bool = False,
     reason: str | None = None,
+    key: str | os.PathLike[str] | None = None,
 ) -> int:
     """Publish a fitted estimator as a new version of a model; it serves from this commit on.
 
@@ -59,6 +62,7 @@ def publish(
     parent: the version it was trained from.
     candidate: only record it; ``promote`` lets it serve.
     reason: for the deployment history.
+    key: file of the private key to sign with; without it the one that RESCORE_KEY names, if any.
 
     Returns
     -------
@@ -68,6 +72,7 @@ def publish(
     ------
     UnknownModel, ArtefactRefused, ContractViolated, NotFinite, ParityFailed: nothing changed.
     PythonMissing: the model is not linear and the database cannot score it from the artefact.
+    SignatureRefused: the database has registered keys, and none of them has signed.
     """
     _check_metrics(metrics or {})
     data, form = _artifact(pipeline_or_path)
@@ -75,6 +80,8 @@ def publish(
         deployment = read_deployment(link, model)
         agreed = _given_contract(contract) or _own_contract(link, model, deployment, data, form)
         proof = prove(data, form, agreed)
+        linear = proof.linear.to_json() if proof.linear else None
+        claim = Claim(model, form, proof.sha256, agreed.to_json(), linear)
         given = {
             "model": model,
             "artifact": data,
@@ -84,8 +91,15 @@ def publish(
             "parent": parent,
             "candidate": candidate,
             "reason": reason,
+            "linear": Jsonb(linear) if linear else None,
+            "signature": _signature(key, claim),
         }
         return _send(link, deployment, proof, given)
+
+
+def _signature(key: str | os.PathLike[str] | None, claim: Claim) -> bytes | None:
+    path = key or os.environ.get(keys.VARIABLE)
+    return keys.sign(Path(path), claim) if path else None
 
 
 def read_deployment(conn: Connection, model: str) -> Deployment:
@@ -123,6 +137,7 @@ def _artifact(pipeline_or_path: Any) -> tuple[bytes, artifact.Format]:
         return artifact.dump(pipeline_or_path, "joblib"), "joblib"
     path = os.fspath(pipeline_or_path)
     try:
+        limits.BYTES.check(Path(path).stat().st_size)
         data = Path(path).read_bytes()
     except OSError as error:
         raise NoArtefact(
@@ -193,10 +208,8 @@ def _check_needs_no_python(deployment: Deployment, proof: Proof, model: str) -> 
 
 
 def _send_linear(conn: Connection, proof: Proof, given: dict[str, Any]) -> int:
-    assert proof.linear is not None
     numbers = {
         "sha256": proof.sha256,
-        "linear": Jsonb(proof.linear.to_json()),
         "probes": Jsonb(proof.probes),
         "expected": proof.expected,
         "libraries": Jsonb(proof.library_versions),

@@ -4,4 +4,5 @@ SELECT rescore.publish(
     %(model)s::text, %(artifact)s::bytea, contract => %(contract)s::jsonb,
     metrics => %(metrics)s::jsonb, format => %(format)s::text,
     expected => %(expected)s::float8[], parent => %(parent)s::int4,
-    candidate => %(candidate)s::boolean, reason => %(reason)s::text)
+    candidate => %(candidate)s::boolean, reason => %(reason)s::text,
+    linear => %(linear)s::jsonb, signature => %(signature)s::bytea)

@@ -5,4 +5,5 @@ SELECT rescore.publish_linear(
     %(contract)s::jsonb, %(probes)s::jsonb, %(expected)s::float8[],
     metrics => %(metrics)s::jsonb, format => %(format)s::text,
     library_versions => %(libraries)s::jsonb, clock => %(clock)s::timestamptz,
-    parent => %(parent)s::int4, candidate => %(candidate)s::boolean, reason => %(reason)s::text)
+    parent => %(parent)s::int4, candidate => %(candidate)s::boolean, reason => %(reason)s::text,
+    signature => %(signature)s::bytea)

@@ -1,14 +1,11 @@
-"""Artefacts made to do harm: refused, and nothing in them ran."""
+"""What is said of artefacts that are refused; tests/security has the whole corpus."""
 
 from __future__ import annotations
 
-import builtins
-import functools
 import io
 import json
 import os
 import pickle
-import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +17,7 @@ import pytest
 import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
@@ -42,16 +39,6 @@ class Reduced:
     def __reduce__(self) -> Any:
         return self.call
 
-    def __call__(self) -> None:
-        """Be callable: pickle insists on it where the result is to be called."""
-
-
-class WithState(Reduced):
-    """An object that pickles as a call, and a state given to what it returned."""
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], state: Any) -> None:
-        self.call = (function, args, state)  # type: ignore[assignment]
-
 
 def logistic() -> Any:
     return LogisticRegression().fit(X, Y)
@@ -72,56 +59,6 @@ def touch(canary: Path) -> str:
     return f"touch '{canary}'"
 
 
-def write(canary: Path) -> str:
-    return f"open({str(canary)!r}, 'w')"
-
-
-CALLS: dict[str, Callable[[Path], Any]] = {
-    "os.system": lambda c: Reduced(os.system, touch(c)),
-    "eval": lambda c: Reduced(builtins.eval, write(c)),
-    "exec": lambda c: Reduced(builtins.exec, write(c)),
-    "open": lambda c: Reduced(builtins.open, str(c), "w"),
-    "import": lambda c: Reduced(__import__, "antigravity"),
-    "partial": lambda c: Reduced(functools.partial(os.system, touch(c))),
-    "pickled partial": lambda c: functools.partial(os.system, touch(c)),
-    "getattr chain": lambda c: Reduced(
-        Reduced(getattr, Reduced(__import__, "os"), "system"), touch(c)
-    ),
-    "bound method": lambda c: Reduced(Path(c).touch),
-    "nested pickle": lambda c: Reduced(pickle.loads, pickle.dumps(Reduced(os.system, touch(c)))),
-    "joblib.load": lambda c: Reduced(joblib.load, str(c)),
-    "numpy.load": lambda c: Reduced(np.load, str(c)),
-    "memmap": lambda c: Reduced(np.memmap, str(c), "uint8", "w+", 0, (1,)),
-    "fromfunction": lambda c: Reduced(np.fromfunction, os.system, (1,)),
-    "class with arguments": lambda c: Reduced(LogisticRegression, "l2"),
-    "type": lambda c: Reduced(type, "Sneaky", (), {}),
-    "object array": lambda c: np.array([Reduced(os.system, touch(c)), None], dtype=object),
-    "state of a class": lambda c: WithState(
-        getattr, (Reduced(__import__, "os"), "system"), {"a": 1}
-    ),
-}
-
-
-@pytest.mark.parametrize("format", ["joblib", "pickle"])
-@pytest.mark.parametrize("place", ["alone", "attribute", "parameter", "step"])
-@pytest.mark.parametrize("call", CALLS)
-def test_call_is_refused_and_does_not_happen(
-    call: str, place: str, format: artifact.Format, canary: Path
-) -> None:
-    with pytest.raises(ArtefactRefused) as refused:
-        artifact.load(dumped(placed(CALLS[call](canary), place), format), format)
-    assert not canary.exists()
-    assert refused.value.hint
-
-
-def placed(thing: Any, place: str) -> Any:
-    if place == "alone":
-        return thing
-    if place == "step":
-        return Pipeline([("first", thing), ("last", logistic())])
-    return model_holding(thing, "note_" if place == "attribute" else "C")
-
-
 def dumped(thing: Any, format: artifact.Format) -> bytes:
     if format == "pickle":
         return pickle.dumps(thing)
@@ -134,33 +71,6 @@ def test_refusal_names_the_class(canary: Path) -> None:
     data = pickle.dumps(Reduced(os.system, touch(canary)))
     with pytest.raises(ArtefactRefused, match=r"names posix\.system, which is not"):
         artifact.load(data, "pickle")
-
-
-def test_canary_would_be_seen(canary: Path) -> None:
-    pickle.loads(pickle.dumps(Reduced(os.system, touch(canary))))
-    assert canary.exists()
-
-
-@pytest.mark.parametrize(
-    "opcodes",
-    [
-        b"cos\nsystem\n(S'touch /tmp/never'\ntR.",
-        b"(S'touch /tmp/never'\nios\nsystem\n.",
-        b"(cos\nsystem\nS'touch /tmp/never'\no.",
-        b"Pid\n.",
-        b"\x80\x02\x82\x01.",
-        b"\x80\x04\x8c\x08builtins\x8c\x0ceval.__call__\x93\x8c\x011\x85R.",
-        b"\x80\x04\x8c\x05numpy\x8c\x0elib.npyio.load\x93.",
-        b"\x80\x05\x97.",
-        b"csklearn.linear_model._logistic\nLogisticRegression\n.",
-        b"csklearn.linear_model._logistic\nLogisticRegression\n}S'fit'\nI1\nsb.",
-        b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n(N}S'read'\nI1\nstb.",
-        b"cnumpy\ndtype\n}S'a'\nI1\nsb.",
-    ],
-)
-def test_handwritten_opcodes_are_refused(opcodes: bytes) -> None:
-    with pytest.raises(ArtefactRefused):
-        artifact.load(opcodes, "pickle")
 
 
 @pytest.mark.parametrize("format", ["joblib", "pickle"])
@@ -248,25 +158,6 @@ def test_truncated_file_is_refused_wherever_it_ends(format: artifact.Format) -> 
 def test_bytes_left_over_are_refused() -> None:
     with pytest.raises(ArtefactRefused, match="left over"):
         artifact.load(artifact.dump(logistic(), "joblib") + b"\0", "joblib")
-
-
-@pytest.mark.parametrize("format", ["joblib", "pickle", "skops"])
-@pytest.mark.parametrize("cls", [LogisticRegression, DecisionTreeClassifier])
-def test_flipped_bits_are_refused_or_harmless(cls: Any, format: artifact.Format) -> None:
-    data = artifact.dump(cls().fit(X, Y), format)
-    rng = random.Random(11)
-    outcomes = {"refused": 0, "loaded": 0}
-    for _ in range(250):
-        damaged = bytearray(data)
-        damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        try:
-            loaded, _ = artifact.load_with_warnings(bytes(damaged), format)
-        except ArtefactRefused:
-            outcomes["refused"] += 1
-        else:
-            outcomes["loaded"] += 1
-            assert type(loaded) is cls
-    assert outcomes["refused"] > 20
 
 
 @pytest.mark.parametrize(("child", "target"), [("left_child", 0), ("right_child", 10**6)])

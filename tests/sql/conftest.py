@@ -132,6 +132,11 @@ def deploy(
                channel text, last_order timestamptz)"""
     )
     conn.execute(
+        """CREATE OR REPLACE FUNCTION rescore_compiled.customer__live(bigint) RETURNS customer
+           LANGUAGE sql STABLE RETURN (SELECT p FROM customer AS p WHERE p.id = $1);
+           COMMENT ON FUNCTION rescore_compiled.customer__live(bigint) IS 'The row as it is'"""
+    )
+    conn.execute(
         """INSERT INTO rescore.profiles (profile, table_schema, table_name, slug, key_column,
                key_type, clock, definition, source, digest, compiler_version, plan)
            VALUES ('customer', 'public', 'customer', 'customer', 'id', 'bigint', 'session',

@@ -177,9 +177,11 @@ def health(conn: Connection) -> dict[str, str]:
 def test_health(conn: Connection, model: Model) -> None:
     assert health(conn) == {
         "incidents": "ok",
+        "coming": "ok",
         "triggers": "ok",
         "backfill": "ok",
         "champions": "warning",
+        "outbox": "ok",
     }
     model.publish(WEIGHTS)
     conn.execute(
@@ -187,9 +189,11 @@ def test_health(conn: Connection, model: Model) -> None:
     )
     assert health(conn) == {
         "incidents": "ok",
+        "coming": "ok",
         "triggers": "error",
         "backfill": "warning",
         "champions": "ok",
+        "outbox": "ok",
     }
 
 

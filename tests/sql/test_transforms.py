@@ -55,6 +55,7 @@ TRANSFORMED = [
     moment("since", buckets=[0.1, 0.333, 30], log1p=False, default=None, missing=True),
     moment("tenure", log1p=True, clip=[1, 365], default=9),
     moment("until", "days_until", log1p=True),
+    moment("never", clip=[-3.5, -1], log1p=True, default=-2),
     moment("renews", "days_until", buckets=[-7, 0, 7.25], log1p=False, clip=[None, 7.25]),
 ]
 

@@ -1,0 +1,189 @@
+"""As whom triggers run, who owns what, and what becomes of the group roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from rescore.compiler.apply import plan
+from rescore.compiler.definition import parse
+from rescore.errors import NotAllowed
+from rescore.sql.install import install
+from rescore.tests.security.conftest import DEFINITION, Connection, Stage
+from rescore.tests.support import define, one
+from rescore.trainer.doctor import examine
+
+TABLES = ("customers", "orders", "clicks", "sessions")
+SUMMARY = """
+profile: {table: shop.summary, key: {name: customer_id, type: bigint}}
+events: {orders: {table: shop.orders, time: ordered_at}}
+features: {orders: {from: orders, count: true}}
+"""
+
+
+def definers(conn: Connection) -> set[str]:
+    """Owners of the functions that run as their owner."""
+    rows = conn.execute("SELECT DISTINCT owner::regrole::text FROM rescore._definers()")
+    return {owner for (owner,) in rows}
+
+
+def give(conn: Connection, owner: str, *tables: str) -> None:
+    for table in tables:
+        conn.execute(f"ALTER TABLE shop.{table} OWNER TO {owner}".encode())
+
+
+def refusal(conn: Connection) -> NotAllowed:
+    with pytest.raises(NotAllowed) as caught:
+        plan(conn, parse(DEFINITION))
+    return caught.value
+
+
+def test_triggers_run_as_the_owner_of_the_profile_table(stage: Stage) -> None:
+    root = stage.connect()
+    assert definers(root) == {"app_owner"}
+    query = """SELECT count(*) FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+               WHERE t.tgrelid::regclass::text LIKE 'shop.%' AND p.prosecdef AND p.proowner <> 'app_owner'::regrole"""
+    assert one(root, query) == 0
+    assert one(root, "SELECT count(*) FROM rescore._definers()") > 20
+
+
+def test_tables_of_an_owner_who_is_not_trusted_are_refused(stage: Stage) -> None:
+    root = stage.connect()
+    give(root, "stranger", "clicks")
+    refused = refusal(root)
+    assert refused.message == "table shop.clicks belongs to stranger, its profile to app_owner"
+    assert "GRANT app_owner TO stranger;" in refused.hint
+    assert "GRANT SELECT ON shop.clicks TO app_owner;" in refused.hint
+    root.execute("GRANT app_owner TO stranger")
+    try:
+        assert refusal(root).message == "app_owner may not read table shop.clicks"
+        root.execute("GRANT SELECT ON shop.clicks TO app_owner")
+        assert plan(root, parse(DEFINITION)).empty
+    finally:
+        root.execute("REVOKE app_owner FROM stranger")
+
+
+def test_tables_whose_rows_the_owner_would_not_see_are_refused(stage: Stage) -> None:
+    root = stage.connect()
+    root.execute("ALTER TABLE shop.customers ENABLE ROW LEVEL SECURITY")
+    assert plan(root, parse(DEFINITION)).empty
+    root.execute("ALTER TABLE shop.customers FORCE ROW LEVEL SECURITY")
+    assert "row-level security would keep rows of table shop.customers" in refusal(root).message
+
+
+def test_links_of_another_owner_must_be_lockable(stage: Stage) -> None:
+    root = stage.connect()
+    give(root, "rescore", "sessions")
+    root.execute("GRANT SELECT ON shop.sessions TO app_owner")
+    assert refusal(root).message == "app_owner may not read and lock table shop.sessions"
+    root.execute("GRANT UPDATE ON shop.sessions TO app_owner")
+    assert plan(root, parse(DEFINITION)).empty
+    stage.connect("app").execute("INSERT INTO shop.sessions VALUES (7, 1)")
+    stage.connect("app").execute("INSERT INTO shop.clicks VALUES (7)")
+    assert one(root, "SELECT clicks FROM shop.customers WHERE customer_id = 1") == 1
+
+
+def test_a_new_owner_of_the_tables_gets_the_functions_with_the_next_apply(stage: Stage) -> None:
+    root = stage.connect()
+    root.execute("GRANT USAGE ON SCHEMA shop TO stranger")
+    give(root, "stranger", *TABLES)
+    row = next(each for each in examine(stage.dsn) if each["check"] == "owners")
+    assert row["result"] == "wrong"
+    assert "triggers of shop.customers run as app_owner" in row["detail"]
+    made = define(root, DEFINITION)
+    assert made.changes == ["give functions and triggers to stranger"]
+    assert definers(root) == {"stranger"}
+    stage.connect("app").execute("INSERT INTO shop.orders (customer_id, amount) VALUES (1, 2)")
+    assert one(root, "SELECT orders FROM shop.customers WHERE customer_id = 1") == 1
+    assert define(root, DEFINITION).empty
+
+
+def test_a_new_profile_table_is_its_event_owners_and_readers_may_read_it(stage: Stage) -> None:
+    root = stage.connect()
+    define(root, SUMMARY)
+    assert definers(root) == {"app_owner"}
+    owner = "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'shop.summary'::regclass"
+    assert one(root, owner) == "app_owner"
+    assert one(stage.connect("analyst"), "SELECT count(*) FROM shop.summary") == 60
+
+
+def test_who_neither_owns_nor_administers_cannot_apply(stage: Stage) -> None:
+    for user in ("app_owner", "learner", "stranger"):
+        with pytest.raises((NotAllowed, psycopg.errors.InsufficientPrivilege)):
+            define(stage.connect(user), SUMMARY)
+    root = stage.connect()
+    assert one(root, "SELECT to_regclass('shop.summary')") is None
+
+
+def test_security_definers_of_rescore_are_no_superusers_but_for_python(stage: Stage) -> None:
+    query = """SELECT p.proname FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner
+               WHERE p.pronamespace::regnamespace::text ~ '^rescore' AND p.prosecdef AND r.rolsuper ORDER BY 1"""
+    found = stage.connect().execute(query.encode()).fetchall()
+    assert found == [("_python_score",), ("_python_scores",)]
+
+
+def test_installing_again_keeps_grants_by_name_and_takes_those_to_everybody(stage: Stage) -> None:
+    root = stage.connect()
+    root.execute("GRANT SELECT ON rescore.health TO stranger")
+    root.execute("GRANT SELECT ON rescore.models TO PUBLIC, rescore_reader")
+    root.execute("GRANT EXECUTE ON FUNCTION rescore.promote TO PUBLIC")
+    install(stage.dsn)
+    query = """SELECT has_table_privilege('stranger', 'rescore.health', 'SELECT'),
+                      has_table_privilege('rescore_reader', 'rescore.models', 'SELECT'),
+                      has_function_privilege('app', 'rescore.promote(text, int, text)', 'EXECUTE')"""
+    assert one(root, query) == (True, False, False)
+
+
+def test_uninstalling_leaves_the_roles_free_of_this_database(stage: Stage) -> None:
+    root = stage.connect()
+    define(root, SUMMARY)
+    root.execute("DROP SCHEMA rescore, rescore_compiled CASCADE")
+    root.execute("DROP OWNED BY rescore_reader, rescore_trainer, rescore_admin")
+    query = """SELECT count(*) FROM pg_shdepend AS d JOIN pg_database AS b ON b.oid = d.dbid
+               WHERE b.datname = current_database() AND d.refclassid = 'pg_authid'::regclass
+                 AND d.refobjid::regrole::text LIKE 'rescore\\_%'"""
+    assert one(root, query) == 0
+    stage.connect("app").execute("INSERT INTO shop.orders (customer_id, amount) VALUES (1, 2)")
+
+
+@pytest.fixture
+def no_roles(stage: Stage) -> Iterator[Connection]:
+    """The server as if no installation had made the roles; those made meanwhile are dropped."""
+    root = stage.connect()
+    names = ("rescore_reader", "rescore_trainer", "rescore_admin")
+    for name in names:
+        root.execute(f"ALTER ROLE {name} RENAME TO {name}_away".encode())
+    yield root
+    for name in names:
+        if one(root, "SELECT to_regrole(%s)", name):
+            root.execute(f"DROP OWNED BY {name}".encode())
+            root.execute(f"DROP ROLE {name}".encode())
+        root.execute(f"ALTER ROLE {name}_away RENAME TO {name}".encode())
+
+
+def test_who_may_not_create_roles_is_told_what_to_run(no_roles: Connection, plain_dsn: str) -> None:
+    told = install(plain_dsn).missing[-1]
+    assert "there is no role rescore_reader, rescore_trainer, rescore_admin" in told
+    statement = told.partition("run `")[2].partition("`")[0]
+    no_roles.execute(statement.encode())
+    assert not any("role" in each for each in install(plain_dsn).missing)
+    with psycopg.connect(make_conninfo(plain_dsn, user="rescore")) as conn:
+        conn.execute("SET ROLE rescore_reader")
+        assert one(conn, "SELECT count(*) FROM rescore.health") > 0
+        conn.execute("RESET ROLE")
+        conn.execute("DROP OWNED BY rescore_reader, rescore_trainer, rescore_admin")
+
+
+def test_a_login_of_the_same_name_is_given_nothing(no_roles: Connection, stage: Stage) -> None:
+    no_roles.execute("CREATE ROLE rescore_reader LOGIN")
+    report = install(stage.dsn)
+    assert "the role rescore_reader can log in" in report.missing[0]
+    row = next(each for each in examine(stage.dsn) if each["check"] == "roles")
+    assert (row["result"], "rescore_reader can log in" in row["detail"]) == ("missing", True)
+    query = "SELECT has_schema_privilege(%s, 'rescore', 'USAGE')"
+    assert not one(no_roles, query, "rescore_reader")
+    assert one(no_roles, query, "rescore_trainer")
+    no_roles.execute("ALTER ROLE rescore_reader NOLOGIN")

@@ -1,0 +1,1 @@
+"""The numbers of the learning loop: measuring, learning, calibrating, gating; no database."""

@@ -1,0 +1,77 @@
+"""A micro-batch of resolved examples, in the order in which they are to be learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescore.errors import BadFeature, NotFinite
+from rescore.trainer.learning.hashing import Hashes
+from rescore.trainer.learning.histogram import checked_weights
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples whose outcomes are known.
+
+    Attributes
+    ----------
+    design: shape (n, columns), the design rows as scored; finite.
+    labels: shape (n,), 0 or 1.
+    hashes: shape (n,), of the customers, from `rescore.trainer.learning.hashing.hash_keys`.
+    weights: shape (n,), not negative; an example of weight 0 is neither tested nor learnt.
+
+    Raises
+    ------
+    NotFinite: a number of the design row is not: the contract's cleaning was left out.
+    BadFeature: lengths that differ, a label that is neither 0 nor 1, a negative weight.
+    """
+
+    design: Floats
+    labels: Labels
+    hashes: Hashes
+    weights: Floats
+
+    def __init__(self, design: Any, labels: Any, hashes: Any, weights: Any = None) -> None:
+        design = np.asarray(design, dtype=np.float64)
+        labels = np.asarray(labels)
+        _check(design, labels, hashes)
+        given = checked_weights(weights, len(design))
+        kept = slice(None) if given.all() else given > 0
+        object.__setattr__(self, "design", design[kept])
+        object.__setattr__(self, "labels", labels[kept].astype(np.int8))
+        object.__setattr__(self, "hashes", np.asarray(hashes, dtype=np.uint64)[kept])
+        object.__setattr__(self, "weights", given[kept])
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Return several batches as one."""
+        names = ("design", "labels", "hashes", "weights")
+        return cls(*(np.concatenate([getattr(b, name) for b in batches]) for name in names))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def _check(design: Floats, labels: NDArray[Any], hashes: Any) -> None:
+    if design.ndim != 2 or not len(design) == len(labels) == len(hashes):
+        raise BadFeature(
+            f"{len(labels)} labels and {len(hashes)} keys for a design of shape {design.shape}"
+        )
+    strange = labels[(labels != 0) & (labels != 1)]
+    if len(strange):
+        raise BadFeature(f"label {strange[0]} is neither 0 nor 1")
+    if not np.isfinite(design).all():
+        rows, columns = np.nonzero(~np.isfinite(design))
+        raise NotFinite(
+            f"example {rows[0] + 1} has {design[rows[0], columns[0]]} in column {columns[0] + 1}",
+            detail=f"{len(np.unique(rows))} of {len(design)} examples hold numbers not finite.",
+            hint="Read design rows by the expressions that score: they clean every value.",
+        )

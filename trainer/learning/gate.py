@@ -1,0 +1,274 @@
+"""The gate: may a candidate take the champion's place? Every answer comes with its reasons.
+
+Both are measured on the same resolved examples, from which neither has learnt
+(`rescore.trainer.learning.split`), with intervals that know which rows are one customer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescore.errors import BadDefinition, BadFeature
+from rescore.trainer.learning.checks import Check
+from rescore.trainer.learning.hashing import Hashes, groups
+from rescore.trainer.learning.histogram import BINS, GROUPS, ScoreHistogram
+from rescore.trainer.learning.intervals import Interval, Side, difference, intervals
+from rescore.trainer.learning.metrics import METRICS, Metric, metric
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+
+_FEWEST_BINS = 64
+
+Verdict = Literal["pass", "refuse", "wait"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a candidate must fulfil.
+
+    Attributes
+    ----------
+    metric: by which it is compared: see `rescore.trainer.learning.metrics.metric`.
+    margin: how much worse it may be, in the metric's own unit; below 0, how much better it must be.
+    confidence: how sure it must be that it is not worse than that, such as 0.95.
+    customers: fewest different customers among the examples.
+    positives, negatives: fewest different customers with that outcome.
+    slope, offset: ranges for the calibration slope, and for what all log-odds lack on average.
+        A candidate is refused when it is certainly outside, and further than the champion.
+    """
+
+    metric: str = "log_loss"
+    margin: float = 0.0
+    confidence: float = 0.95
+    customers: int = 200
+    positives: int = 30
+    negatives: int = 30
+    slope: tuple[float, float] = (0.5, 2.0)
+    offset: tuple[float, float] = (-0.7, 0.7)
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """Two models' scores of the same resolved examples.
+
+    Attributes
+    ----------
+    labels: shape (n,), 0 or 1.
+    hashes: shape (n,), of the customers.
+    candidate, champion: scores, shape (n,); where no champion serves yet, a constant score.
+    probability: whether they are probabilities.
+    weights: shape (n,), above 0; default 1.
+    segments: named parts, such as ``plan=pro``, as masks of shape (n,), in which calibration is
+        looked at too.
+    """
+
+    labels: Labels
+    hashes: Hashes
+    candidate: Floats
+    champion: Floats
+    probability: bool = True
+    weights: Floats | None = None
+    segments: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts: list[Sized] = [
+            self.labels,
+            self.hashes,
+            self.candidate,
+            self.champion,
+            *self.segments.values(),
+        ]
+        lengths = {len(part) for part in parts}
+        if len(lengths) > 1:
+            raise BadFeature(f"labels, keys, scores and segments of {sorted(lengths)} examples")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def histograms(self, rows: Any = slice(None)) -> tuple[ScoreHistogram, ScoreHistogram]:
+        """Return the candidate's histogram and the champion's, of all examples or of a mask's."""
+        members = groups(self.hashes, GROUPS)[rows]
+        weights = None if self.weights is None else self.weights[rows]
+        made = []
+        for scores in (self.candidate[rows], self.champion[rows]):
+            bins = min(BINS, max(len(scores) // 4, _FEWEST_BINS))
+            histogram = ScoreHistogram.like(scores, probability=self.probability, bins=bins)
+            histogram.add(scores, self.labels[rows], members, weights)
+            made.append(histogram)
+        return made[0], made[1]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says, and why.
+
+    Attributes
+    ----------
+    verdict: ``pass``; ``refuse``; or ``wait``, when all that is missing is examples.
+    checks: every check made, in order.
+    candidate, champion: their metrics on the examples, with intervals.
+    """
+
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    candidate: Mapping[str, Interval]
+    champion: Mapping[str, Interval]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may serve."""
+        return self.verdict == "pass"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What stands against it, as sentences; when it passed, what speaks for it."""
+        return tuple(check.text for check in self.checks if check.passed == self.passed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        sides = {"candidate": self.candidate, "champion": self.champion}
+        return {
+            "verdict": self.verdict,
+            "checks": [check.to_json() for check in self.checks],
+            **{side: {n: i.to_json() for n, i in each.items()} for side, each in sides.items()},
+        }
+
+
+def gate(pairs: PairedScores, rules: Rules, sanity: Sequence[Check] = ()) -> Decision:
+    """Decide whether a candidate may serve.
+
+    Parameters
+    ----------
+    pairs: scores on examples from which neither has learnt.
+    sanity: what was found out about the models themselves; see `rescore.trainer.learning.checks`.
+
+    Raises
+    ------
+    NotFinite: a score is not.
+    BadDefinition: the rules name no metric that compares such scores.
+    """
+    compared = _compared(pairs, rules)
+    counts = _counts(pairs, rules)
+    if not len(pairs):
+        return Decision(_verdict(counts, sanity), (*counts, *sanity), {}, {})
+    candidate, champion = pairs.histograms()
+    faults = (*_calibrations(pairs, rules), *sanity)
+    comparison = compare(pairs, rules)
+    shown = list({**METRICS, compared.name: compared}.values())
+    return Decision(
+        _verdict(counts, faults, comparison),
+        (*counts, comparison, *faults),
+        intervals(candidate, shown),
+        intervals(champion, shown),
+    )
+
+
+def _compared(pairs: PairedScores, rules: Rules) -> Metric:
+    found = metric(rules.metric)
+    if not found.better:
+        raise BadDefinition(
+            f"gate by {found.name}", detail="More of it is neither better nor worse."
+        )
+    if found.probability and not pairs.probability:
+        raise BadDefinition(
+            f"gate by {found.name}",
+            detail="It needs probabilities; these scores are margins.",
+            hint="gate by auc, or set calibrate: platt",
+        )
+    return found
+
+
+def _verdict(
+    counts: Sequence[Check], faults: Sequence[Check], comparison: Check | None = None
+) -> Verdict:
+    """A fault is one whatever the counts; too few examples say nothing either way."""
+    if not all(check.passed for check in faults):
+        return "refuse"
+    if comparison is None or not all(check.passed for check in counts):
+        return "wait"
+    return "pass" if comparison.passed else "refuse"
+
+
+def _counts(pairs: PairedScores, rules: Rules) -> tuple[Check, ...]:
+    """Count customers, not rows: thirty snapshots of one customer are hardly more than one."""
+    hashes, labels = pairs.hashes, pairs.labels
+    found = (
+        ("customers", "customers", hashes, rules.customers),
+        ("positives", "customers with the outcome", hashes[labels == 1], rules.positives),
+        ("negatives", "customers without the outcome", hashes[labels == 0], rules.negatives),
+    )
+    return tuple(
+        _enough(name, what, np.unique(of).size, needed) for name, what, of, needed in found
+    )
+
+
+def _enough(name: str, what: str, found: int, needed: int) -> Check:
+    text = f"{found} {what} to test on; {needed} are needed"
+    return Check(name, found >= needed, text, {"found": found, "needed": needed})
+
+
+def compare(pairs: PairedScores, rules: Rules) -> Check:
+    """Say whether a candidate is surely not worse than the margin allows.
+
+    Raises
+    ------
+    As `gate` does.
+    """
+    compared = _compared(pairs, rules)
+    side: Side = "lower" if compared.better > 0 else "upper"
+    found = difference(*pairs.histograms(), compared, rules.confidence, side)
+    gain = compared.better * found.estimate
+    surely = compared.better * (found.low if side == "lower" else found.high)
+    passed = bool(surely >= -rules.margin)
+    text = (
+        f"{compared.name} {'gains' if gain >= 0 else 'loses'} {abs(gain):.4g}, "
+        f"at {rules.confidence:.0%} confidence at least {surely:.4g}; "
+        f"{-rules.margin:.4g} is {'asked' if rules.margin <= 0 else 'allowed'}"
+    )
+    numbers = {"gain": gain, "surely": surely, "margin": rules.margin, "groups": found.groups}
+    return Check("comparison", passed, text, {**numbers, "confidence": rules.confidence})
+
+
+_ASKED = (("calibration_slope", "slope", 1.0), ("calibration_in_the_large", "offset", 0.0))
+
+
+def _calibrations(pairs: PairedScores, rules: Rules) -> tuple[Check, ...]:
+    """Check calibration over all examples, and in each named segment."""
+    if not pairs.probability:
+        return ()
+    parts: dict[str, Any] = {"": slice(None), **pairs.segments}
+    return tuple(
+        check for name, rows in parts.items() for check in _of_part(pairs, rules, name, rows)
+    )
+
+
+def _of_part(pairs: PairedScores, rules: Rules, part: str, rows: Any) -> list[Check]:
+    if not len(pairs.labels[rows]):
+        return []
+    asked = [METRICS[name] for name, _, _ in _ASKED]
+    candidate, champion = (intervals(each, asked) for each in pairs.histograms(rows))
+    return [
+        _calibration(candidate[name], champion[name], f"{name} in {part}" if part else name,
+                     getattr(rules, what), ideal)
+        for name, what, ideal in _ASKED
+    ]  # fmt: skip
+
+
+def _calibration(
+    candidate: Interval, champion: Interval, name: str, allowed: tuple[float, float], ideal: float
+) -> Check:
+    outside = candidate.low > allowed[1] or candidate.high < allowed[0]
+    # What is nearer than the champion is progress, also from far away.
+    nearer = abs(candidate.estimate - ideal) <= abs(champion.estimate - ideal)
+    text = (
+        f"{name} {candidate.estimate:.3g} ({candidate.low:.3g} to {candidate.high:.3g}), "
+        f"champion {champion.estimate:.3g}; {allowed[0]:g} to {allowed[1]:g} is allowed"
+    )
+    numbers = {"candidate": candidate.to_json(), "champion": champion.to_json()}
+    return Check(name, not outside or nearer, text, {**numbers, "allowed": list(allowed)})

@@ -1,0 +1,145 @@
+"""Test, then train: every batch is scored by what has not seen it, and then learnt.
+
+What this gives is honest by construction, costs no held-out examples, and stays in bounded
+memory. The champion, which does not learn, is measured on the same examples beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescore.plpython import estimators
+from rescore.plpython.prediction import score
+from rescore.trainer.learning.batch import Batch
+from rescore.trainer.learning.calibration import Platt, fit_platt
+from rescore.trainer.learning.hashing import groups
+from rescore.trainer.learning.histogram import GROUPS, ScoreHistogram
+from rescore.trainer.learning.intervals import LEVEL, Interval, difference, intervals
+from rescore.trainer.learning.learner import Learner, Scores
+from rescore.trainer.learning.metrics import METRICS, Metric
+
+Floats = NDArray[np.float64]
+
+WAITING = 20_000
+"""Examples that wait to be counted together: counting few at a time would take longer."""
+
+
+def gives_probabilities(estimator: Any) -> bool:
+    """Say whether the scores of an estimator are probabilities."""
+    return hasattr(estimators.final_step(estimator), "predict_proba")
+
+
+@dataclass
+class Tested:
+    """Scores of one model on examples it had not learnt.
+
+    Attributes
+    ----------
+    probability: whether its scores are probabilities.
+    histogram: None before the first example.
+    """
+
+    probability: bool
+    histogram: ScoreHistogram | None = None
+
+    def add(self, scores: Floats, batch: Batch) -> None:
+        """Count examples; the first ones decide where scores are resolved finely."""
+        if self.histogram is None:
+            self.histogram = ScoreHistogram.like(scores, probability=self.probability)
+        members = groups(batch.hashes, GROUPS)
+        self.histogram.add(scores, batch.labels, members, batch.weights)
+
+    def intervals(
+        self, metrics: Sequence[Metric] = tuple(METRICS.values()), level: float = LEVEL
+    ) -> dict[str, Interval]:
+        """Return each metric with its interval; none before the first example."""
+        return {} if self.histogram is None else intervals(self.histogram, metrics, level)
+
+
+@dataclass
+class Prequential:
+    """A learner and a champion on one stream of batches.
+
+    Attributes
+    ----------
+    learner: learns every batch after it was tested on it.
+    champion: the estimator that serves, or None.
+    """
+
+    learner: Learner
+    champion: Any = None
+    _tested: Tested = field(init=False)
+    _served: Tested = field(init=False)
+    _margins: Tested = field(init=False)
+    _waiting: list[tuple[Batch, Scores | None]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._tested = Tested(self.learner.gives_probabilities)
+        self._served = Tested(self.champion is not None and gives_probabilities(self.champion))
+        self._margins = Tested(probability=False)
+
+    def step(self, batch: Batch, elapsed: float = 0.0) -> None:
+        """Test a batch, then learn it.
+
+        Parameters
+        ----------
+        elapsed: time since the batch before, in the unit of the half-life.
+
+        Raises
+        ------
+        NotFinite: a score or a weight is not finite: learning diverged.
+        """
+        if len(batch):
+            known = self.learner.fitted
+            self._waiting.append((batch, self.learner.score(batch.design) if known else None))
+        if sum(len(waiting) for waiting, _ in self._waiting) >= WAITING:
+            self._count()
+        self.learner.learn(batch, elapsed)
+
+    @property
+    def tested(self) -> Tested:
+        """The learner's scores."""
+        self._count()
+        return self._tested
+
+    @property
+    def served(self) -> Tested:
+        """The champion's scores of the same examples; none without a champion."""
+        self._count()
+        return self._served
+
+    def platt(self) -> Platt:
+        """Return the calibration of the learner, fitted on scores given before learning.
+
+        Raises
+        ------
+        NotEnoughData: no example tested yet, or of one outcome only.
+        """
+        measured = self._margins if self.learner.clips else self.tested
+        platt = fit_platt(measured.histogram or ScoreHistogram.like([]))
+        before = None if self.learner.clips else self.learner.memory.calibration
+        return platt if before is None else platt.after(before)
+
+    def improvement(self, metric: Metric, level: float = LEVEL) -> Interval | None:
+        """Return by how much the learner's metric differs from the champion's; None if unknown."""
+        one, other = self.tested.histogram, self.served.histogram
+        if one is None or other is None or one.weight != other.weight:
+            return None
+        return difference(one, other, metric, level)
+
+    def _count(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        tested = [(batch, scores) for batch, scores in waiting if scores is not None]
+        if tested:
+            joined = Batch.joined([batch for batch, _ in tested])
+            self._tested.add(np.concatenate([each.scores for _, each in tested]), joined)
+            if self.learner.clips:
+                self._margins.add(np.concatenate([each.margins for _, each in tested]), joined)
+        if waiting and self.champion is not None:
+            joined = Batch.joined([batch for batch, _ in waiting])
+            self._served.add(score(self.champion, joined.design), joined)

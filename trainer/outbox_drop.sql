@@ -1,0 +1,2 @@
+-- Forgets a consumer. Calls rescore.outbox_drop.
+SELECT rescore.outbox_drop(%s::text)
