@@ -53,6 +53,8 @@ class State:
     beside: other state columns that ``fold`` and ``differs`` (as ``{p1}`` …) need.
     past: the aggregate over the known events before ``rescore_v_moment``, where the state as of
         that moment is simpler than the state itself.
+    step: for ``fold``: the same where a single event comes that is not before ``at``; one that is
+        goes the way of several. Everything may be NULL.
     start: SQL of the value of a customer without events, where it is neither 0 nor NULL by itself.
     about: what the column's comment says.
     newest: how many of the newest events make the state, if not all do; ``order`` is their order.
@@ -79,6 +81,7 @@ class State:
     timed: bool = False
     beside: tuple[str, ...] = ()
     past: str = ""
+    step: str = ""
     start: str = ""
     about: str = ""
     newest: int = 0
@@ -154,13 +157,22 @@ class State:
         tie = f"{dt} = {pt} AND ({d}){self.collate} {sign} ({p}){self.collate}"
         return f"CASE WHEN {pt} IS NULL OR {dt} {sign} {pt} OR ({tie}) THEN {d} ELSE {p} END"
 
+    def advance(self, old: Refs, new: Refs) -> str:
+        """SQL: the state after a single event, not before ``at``, reached the state ``old``."""
+        return self.step.format(**self._parts(old, new)) if self.step else self.merge(old, new)
+
     def _folded(self, old: Refs, new: Refs) -> str:
+        parts = self._parts(old, new)
+        merged = self.fold.format(**parts)
+        none = "CASE WHEN {dt} IS NULL THEN {p} WHEN {pt} IS NULL THEN {d}".format(**parts)
+        return f"{none} ELSE {merged} END"
+
+    def _parts(self, old: Refs, new: Refs) -> dict[str, str]:
         own = self.at or self.column
-        p, d, pt, dt = old(self.column), new(self.column), old(own), new(own)
-        others = {f"p{n}": old(c) for n, c in enumerate(self.beside, 1)}
-        others |= {f"d{n}": new(c) for n, c in enumerate(self.beside, 1)}
-        merged = self.fold.format(p=p, d=d, pt=pt, dt=dt, **others)
-        return f"CASE WHEN {dt} IS NULL THEN {p} WHEN {pt} IS NULL THEN {d} ELSE {merged} END"
+        parts = {"p": old(self.column), "d": new(self.column), "pt": old(own), "dt": new(own)}
+        for n, column in enumerate(self.beside, 1):
+            parts |= {f"p{n}": old(column), f"d{n}": new(column)}
+        return parts
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,10 @@ class EventSource:
 
     def merges(self, row: str, moment: str) -> str:
         """SQL condition: a single event whose time has come may be merged into the row."""
-        held = self.holds(row, moment)
-        return " AND ".join(c for c in (held, *(s.guard for s in self.states)) if c)
+        last = dict.fromkeys(f"{row}.{ident(s.at)}" for s in self.states if s.step)
+        later = f"(GREATEST({', '.join(last)}) > rescore_v_time) IS NOT TRUE" if last else ""
+        given = (self.holds(row, moment), later, *(s.guard for s in self.states))
+        return " AND ".join(c for c in given if c)
 
     def known_by(self, moment: str) -> str:
         """SQL condition: the event had happened, and was known, at the moment."""

@@ -1,5 +1,5 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: nothing. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- Calls: 078_coming. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
 -- rescore.incident_log, rescore.outbox_lag.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
@@ -56,6 +56,11 @@ CREATE OR REPLACE VIEW rescore.health AS
 SELECT 'incidents' AS "check", CASE count(*) WHEN 0 THEN 'ok' ELSE 'warning' END AS status,
        pg_catalog.concat(count(*), ' open causes of failed scores; see rescore.incidents') AS detail
 FROM rescore.incidents
+UNION ALL
+SELECT 'coming', 'ok',
+       coalesce(pg_catalog.string_agg(pg_catalog.format('%s of %s: events of the future for %s customers, the next at %s', c.event, c.profile, c.customers, c.earliest), '; '
+                                      ORDER BY c.profile, c.event), 'no events of the future')
+FROM rescore.coming() AS c
 UNION ALL
 SELECT 'triggers', CASE count(*) FILTER (WHERE t.tgname IS NULL) WHEN 0 THEN 'ok' ELSE 'error' END,
        coalesce('missing or disabled: ' || pg_catalog.string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE t.tgname IS NULL),

@@ -35,7 +35,7 @@ AS $$
     ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys}'),
     ('relation', 4, true, '{INSERT}', '{outbox}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
-    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain}'),
+    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,_reads,_python_score,_python_scores}'),
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
@@ -49,7 +49,7 @@ AS $$
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
     ('compiled', 2, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked}'),
-    ('compiled', 3, false, '{EXECUTE}', '{recompute,differences,come_back}')
+    ('compiled', 3, false, '{EXECUTE}', '{recompute,differences,come_back,coming}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';

@@ -177,6 +177,7 @@ def health(conn: Connection) -> dict[str, str]:
 def test_health(conn: Connection, model: Model) -> None:
     assert health(conn) == {
         "incidents": "ok",
+        "coming": "ok",
         "triggers": "ok",
         "backfill": "ok",
         "champions": "warning",
@@ -188,6 +189,7 @@ def test_health(conn: Connection, model: Model) -> None:
     )
     assert health(conn) == {
         "incidents": "ok",
+        "coming": "ok",
         "triggers": "error",
         "backfill": "warning",
         "champions": "ok",
