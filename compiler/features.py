@@ -26,6 +26,7 @@ Refs = Callable[[str], str]
 
 INTEGERS = ("smallint", "integer", "bigint")
 FLOATS = ("real", "double precision")
+TEXTS = ("text", "character varying", "character", "name")
 TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
 ONLY = "\0"  # no SQL holds it
 DISTINCT = "{p} IS DISTINCT FROM {r}"
@@ -309,6 +310,14 @@ def instant(ref: str, type_: str, zone: str) -> str:
         return ref
     inner = ref if type_ == "timestamp without time zone" else f"{ref}::pg_catalog.timestamp"
     return f"pg_catalog.timezone({literal(zone)}, {inner})"
+
+
+def text_of(column: Column) -> str:
+    """SQL over ``e``: a built-in type or an enum as text; no cast of a user's is called."""
+    ref = f"e.{ident(column.name)}"
+    if column.category == "E":
+        return f"enum_out({ref})::text"
+    return ref if column.type == "text" else f"{ref}::text"
 
 
 def usable(column: Column) -> str:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from rescore.compiler.catalog import Column
-from rescore.compiler.features import INTEGERS, Derived, Input, Kind, State, refuse_type
+from rescore.compiler.features import (
+    INTEGERS,
+    TEXTS,
+    Derived,
+    Input,
+    Kind,
+    State,
+    refuse_type,
+    text_of,
+)
 from rescore.compiler.quoting import ident
 from rescore.errors import DoesNotFit
 
-PARAMETERS = "10, 5, 64, 1"
+PARAMETERS = "10, 5, 64::bigint, 1"
 """1,024 registers of 5 bits, 64 values kept one by one before, sparse while that is smaller."""
 
-TEXTS = ("text", "character varying", "character", "name")
 BYTES = {
     "uuid": "uuid_send",
     "date": "date_send",
@@ -70,21 +78,25 @@ class Distinct(Kind):
         return ident(self.source.hll)
 
     def hashed(self, column: Column) -> str:
-        """SQL over ``e``: a hash of the value; equal values have one, whatever the session."""
+        """SQL over ``e``: a hash of the value; equal values have one, whatever the session.
+
+        All arguments are written, in the types declared: no other function fits better, even in a
+        schema where others may make functions.
+        """
         ref, hll = f"e.{ident(column.name)}", self.schema
         if column.type in INTEGERS:
-            return f"{hll}.hll_hash_bigint({ref}::bigint)"
+            return f"{hll}.hll_hash_bigint({ref}::bigint, 0)"
         if column.type in TEXTS or column.category == "E":
-            return f"{hll}.hll_hash_text({ref}::text)"
+            return f"{hll}.hll_hash_text({text_of(column)}, 0)"
         if column.type == "numeric":
             # Its hash function takes NaN and the infinities for one.
-            return f"{hll}.hll_hash_text(trim_scale({ref})::text)"
+            return f"{hll}.hll_hash_text(trim_scale({ref})::text, 0)"
         if column.type in BYTES:
-            return f"{hll}.hll_hash_bytea({BYTES[column.type]}({ref}))"
+            return f"{hll}.hll_hash_bytea({BYTES[column.type]}({ref}), 0)"
         if not column.hashable:
             raise refuse_type(self.name, column, "a type that can be hashed")
         # By the type's own hash function: 0 and -0, or 1 month and 30 days, are one value.
-        return f"{hll}.hll_hash_bigint(hash_record_extended(ROW({ref}), 0))"
+        return f"{hll}.hll_hash_bigint(hash_record_extended(ROW({ref}), 0), 0)"
 
 
 def _literally(text: str) -> str:

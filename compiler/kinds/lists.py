@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from rescore.compiler.catalog import Column
-from rescore.compiler.features import INTEGERS, ONLY, Input, Kind, State, refuse_type
+from rescore.compiler.features import (
+    INTEGERS,
+    ONLY,
+    TEXTS,
+    Input,
+    Kind,
+    State,
+    refuse_type,
+    text_of,
+)
 from rescore.compiler.quoting import ident
 
-TEXTS = (*INTEGERS, "numeric", "boolean", "uuid")
-"""Types whose values read the same in every session; besides texts and enums."""
+LISTED = (*TEXTS, *INTEGERS, "numeric", "boolean", "uuid")
+"""Types whose values read the same in every session; besides enums."""
 
 
 class LastValues(Kind):
@@ -20,10 +29,10 @@ class LastValues(Kind):
     def states(self) -> tuple[State, ...]:
         column, kept, at = self.text_column(), self.feature.last_n, f"{self.name}__at"
         time, ref = self.source.need_time(self.name), f"e.{ident(column.name)}"
-        value = ref if column.type == "text" else f"{ref}::text"
+        value = text_of(column)
         usable = (f"{ref} IS NOT NULL", f"isfinite({time})")
         # So that ties break the same way everywhere.
-        collate = ' COLLATE "C"' if column.category == "S" else ""
+        collate = ' COLLATE "C"' if column.type in TEXTS else ""
         order = f"{time} DESC, {ref}{collate} DESC"
         values = State(
             self.name,
@@ -44,8 +53,8 @@ class LastValues(Kind):
     def text_column(self) -> Column:
         """The event column, if its values have one text, whoever reads them."""
         column = self.value_column()
-        if column.type not in TEXTS and column.category not in "SE":
-            raise refuse_type(self.name, column, f"text, an enum, {', '.join(TEXTS)}")
+        if column.type not in LISTED and column.category != "E":
+            raise refuse_type(self.name, column, f"an enum or one of {', '.join(LISTED)}")
         return column
 
     def input(self) -> Input:
