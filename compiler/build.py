@@ -36,7 +36,7 @@ class Tables:
 
     ``profile`` is None where the table is still to be created as ``schema``.``name``;
     ``owned`` are the columns rescore added to it, ``serving`` the inputs of each model's
-    serving version.
+    serving version, ``hll`` the schema of the extension hll, empty where there is none.
     """
 
     schema: str
@@ -46,6 +46,7 @@ class Tables:
     links: Mapping[str, Table]
     owned: frozenset[str] = frozenset()
     serving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hll: str = ""
 
 
 def build(definition: Definition, tables: Tables) -> Profile:
@@ -192,7 +193,8 @@ class _Builder:
 
     def _reading(self, name: str) -> Source:
         event, table = self.definition.events[name], self.tables.events[name]
-        return Source(name, table.columns, self._time(name, event.time, "time"), self.zone)
+        time = self._time(name, event.time, "time")
+        return Source(name, table.columns, time, self.zone, self.tables.hll)
 
     def _time(self, name: str, column: str | None, what: str) -> str:
         if column is None:

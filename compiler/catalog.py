@@ -36,6 +36,7 @@ class Column:
     comparable: bool
     collation: str | None = None
     refers: bool = False
+    hashable: bool = False
 
 
 @dataclass(frozen=True)

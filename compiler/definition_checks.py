@@ -37,6 +37,7 @@ def feature_problems(feature: Feature) -> Iterator[PydanticCustomError]:
         yield from _of_the_profile(feature)
     yield from _of_time(feature)
     yield from _of_categories(feature)
+    yield from _of_lists(feature)
     yield from _of_transforms(feature)
 
 
@@ -46,7 +47,7 @@ def _of_events(feature: Feature) -> Iterator[PydanticCustomError]:
         yield refuse(f"`{feature.kind}` needs `from`, the event it is kept from", expected)
 
 
-WINDOWED: frozenset[str] = frozenset({"count", "sum", "avg", "min", "max"})
+WINDOWED: frozenset[str] = frozenset({"count", "sum", "avg", "min", "max", "distinct"})
 
 
 def _of_time(feature: Feature) -> Iterator[PydanticCustomError]:
@@ -109,11 +110,11 @@ def _of_the_profile(feature: Feature) -> Iterator[PydanticCustomError]:
 
 
 def _of_categories(feature: Feature) -> Iterator[PydanticCustomError]:
-    if feature.one_hot is None:
+    if feature.categories is None:
         if feature.other is not None:
-            yield refuse("`other` needs `one_hot`", key="other")
+            yield refuse("`other` needs `one_hot` or `count_of`", key="other")
         return
-    if feature.kind not in CATEGORY_KINDS:
+    if feature.one_hot is not None and feature.kind not in CATEGORY_KINDS:
         allowed = ", ".join(sorted(CATEGORY_KINDS))
         yield refuse(
             f"`{feature.kind}` is a number and has no categories",
@@ -128,9 +129,27 @@ def _of_categories(feature: Feature) -> Iterator[PydanticCustomError]:
         )
 
 
+def _of_lists(feature: Feature) -> Iterator[PydanticCustomError]:
+    """Yield what is wrong with the keys of `last` with a number."""
+    example = "{last: 5, of: channel, one_hot: [web, store]}"
+    for key in ("of", "count_of"):
+        if getattr(feature, key) is not None and not feature.last_n:
+            yield refuse(f"`{key}` needs `last` with a number", example, key=key)
+    if not feature.last_n:
+        return
+    if feature.of is None:
+        yield refuse(f"`last: {feature.last_n}` needs `of`, the event column", example)
+    if (feature.one_hot is None) == (feature.count_of is None):
+        yield refuse(
+            f"`last: {feature.last_n}` has exactly one of `one_hot` and `count_of`",
+            example,
+            "A model sees numbers: whether a value is among the last, or how often.",
+        )
+
+
 def _of_transforms(feature: Feature) -> Iterator[PydanticCustomError]:
     given = [key for key in ("clip", "log1p", "bucketize") if getattr(feature, key) is not None]
-    if feature.one_hot is not None:
+    if feature.categories is not None:
         for key in given:
             yield refuse(
                 f"a category takes no `{key}`", "Transforms go with numbers and days.", key=key

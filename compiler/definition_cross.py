@@ -83,7 +83,7 @@ def _features(definition: Definition) -> Iterator[Problem]:
 
 def _needs_time(feature: Feature) -> str:
     """Return the key for which the time of events must be known; empty if none does."""
-    if feature.kind in ("first", "last", "days_since"):
+    if feature.kind in ("first", "last", "days_since", "gap"):
         return feature.kind
     return next(
         (k for k in ("window", "tumbling", "half_life") if getattr(feature, k) is not None), ""

@@ -16,7 +16,7 @@ LATER: dict[str, frozenset[str]] = {
     "events": frozenset({"mode", "history_from"}),
     "features": frozenset(
         {
-            "distinct", "gap", "ratio", "smooth", "expr",
+            "ratio", "smooth", "expr",
         }
     ),
     "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),
@@ -58,6 +58,6 @@ def _in_part(section: str, name: str, part: Value) -> Iterator[Path]:
     if not isinstance(part, dict):
         return
     for key, value in part.items():
-        several = section == "features" and key in ("first", "last") and type(value) is int
+        several = section == "features" and key == "first" and type(value) is int
         if key in LATER[section] or several:
             yield (section, name, f"{key}: {value}" if several else key)

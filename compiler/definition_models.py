@@ -17,12 +17,14 @@ from rescore.compiler.definition_types import (
     Clip,
     Edges,
     Interval,
+    Kept,
     Kind,
     Names,
     Parameter,
     Text,
     as_estimator,
     as_features,
+    as_last,
     as_one_hot,
 )
 from rescore.plpython.transforms import MOST_EDGES
@@ -137,12 +139,20 @@ class Feature(Part):
     min: Text | None = Field(None, description="smallest value of an event column")
     max: Text | None = Field(None, description="largest value of an event column")
     first: Text | None = Field(None, description="event column at the earliest event")
-    last: Text | None = Field(None, description="event column at the latest event")
+    last: Annotated[
+        Text | int | None,
+        BeforeValidator(as_last, json_schema_input_type=Text | Kept | None),
+    ] = Field(None, description="event column at the latest event; or `5`: the last 5 values")
+    of: Text | None = Field(None, description="with `last: 5`: the event column")
     days_since: Literal["first", "last"] | None = Field(
         None, description="days since the `first` or `last` event"
     )
     ewma: Text | None = Field(
         None, description="with `half_life`: mean of an event column, weighted by how long ago"
+    )
+    distinct: Text | None = Field(None, description="number of different values of an event column")
+    gap: Literal["avg", "last"] | None = Field(
+        None, description="days between events: `avg` (mean), or `last` (the last two)"
     )
     plain: Text | None = Field(None, alias="column", description="a column of the profile table")
     days_until: Literal[True] | None = Field(
@@ -168,7 +178,13 @@ class Feature(Part):
         OneHot | None,
         BeforeValidator(as_one_hot, json_schema_input_type=OneHot | list[Category] | None),
     ] = Field(None, description="categories that become columns: a list, or `{top: 30}`")
-    other: bool | None = Field(None, description="with `one_hot`: a column for other categories")
+    count_of: Annotated[
+        OneHot | None,
+        BeforeValidator(as_one_hot, json_schema_input_type=OneHot | list[Category] | None),
+    ] = Field(None, description="with `last: 5`: how often each category is among them")
+    other: bool | None = Field(
+        None, description="with `one_hot`, `count_of`: a column for other categories"
+    )
     missing: Literal["indicator"] | None = Field(
         None, description="`indicator`: one more column, 1 when the value is missing"
     )
@@ -191,13 +207,14 @@ class Feature(Part):
     @model_validator(mode="before")
     @classmethod
     def _fold_other(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or "other" not in data or "one_hot" not in data:
+        key = "count_of" if isinstance(data, dict) and "count_of" in data else "one_hot"
+        if not isinstance(data, dict) or "other" not in data or key not in data:
             return data
-        encoding = as_one_hot(data["one_hot"])
+        encoding = as_one_hot(data[key])
         if not isinstance(encoding, dict) or "other" in encoding:
-            raise refuse("`other` is given twice or beside a wrong one_hot", "Give it once.")
+            raise refuse(f"`other` is given twice or beside a wrong {key}", "Give it once.")
         rest = {key: value for key, value in data.items() if key != "other"}
-        return {**rest, "one_hot": {**encoding, "other": data["other"]}}
+        return {**rest, key: {**encoding, "other": data["other"]}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Feature:
@@ -220,11 +237,23 @@ class Feature(Part):
 
     @property
     def column(self) -> str | None:
-        """The event column aggregated, or the plain column; None for count and days_since."""
-        if self.kind in ("count", "days_since"):
+        """The event column aggregated, or the plain column; None where none is."""
+        if self.kind in ("count", "days_since", "gap"):
             return None
+        if self.last_n:
+            return self.of
         value = self.plain if self.plain is not None else getattr(self, self.kind)
         return str(value)
+
+    @property
+    def last_n(self) -> int:
+        """For ``last`` with a number: how many values are kept; otherwise 0."""
+        return self.last if isinstance(self.last, int) else 0
+
+    @property
+    def categories(self) -> OneHot | None:
+        """The categories that become columns, whether they are counted or not."""
+        return self.one_hot or self.count_of
 
     @property
     def which(self) -> Literal["first", "last"] | None:

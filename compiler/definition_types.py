@@ -12,7 +12,7 @@ from rescore.compiler.intervals import interval_text, parse_interval
 
 Kind: TypeAlias = Literal[
     "count", "sum", "avg", "min", "max", "first", "last", "days_since", "column", "days_until",
-    "ewma",
+    "ewma", "distinct", "gap",
 ]  # fmt: skip
 Parameter: TypeAlias = (
     bool | int | float | str | Annotated[tuple[int, ...], Field(strict=False)] | None
@@ -20,8 +20,12 @@ Parameter: TypeAlias = (
 
 EVENT_KINDS: tuple[Kind, ...] = (
     "count", "sum", "avg", "min", "max", "first", "last", "days_since", "ewma",
+    "distinct", "gap",
 )  # fmt: skip
 CATEGORY_KINDS: frozenset[Kind] = frozenset({"first", "last", "column"})
+MOST_KEPT = 100
+"""How many of the last values a list holds at most."""
+
 DEFAULT_ESTIMATOR: dict[str, dict[str, Parameter]] = {
     "sgd_classifier": {"loss": "log_loss", "alpha": 1e-4, "average": True}
 }
@@ -51,6 +55,15 @@ def _as_category(value: Any) -> Any:
 def as_one_hot(value: Any) -> Any:
     """Return the mapping form of a plain list of categories."""
     return {"values": value} if isinstance(value, list) else value
+
+
+def as_last(value: Any) -> Any:
+    """Return a column, or how many of the last values are kept, unchanged once it is either."""
+    fits = isinstance(value, str) if type(value) is not int else 2 <= value <= MOST_KEPT
+    if not fits and value is not None:
+        expected = f"A column, or how many of the last values: 2 to {MOST_KEPT}."
+        raise refuse(f"`last`: {value!r:.80} is wrong", expected)
+    return value
 
 
 def as_estimator(value: Any) -> Any:
@@ -102,4 +115,5 @@ Names: TypeAlias = Annotated[tuple[Text, ...], Field(strict=False)]
 Categories: TypeAlias = Annotated[tuple[Category, ...], Field(strict=False)]
 Number: TypeAlias = Annotated[float, Field(ge=-1e100, le=1e100)]
 Clip: TypeAlias = Annotated[tuple[Number | None, Number | None], Field(strict=False)]
+Kept: TypeAlias = Annotated[int, Field(ge=2, le=MOST_KEPT)]
 Edges: TypeAlias = Annotated[tuple[Number, ...], Field(strict=False)]

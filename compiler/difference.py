@@ -58,7 +58,7 @@ class Plan:
 def _columns(profile: Profile) -> dict[str, str]:
     """The columns rescore keeps in the profile table, with their declarations."""
     found = {s.column: s.declaration for s in profile.states}
-    found |= {d.column: d.type for d in profile.derived}
+    found |= {d.column: d.declaration for d in profile.derived}
     return found | {c: t for s in profile.scores for c, t in s.columns}
 
 

@@ -26,6 +26,7 @@ Refs = Callable[[str], str]
 
 INTEGERS = ("smallint", "integer", "bigint")
 FLOATS = ("real", "double precision")
+TEXTS = ("text", "character varying", "character", "name")
 TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
 ONLY = "\0"  # no SQL holds it
 DISTINCT = "{p} IS DISTINCT FROM {r}"
@@ -53,8 +54,11 @@ class State:
     beside: other state columns that ``fold`` and ``differs`` (as ``{p1}`` …) need.
     past: the aggregate over the known events before ``rescore_v_moment``, where the state as of
         that moment is simpler than the state itself.
+    step: for ``fold``: the same where a single event comes that is not before ``at``; one that is
+        goes the way of several. Everything may be NULL.
     start: SQL of the value of a customer without events, where it is neither 0 nor NULL by itself.
     about: what the column's comment says.
+    newest: how many of the newest events make the state, if not all do; ``order`` is their order.
     guard: SQL condition over ``p`` and ``rescore_v_time``, the time of a single event: it may be
         merged. Where it does not hold, and whenever several events come, the state is recounted.
     differs: SQL condition: the stored ``{p}`` is not the recount ``{r}``.
@@ -78,8 +82,11 @@ class State:
     timed: bool = False
     beside: tuple[str, ...] = ()
     past: str = ""
+    step: str = ""
     start: str = ""
     about: str = ""
+    newest: int = 0
+    order: str = ""
 
     @property
     def additive(self) -> bool:
@@ -109,14 +116,18 @@ class State:
         """SQL: a reference to a recount, which has no row for a customer without events."""
         return ref if self.initial == "NULL" else f"COALESCE({ref}, {self.initial})"
 
+    @property
+    def contributes(self) -> str:
+        """SQL condition over ``e``: the event counts, and says something."""
+        given = self.time if self.combine == "fold" and self.time else self.value
+        return f"{given} IS NOT NULL" + (f" AND {self.counts}" if self.counts else "")
+
     def aggregate(self, signed: bool = False) -> str:
         """SQL aggregate over rows ``e``: all contributions; ``signed`` weighs by e.rescore_sign."""
         if self.combine == "add":
             return self._sum(signed)
         kept = " AND e.rescore_sign > 0" if signed else ""
-        counts = f" AND {self.counts}" if self.counts else ""
-        given = self.time if self.combine == "fold" and self.time else self.value
-        only = f"FILTER (WHERE {given} IS NOT NULL{kept}{counts})"
+        only = f"FILTER (WHERE {self.contributes}{kept})"
         if self.combine == "fold":
             put = ONLY in self.gather
             return self.gather.replace(ONLY, only) if put else f"{self.gather} {only}"
@@ -147,24 +158,42 @@ class State:
         tie = f"{dt} = {pt} AND ({d}){self.collate} {sign} ({p}){self.collate}"
         return f"CASE WHEN {pt} IS NULL OR {dt} {sign} {pt} OR ({tie}) THEN {d} ELSE {p} END"
 
+    def advance(self, old: Refs, new: Refs) -> str:
+        """SQL: the state after a single event, not before ``at``, reached the state ``old``."""
+        return self.step.format(**self._parts(old, new)) if self.step else self.merge(old, new)
+
     def _folded(self, old: Refs, new: Refs) -> str:
+        parts = self._parts(old, new)
+        merged = self.fold.format(**parts)
+        none = "CASE WHEN {dt} IS NULL THEN {p} WHEN {pt} IS NULL THEN {d}".format(**parts)
+        return f"{none} ELSE {merged} END"
+
+    def _parts(self, old: Refs, new: Refs) -> dict[str, str]:
         own = self.at or self.column
-        p, d, pt, dt = old(self.column), new(self.column), old(own), new(own)
-        others = {f"p{n}": old(c) for n, c in enumerate(self.beside, 1)}
-        others |= {f"d{n}": new(c) for n, c in enumerate(self.beside, 1)}
-        merged = self.fold.format(p=p, d=d, pt=pt, dt=dt, **others)
-        return f"CASE WHEN {dt} IS NULL THEN {p} WHEN {pt} IS NULL THEN {d} ELSE {merged} END"
+        parts = {"p": old(self.column), "d": new(self.column), "pt": old(own), "dt": new(own)}
+        for n, column in enumerate(self.beside, 1):
+            parts |= {f"p{n}": old(column), f"d{n}": new(column)}
+        return parts
 
 
 @dataclass(frozen=True)
 class Derived:
-    """A profile column computed from states in the same UPDATE, so that BI tools can read it."""
+    """A profile column computed from states in the same UPDATE, so that BI tools can read it.
+
+    ``start`` is SQL of its value for a customer without events, where that is not NULL.
+    """
 
     column: str
     type: str
     formula: str
     states: tuple[str, ...]
     differs: str = DISTINCT
+    start: str = ""
+
+    @property
+    def declaration(self) -> str:
+        """Type and constraints."""
+        return f"{self.type} NOT NULL DEFAULT {self.start}" if self.start else self.type
 
     def expression(self, refs: Refs) -> str:
         """SQL of the value, given how each state is referred to."""
@@ -191,7 +220,7 @@ class Input:
     name: str
     column: str
     type: str
-    kind: Literal["number", "days_since", "days_until", "category"]
+    kind: Literal["number", "days_since", "days_until", "category", "list"]
     cast: str = "{}"
     nullable: bool = True
     bounded: bool = False
@@ -205,6 +234,7 @@ class Input:
     clip: tuple[float | None, float | None] | None = None
     log1p: bool = False
     buckets: tuple[float, ...] | None = None
+    count: bool = False
 
     def argument(self, refs: Refs, clock: str) -> str:
         """SQL of the argument, given how each profile column is referred to, and the clock."""
@@ -221,7 +251,9 @@ class Input:
         if self.retired:
             made["retired"] = True
         made |= self._transforms()
-        if self.kind == "category":
+        if self.kind == "list":
+            made["count"] = self.count
+        if self.kind in ("category", "list"):
             made["other"] = self.other
             made |= {"top": self.top} if self.top else {"categories": list(self.categories or ())}
         return made
@@ -235,12 +267,16 @@ class Input:
 
 @dataclass(frozen=True)
 class Source:
-    """What a kind may ask of its event table: its columns, and its time as SQL over ``e``."""
+    """What a kind may ask of its event table: its columns, and its time as SQL over ``e``.
+
+    ``hll`` is the schema of the extension of that name, empty where the database has none.
+    """
 
     name: str
     columns: Mapping[str, Column]
     time: str
     zone: str
+    hll: str = ""
 
     @property
     def counts(self) -> str:
@@ -274,6 +310,14 @@ def instant(ref: str, type_: str, zone: str) -> str:
         return ref
     inner = ref if type_ == "timestamp without time zone" else f"{ref}::pg_catalog.timestamp"
     return f"pg_catalog.timezone({literal(zone)}, {inner})"
+
+
+def text_of(column: Column) -> str:
+    """SQL over ``e``: a built-in type or an enum as text; no cast of a user's is called."""
+    ref = f"e.{ident(column.name)}"
+    if column.category == "E":
+        return f"enum_out({ref})::text"
+    return ref if column.type == "text" else f"{ref}::text"
 
 
 def usable(column: Column) -> str:

@@ -64,8 +64,9 @@ class EventSource:
 
     @property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns that recounts want an index on: the key, and the time where windows need it."""
-        return (self.key_column, self.time_column) if self.reach else (self.key_column,)
+        """Columns that recounts want an index on: the key, and the time where it narrows them."""
+        timed = self.reach or any(s.newest for s in self.counted)
+        return (self.key_column, self.time_column) if timed else (self.key_column,)
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -102,6 +103,13 @@ class EventSource:
         """SQL condition over ``e``: the events these states can depend on; empty: all."""
         return self.reach if self.reach and all(s.timed for s in states) else ""
 
+    def seeks(self, states: Sequence[State]) -> bool:
+        """Whether to read the newest events of each key, rather than all: no state needs more."""
+        rest = [s for s in states if not s.newest]
+        narrow = not rest or bool(self.within(rest))
+        by_key = self.table.indexed_by(self.key_column) and not self.link
+        return narrow and len(rest) < len(states) and by_key
+
     @property
     def relation(self) -> str:
         return ident(self.table.schema, self.table.name)
@@ -123,8 +131,10 @@ class EventSource:
 
     def merges(self, row: str, moment: str) -> str:
         """SQL condition: a single event whose time has come may be merged into the row."""
-        held = self.holds(row, moment)
-        return " AND ".join(c for c in (held, *(s.guard for s in self.states)) if c)
+        last = dict.fromkeys(f"{row}.{ident(s.at)}" for s in self.states if s.step)
+        later = f"(GREATEST({', '.join(last)}) > rescore_v_time) IS NOT TRUE" if last else ""
+        given = (self.holds(row, moment), later, *(s.guard for s in self.states))
+        return " AND ".join(c for c in given if c)
 
     def known_by(self, moment: str) -> str:
         """SQL condition: the event had happened, and was known, at the moment."""

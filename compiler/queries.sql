@@ -38,7 +38,12 @@ SELECT a.attname AS name,
            SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
            WHERE m.amname = 'btree' AND o.opcdefault
              AND (o.opcintype = b.typid OR (t.typcategory = 'S' AND o.opcintype = 'text'::pg_catalog.regtype))
-       )) AS comparable
+       )) AS comparable,
+       (t.typcategory = 'E' OR EXISTS (
+           SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
+           WHERE m.amname = 'hash' AND o.opcdefault
+             AND (o.opcintype = b.typid OR (t.typcategory = 'S' AND o.opcintype = 'text'::pg_catalog.regtype))
+       )) AS hashable
 FROM base AS b
 JOIN pg_catalog.pg_type AS t ON t.oid = b.typid AND t.typtype <> 'd'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
@@ -62,6 +67,13 @@ ORDER BY i.indexrelid
 -- name: installed
 -- Whether rescore is installed here, with what the compiler of this version calls.
 SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL AND pg_catalog.to_regproc('rescore._secure') IS NOT NULL
+
+-- name: not_built_in
+-- What a condition calls that is not PostgreSQL's own: by a cast between types, since it is not named.
+SELECT pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)
+FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_index AS i ON i.indexrelid = d.objid
+WHERE i.indrelid = 'pg_temp.rescore_check'::pg_catalog.regclass AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
 
 -- name: stored_profile
 -- What was applied before: the table, the plan, where the backfill stands.
@@ -189,3 +201,8 @@ SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('rescore.backfi
 -- name: estimate
 -- About how many rows the profile has.
 SELECT greatest(c.reltuples, 0)::bigint FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(name)s)
+
+-- name: hll_schema
+-- Where the extension hll is, if it is in this database.
+SELECT n.nspname FROM pg_catalog.pg_extension AS x JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace
+WHERE x.extname = 'hll'

@@ -11,8 +11,10 @@ from rescore.errors import ContractViolated
 from rescore.plpython.estimators import feature_count, feature_names
 from rescore.plpython.transforms import Clip, bucket_names, clip_problem, edges_problem
 
-Kind = Literal["number", "days_since", "days_until", "category"]
-KINDS: tuple[Kind, ...] = ("number", "days_since", "days_until", "category")
+Kind = Literal["number", "days_since", "days_until", "category", "list"]
+KINDS: tuple[Kind, ...] = ("number", "days_since", "days_until", "category", "list")
+LISTED: tuple[Kind, ...] = ("category", "list")
+"""Kinds with a column for each category."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Input:
     clip: lowest and highest value of a number; None is no bound.
     log1p: whether the number enters as ``sign(x) * ln(1 + abs(x))``.
     buckets: edges of the intervals that have a column each, in place of the number.
+    count: of a list: whether its columns say how often a category is in it, or only whether.
     """
 
     name: str
@@ -49,10 +52,11 @@ class Input:
     clip: Clip | None = None
     log1p: bool = False
     buckets: tuple[float, ...] = ()
+    count: bool = False
 
     def columns(self) -> list[str]:
         """Return the names of the design columns of this input, in order."""
-        if self.kind == "category":
+        if self.kind in LISTED:
             columns = [f"{self.name}={value}" for value in self.categories]
             columns += [f"{self.name}=*"] if self.other else []
         elif self.buckets:
@@ -68,7 +72,9 @@ class Input:
             data["nullable"] = self.nullable
         if self.kind == "number":
             data["bounded"] = self.bounded
-        if self.kind == "category":
+        if self.kind == "list":
+            data["count"] = self.count
+        if self.kind in LISTED:
             data |= {"categories": list(self.categories)} if self.top is None else {"top": self.top}
             data["other"] = self.other
         else:
@@ -125,8 +131,8 @@ def _number(value: Any) -> float:
 def _check_transforms(each: Input, given: Mapping[str, Any]) -> None:
     named = [key for key in ("clip", "log1p", "buckets") if key in given]
     wrong = ""
-    if named and each.kind == "category":
-        wrong = f"is a category and takes no {named[0]}"
+    if named and each.kind in LISTED:
+        wrong = f"is a {each.kind} and takes no {named[0]}"
     elif "log1p" in named and not isinstance(given["log1p"], bool):
         wrong = f"has a log1p of {given['log1p']!r:.80}, neither true nor false"
     elif "clip" in named and (problem := clip_problem(each.clip or ())):

@@ -51,6 +51,8 @@ def design_row(contract: Contract, values: Mapping[str, Any], clock: datetime | 
 def _columns(each: Input, value: Any, now: Moment) -> list[float]:
     if each.kind == "category":
         return _one_hot(each, value)
+    if each.kind == "list":
+        return _list(each, value)
     number = clean(_number(each, value, now))
     columns = _encoded(each, clean(each.default) if number is None else number)
     return columns + ([float(number is None)] if each.missing else [])
@@ -70,6 +72,27 @@ def _one_hot(each: Input, value: Any) -> list[float]:
     if each.other:
         columns.append(float(text is not None and text not in each.categories))
     return columns + ([float(text is None)] if each.missing else [])
+
+
+def _list(each: Input, value: Any) -> list[float]:
+    """Return how often each category is in the list, or, unless they are counted, whether."""
+    given = [_text(item) for item in _items(each, value)]
+    numbers = [float(given.count(category)) for category in each.categories]
+    if each.other:
+        numbers.append(float(len(given) - sum(numbers)))
+    columns = numbers if each.count else [min(number, 1.0) for number in numbers]
+    return columns + ([float(not given)] if each.missing else [])
+
+
+def _items(each: Input, value: Any) -> list[Any]:
+    fits = value is None or isinstance(value, list | tuple)
+    items = list(value or ()) if fits else []
+    if not fits or any(item is None or isinstance(item, list | tuple | dict) for item in items):
+        raise BadFeature(
+            f"{value!r:.80} is no value of feature {each.name!r}",
+            detail="Expected a list of texts.",
+        )
+    return items
 
 
 def _text(value: Any) -> str:

@@ -70,6 +70,8 @@ def _payload(contract: Contract, value: Callable[[Input], Any]) -> dict[str, Any
 def _zero(each: Input) -> Any:
     if each.kind == "number":
         return False if each.type in ("boolean", "bool") else 0
+    if each.kind == "list":
+        return []
     return _categories(each)[0] if each.kind == "category" else _stamp(each, CLOCK)
 
 
@@ -97,6 +99,8 @@ def _ordinary(each: Input, rng: random.Random, turns: Mapping[str, Iterator[Any]
         return next(turns[each.name])
     if each.kind == "category":
         return rng.choice(_categories(each))
+    if each.kind == "list":
+        return [rng.choice(_categories(each)) for _ in range(rng.choice((1, 2, 5, 20)))]
     if each.kind == "number":
         return _ordinary_number(each, rng)
     return _stamp(each, CLOCK - timedelta(seconds=round(rng.gauss(100, 200) * 86400)))
@@ -114,7 +118,7 @@ def _ordinary_number(each: Input, rng: random.Random) -> Any:
 
 def _categories(each: Input) -> list[Any]:
     """Return the values to try: those with a column, and for texts some that have none."""
-    base, modifiers = split_type(each.type)
+    base, modifiers = split_type(each.type.removesuffix("[]"))
     known: list[Any] = list(each.categories)
     if base in ("boolean", "bool"):
         return [True, False]
@@ -129,8 +133,15 @@ def _categories(each: Input) -> list[Any]:
 def _extremes(each: Input) -> list[Any]:
     if each.kind == "category":
         return _categories(each)
+    if each.kind == "list":
+        return [[], None, *_lists_of(each)]
     values = _extreme_numbers(each) if each.kind == "number" else _extreme_moments(each)
     return values + ([None] if each.nullable else [])
+
+
+def _lists_of(each: Input) -> list[Any]:
+    """Return lists with each value to try alone, and many times."""
+    return [[text] * times for text in _categories(each) for times in (1, 100)]
 
 
 def _extreme_numbers(each: Input) -> list[Any]:

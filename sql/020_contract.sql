@@ -29,16 +29,17 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     -- The type as PostgreSQL writes it; arguments carry no length or scale.
-    known text := CASE WHEN type ~ '^[A-Za-z][A-Za-z0-9 ]*(\(\d+(, *\d+)?\))?$'
+    known text := CASE WHEN type ~ '^[A-Za-z][A-Za-z0-9 ]*(\(\d+(, *\d+)?\))?(\[\])?$'
                        THEN format_type(to_regtype(regexp_replace(type, '\(.*?\)', '')), NULL) END;
 BEGIN
     IF known IS NULL OR known <> ALL ((CASE
            WHEN kind = 'number' THEN '{smallint,integer,bigint,numeric,real,double precision,boolean}'
            WHEN kind = 'category' THEN '{text,character varying,smallint,integer,bigint,boolean}'
+           WHEN kind = 'list' THEN '{text[]}'
            ELSE '{timestamp with time zone}' END)::text[]) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('type %s does not fit an input of kind %s', coalesce(type, 'NULL'), kind),
             DETAIL = 'Numbers are smallint, integer, bigint, numeric, real, double precision or boolean; '
-                'categories text, integers or boolean; days_since and days_until are timestamptz.',
+                'categories text, integers or boolean; lists text[]; days_since and days_until are timestamptz.',
             HINT = 'Correct the contract, or apply the definition anew.';
     END IF;
     RETURN known;
@@ -56,28 +57,28 @@ DECLARE
     name text := input ->> 'name';
     strange text := (SELECT string_agg(k, ', ') FROM jsonb_object_keys(CASE jsonb_typeof(input) WHEN 'object' THEN input ELSE '{}' END) AS k
                      WHERE k NOT IN ('name', 'type', 'kind', 'nullable', 'bounded', 'default', 'missing',
-                                     'categories', 'other', 'top', 'clip', 'log1p', 'buckets'));
-    wrong text := (SELECT string_agg(k, ', ') FROM unnest('{nullable,bounded,missing,other,log1p}'::text[]) AS k
+                                     'categories', 'other', 'count', 'top', 'clip', 'log1p', 'buckets'));
+    wrong text := (SELECT string_agg(k, ', ') FROM unnest('{nullable,bounded,missing,other,count,log1p}'::text[]) AS k
                    WHERE jsonb_typeof(input -> k) NOT IN ('boolean'));
-    is_frozen boolean := input ->> 'kind' <> 'category' OR coalesce(jsonb_typeof(input -> 'categories'), '') = 'array';
+    is_frozen boolean := input ->> 'kind' NOT IN ('category', 'list') OR coalesce(jsonb_typeof(input -> 'categories'), '') = 'array';
 BEGIN
     IF coalesce(octet_length(name), 0) NOT BETWEEN 1 AND 63 OR name = 'rescore_clock' THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('%s is no name of an input', coalesce(input -> 'name', 'null')),
             DETAIL = 'A name has 1 to 63 bytes; rescore_clock is taken.',
             HINT = 'Rename the feature.';
-    ELSIF coalesce(input ->> 'kind', '') NOT IN ('number', 'days_since', 'days_until', 'category') THEN
+    ELSIF coalesce(input ->> 'kind', '') NOT IN ('number', 'days_since', 'days_until', 'category', 'list') THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s is of unknown kind %s', name, coalesce(input -> 'kind', 'null')),
-            DETAIL = 'Kinds are number, days_since, days_until and category.',
+            DETAIL = 'Kinds are number, days_since, days_until, category and list.',
             HINT = 'Correct the contract.';
     ELSIF strange IS NOT NULL OR wrong IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s has a wrong key: %s', name, coalesce(strange, wrong)),
-            DETAIL = 'nullable, bounded, missing, other and log1p are true or false.',
+            DETAIL = 'nullable, bounded, missing, other, count and log1p are true or false.',
             HINT = 'Correct the contract.';
     ELSIF NOT is_frozen THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the categories of %s are not frozen', name),
             DETAIL = 'A version needs the list itself in place of top.',
             HINT = 'Publish with `rescore publish`, or fit the estimator on named columns.';
-    ELSIF EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN input ->> 'kind' = 'category' THEN input -> 'categories' ELSE '[]' END) AS c
+    ELSIF EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN input ->> 'kind' IN ('category', 'list') THEN input -> 'categories' ELSE '[]' END) AS c
                   GROUP BY c #>> '{}' HAVING count(*) > 1 OR bool_or(jsonb_typeof(c) IN ('null', 'array', 'object'))) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('the categories of %s hold a value twice, or one that is no text', name),
             DETAIL = left((input -> 'categories')::text, 200),
@@ -110,8 +111,8 @@ DECLARE
     clip double precision[] := rescore._numbers(input, 'clip');
     edges double precision[] := rescore._numbers(input, 'buckets');
 BEGIN
-    IF input ->> 'kind' = 'category' AND input ?| '{clip,log1p,buckets}' THEN
-        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s is a category and takes no transform', name),
+    IF input ->> 'kind' IN ('category', 'list') AND input ?| '{clip,log1p,buckets}' THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS004', MESSAGE = format('input %s is a %s and takes no transform', name, input ->> 'kind'),
             DETAIL = 'clip, log1p and buckets go with numbers and days.',
             HINT = 'Correct the contract.';
     -- _number has made these 0, which is another bound, and another edge.
@@ -162,7 +163,7 @@ BEGIN
            CASE WHEN NOT (i.v ? 'buckets' AND coalesce(i.v -> 'default', 'null') = 'null') THEN
                rescore._number(coalesce(i.v -> 'default', '0'), format('the default of %s', i.v ->> 'name')) END,
            coalesce((i.v ->> 'missing')::boolean, false),
-           CASE WHEN i.v ->> 'kind' = 'category' THEN
+           CASE WHEN i.v ->> 'kind' IN ('category', 'list') THEN
                ARRAY(SELECT c.v FROM jsonb_array_elements_text(i.v -> 'categories') WITH ORDINALITY AS c (v, n) ORDER BY c.n) END,
            coalesce((i.v ->> 'other')::boolean, false)
     FROM jsonb_array_elements(contract -> 'inputs') WITH ORDINALITY AS i (v, n);

@@ -1,6 +1,6 @@
 -- The design row: whether an input is there, its value, cleaned and transformed, and each column, as
 -- SQL expressions. plpython/design.py says the same in Python.
--- Calls: 020_contract. Tables: none.
+-- Calls: 020_contract, 022_lists. Tables: none.
 
 CREATE OR REPLACE FUNCTION rescore._present(input text, type text, kind text, nullable boolean, bounded boolean)
 RETURNS text
@@ -13,6 +13,7 @@ AS $$
         WHEN type = 'numeric' AND bounded THEN format('%I <> ''NaN''::numeric', input)
         WHEN type IN ('numeric', 'real', 'double precision') AND NOT bounded
             THEN format('abs(%I) < ''Infinity''::%s', input, type)
+        WHEN kind = 'list' THEN format('cardinality(%I) > 0', input)
         -- A payload may lack even a category that the table never lacks.
         WHEN nullable OR kind = 'category' THEN format('%I IS NOT NULL', input)
     END
@@ -30,13 +31,14 @@ AS $$
             THEN format('date_part(''epoch'', greatest(rescore_clock, %1$I) - %1$I) / 86400::float8', input)
         WHEN kind = 'days_until' THEN format('date_part(''epoch'', %I - rescore_clock) / 86400::float8', input)
         WHEN kind = 'category' THEN format(CASE WHEN type = 'text' THEN '%I COLLATE "C"' ELSE '%I::text COLLATE "C"' END, input)
+        WHEN kind = 'list' THEN format('%I COLLATE "C"', input)
         WHEN type = 'boolean' THEN format('%I::int4::float8', input)
         WHEN type = 'double precision' THEN format('%I', input)
         ELSE format('%I::float8', input)
     END
 $$;
 COMMENT ON FUNCTION rescore._value(text, text, text, boolean) IS
-    'SQL: an input that has a value, as float8, or as text for a category.';
+    'SQL: an input that has a value, as float8, or as text or text[] for a category or list.';
 
 CREATE OR REPLACE FUNCTION rescore._is_negative(input text, type text, kind text, clip double precision[])
 RETURNS text
@@ -100,12 +102,12 @@ COMMENT ON FUNCTION rescore._cleaned(text, text, boolean, text, text, text[]) IS
     'SQL: value where the input has one; ends are what stands for magnitudes under 1e-100, for numbers below -1e100, for those above 1e100, and for a missing one.';
 
 CREATE OR REPLACE FUNCTION rescore._encoded(contract jsonb)
-RETURNS TABLE ("position" integer, name text, type text, kind text, bounded boolean, missing boolean, categories text[], other boolean,
+RETURNS TABLE ("position" integer, name text, type text, kind text, bounded boolean, missing boolean, categories text[], other boolean, counted boolean,
                buckets double precision[], present text, value text, ends double precision[])
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT i.position, i.name, i.type, i.kind, i.bounded, i.missing, i.categories, i.other, t.buckets,
+    SELECT i.position, i.name, i.type, i.kind, i.bounded, i.missing, i.categories, i.other, t.counted, t.buckets,
            -- A payload may lack even what the table never lacks; then it is in no bucket.
            rescore._present(i.name, i.type, i.kind, i.nullable OR (t.buckets IS NOT NULL AND i.default IS NULL), i.bounded),
            CASE WHEN t.is_plain THEN v.value
@@ -116,7 +118,8 @@ AS $$
     JOIN jsonb_array_elements(contract -> 'inputs') WITH ORDINALITY AS given (v, n) ON given.n = i.position
     CROSS JOIN LATERAL (SELECT NOT given.v ?| '{clip,log1p}' AS is_plain, coalesce((given.v ->> 'log1p')::boolean, false) AS log1p,
                                CASE WHEN given.v ? 'clip' THEN rescore._numbers(given.v, 'clip') END AS clip,
-                               CASE WHEN given.v ? 'buckets' THEN rescore._numbers(given.v, 'buckets') END AS buckets) AS t
+                               CASE WHEN given.v ? 'buckets' THEN rescore._numbers(given.v, 'buckets') END AS buckets,
+                               coalesce((given.v ->> 'count')::boolean, false) AS counted) AS t
     CROSS JOIN LATERAL (SELECT rescore._value(i.name, i.type, i.kind, i.bounded) AS value,
                                ARRAY[0, -1e100, 1e100, i.default] AS ends) AS v
 $$;
@@ -150,7 +153,7 @@ AS $$
         SELECT 0 AS place, i.name AS column_name, rescore._cleaned(
                    i.name, i.type, i.bounded, i.present, i.value,
                    ARRAY(SELECT format('%L::float8', e.v) FROM unnest(i.ends) WITH ORDINALITY AS e (v, n) ORDER BY e.n)) AS expression
-        WHERE i.kind <> 'category' AND i.buckets IS NULL
+        WHERE i.kind NOT IN ('category', 'list') AND i.buckets IS NULL
         UNION ALL
         SELECT b.place, b.column_name, b.expression
         FROM rescore._bucket_columns(i.name, i.buckets, CASE WHEN i.buckets IS NOT NULL THEN rescore._cleaned(
@@ -160,6 +163,11 @@ AS $$
         UNION ALL
         SELECT n, format('%s=%s', i.name, v), format('CASE WHEN %s = %L THEN ''1''::float8 ELSE ''0''::float8 END', i.value, v)
         FROM unnest(i.categories) WITH ORDINALITY AS k (v, n)
+        WHERE i.kind = 'category'
+        UNION ALL
+        SELECT l.place, l.column_name, l.expression
+        FROM rescore._list_columns(i.name, i.value, i.categories, i.other, i.counted) AS l
+        WHERE i.kind = 'list'
         UNION ALL
         SELECT 1000000, i.name || '=*', format('CASE WHEN %s <> ALL (%L::text[]) THEN ''1''::float8 ELSE ''0''::float8 END', i.value, i.categories)
         WHERE i.kind = 'category' AND i.other

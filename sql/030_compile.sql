@@ -1,5 +1,5 @@
 -- From a linear form to SQL: one function per version, inlined into every query that scores.
--- Calls: 010_errors, 020_contract, 025_design. Tables: none.
+-- Calls: 010_errors, 020_contract, 022_lists, 025_design. Tables: none.
 --
 -- What is emitted is total: weights and inputs are 0 or between 1e-100 and 1e100 in magnitude, so
 -- that no product underflows (PostgreSQL raises there) and no sum overflows.
@@ -110,6 +110,7 @@ AS $$
     SELECT i.position, i.name, CASE
         WHEN 0 = ALL (w.weights) THEN NULL
         WHEN i.kind = 'category' THEN rescore._category_term(i.value, i.present, i.categories, w.weights, i.other, i.missing)
+        WHEN i.kind = 'list' THEN rescore._list_term(i.value, i.present, i.categories, w.weights, i.other, i.counted, m.indicator)
         WHEN i.buckets IS NOT NULL THEN rescore._bucket_term(i.name, i.type, i.bounded, i.present, i.value, i.ends, i.buckets, w.weights, m.indicator)
         ELSE rescore._number_term(i.name, i.type, i.bounded, i.present, i.value, i.ends, w.weights[1], m.indicator) END
     FROM rescore._encoded(contract) AS i JOIN w ON w.input = i.name

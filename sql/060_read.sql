@@ -11,6 +11,7 @@ AS $$
     -- No EXCEPTION block here: parallel queries cannot have one.
     SELECT CASE
         WHEN jsonb_typeof(value) = 'null' THEN true
+        WHEN type = 'text[]' THEN jsonb_typeof(value) = 'array' AND NOT jsonb_path_exists(value, 'strict $[*] ? (@ == null || @.type() == "array" || @.type() == "object")')
         WHEN jsonb_typeof(value) IN ('array', 'object') THEN false
         WHEN type IN ('text', 'character varying') THEN true
         WHEN type = 'boolean' THEN value #>> '{}' IN ('true', 'false')

@@ -102,6 +102,7 @@ def _install_fully(host: str, port: int, user: str, dbname: str, **_: Any) -> No
     dsn = make_conninfo(host=host, port=port, user=user, dbname=dbname)
     with psycopg.connect(dsn) as superuser:
         superuser.execute("CREATE EXTENSION IF NOT EXISTS plpython3u")
+        superuser.execute("CREATE EXTENSION IF NOT EXISTS hll")
     install(dsn, python_path=python_path())
 
 
@@ -112,6 +113,10 @@ def _install_plainly(host: str, port: int, user: str, dbname: str, **_: Any) -> 
     with psycopg.connect(dsn) as superuser:
         _make_role(superuser)
         _give_to_plain_role(superuser)
+        # Where the application's search_path does not lead.
+        superuser.execute('CREATE SCHEMA "Sketches"')
+        superuser.execute('CREATE EXTENSION hll SCHEMA "Sketches"')
+        superuser.execute('GRANT USAGE ON SCHEMA "Sketches" TO PUBLIC')
     install(make_conninfo(dsn, user=PLAIN_ROLE), python_path=None)
 
 

@@ -165,7 +165,7 @@ def label_parts(label: Label) -> dict[str, sql.Composable]:
 
 def _top(conn: Connection, source: Source, each: Input, moments: Sequence[Moment]) -> list[str]:
     statement = query(
-        "categories",
+        "categories_of_lists" if each.kind == "list" else "categories",
         name=sql.Identifier(each.name),
         as_of=as_of(source),
         moments=sql.Literal([moment.at for moment in moments]),

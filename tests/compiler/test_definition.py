@@ -89,6 +89,26 @@ def test_categories_and_missing_values(crm: d.Definition) -> None:
     assert crm.features["severe"].where == "severity >= 3"
 
 
+@pytest.mark.parametrize(
+    ("written", "kind", "column"),
+    [
+        ("last: 5, of: channel, one_hot: [web], other: true", "last", "channel"),
+        ("last: 100, of: qty, count_of: {top: 7}", "last", "qty"),
+        ("gap: avg", "gap", None),
+        ("distinct: product_id, window: 30 days", "distinct", "product_id"),
+    ],
+)
+def test_sequences_in_normal_form(written: str, kind: str, column: str | None) -> None:
+    one = d.parse(CRM.replace("last: channel, one_hot: [web, 7, yes, true, 007]", written))
+    feature = one.features["last_channel"]
+    assert (feature.kind, feature.column) == (kind, column)
+    assert d.Definition.from_json(json.dumps(one.to_json())) == one
+    hot = feature.categories
+    assert feature.last_n == {"channel": 5, "qty": 100}.get(column or "", 0)
+    assert (hot is None) == (kind != "last")
+    assert hot is None or (hot.other, hot.top) in [(True, None), (False, 7)]
+
+
 def test_labels(crm: d.Definition) -> None:
     churned, left = crm.labels["churned"], crm.labels["left"]
     assert (churned.kind, churned.source, churned.within) == ("none", "orders", timedelta(90))
@@ -170,7 +190,7 @@ LATER_KEYS = [
     ("count: true}", f"count: true, {key}: 1}}", f"{key} (feature orders, line 15)")
     for key in sorted(LATER["features"])
 ] + [
-    ("last: channel", "last: 5", "last: 5 (feature last_channel, line 17)"),
+    ("last: channel", "first: 5", "first: 5 (feature last_channel, line 17)"),
     ("time: ordered_at", "time: ordered_at, mode: queued", "mode (event orders, line 9)"),
     ("time: ordered_at", "history_from: 2025-10-01", "history_from (event orders, line 9)"),
     ("labels:", "interventions: {}\nlabels:", "interventions (definition, line 24)"),

@@ -24,6 +24,7 @@ from rescore.compiler.definition import parse
 from rescore.plpython.contract import Contract
 from rescore.plpython.design import design_row
 from rescore.plpython.prediction import score as sklearn_score
+from rescore.tests.properties.sequences import SOURCE as SEQUENCES
 from rescore.tests.properties.shop import (
     HALF_LIVES,
     TABLES,
@@ -259,7 +260,10 @@ ENDS = ("", "__at", "__mean", "__weight")
 SOURCE = {"severe": "complaints", "worst": "complaints", "severe_5d": "complaints"} | dict.fromkeys(
     ("invoiced", "invoices", "last_invoice__at", "invoiced_4d"), "invoices"
 )
-SOURCE |= {f"{name}{end}": "invoices" for name in ("invoice_rate", "invoice_unrest") for end in ENDS}
+SOURCE |= {
+    f"{name}{end}": "invoices" for name in ("invoice_rate", "invoice_unrest") for end in ENDS
+}
+SOURCE |= SEQUENCES
 SOURCE |= {f"severity{end}": "complaints" for end in ENDS}
 
 
