@@ -16,7 +16,7 @@ LATER: dict[str, frozenset[str]] = {
     "events": frozenset({"mode", "history_from"}),
     "features": frozenset(
         {
-            "half_life", "ewma", "distinct", "gap", "ratio", "smooth", "expr",
+            "half_life", "ewma", "distinct", "gap",
         }
     ),
     "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),

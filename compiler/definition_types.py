@@ -11,7 +11,18 @@ from rescore.compiler.definition_errors import refuse
 from rescore.compiler.intervals import interval_text, parse_interval
 
 Kind: TypeAlias = Literal[
-    "count", "sum", "avg", "min", "max", "first", "last", "days_since", "column", "days_until"
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "first",
+    "last",
+    "days_since",
+    "column",
+    "days_until",
+    "ratio",
+    "expr",
 ]
 Parameter: TypeAlias = (
     bool | int | float | str | Annotated[tuple[int, ...], Field(strict=False)] | None
@@ -20,6 +31,7 @@ Parameter: TypeAlias = (
 EVENT_KINDS: tuple[Kind, ...] = (
     "count", "sum", "avg", "min", "max", "first", "last", "days_since",
 )  # fmt: skip
+COMPUTED_KINDS: tuple[Kind, ...] = ("ratio", "expr")
 CATEGORY_KINDS: frozenset[Kind] = frozenset({"first", "last", "column"})
 DEFAULT_ESTIMATOR: dict[str, dict[str, Parameter]] = {
     "sgd_classifier": {"loss": "log_loss", "alpha": 1e-4, "average": True}
@@ -101,4 +113,5 @@ Names: TypeAlias = Annotated[tuple[Text, ...], Field(strict=False)]
 Categories: TypeAlias = Annotated[tuple[Category, ...], Field(strict=False)]
 Number: TypeAlias = Annotated[float, Field(ge=-1e100, le=1e100)]
 Clip: TypeAlias = Annotated[tuple[Number | None, Number | None], Field(strict=False)]
+Pair: TypeAlias = Annotated[tuple[Text, Text], Field(strict=False)]
 Edges: TypeAlias = Annotated[tuple[Number, ...], Field(strict=False)]

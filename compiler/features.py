@@ -157,6 +157,7 @@ class Input:
     ``column`` is the profile column it is read from, ``beside`` others it needs; ``cast`` turns
     references to them into the argument: a format string of ``{}``, or ``{0}``, ``{1}`` … and
     ``{clock}``, all names and operators schema-qualified, since it is inlined into users' queries.
+    ``computed``: from other features.
     """
 
     name: str
@@ -176,6 +177,7 @@ class Input:
     clip: tuple[float | None, float | None] | None = None
     log1p: bool = False
     buckets: tuple[float, ...] | None = None
+    computed: bool = False
 
     def argument(self, refs: Refs, clock: str) -> str:
         """SQL of the argument, given how each profile column is referred to, and the clock."""
@@ -323,10 +325,11 @@ class Kind(ABC):
 
 def common(kind: Kind) -> dict[str, Any]:
     """Return what an input takes from any feature's definition."""
-    return _of_number(kind.feature)
+    return number_options(kind.feature)
 
 
-def _of_number(feature: Feature) -> dict[str, Any]:
+def number_options(feature: Feature) -> dict[str, Any]:
+    """Return what the input of a number takes from its feature."""
     # Without a default, a missing number is in no bucket.
     absent = None if feature.bucketize else 0.0
     return {
@@ -340,7 +343,7 @@ def _of_number(feature: Feature) -> dict[str, Any]:
 
 def column_input(name: str, feature: Feature, column: Column, zone: str) -> Input:
     """Return the input of a column read as it stands (a plain column, or a first/last value)."""
-    common = _of_number(feature)
+    common = number_options(feature)
     if feature.one_hot is not None:
         return _category(name, feature, column)
     if feature.kind == "days_until":

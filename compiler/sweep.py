@@ -89,6 +89,9 @@ def _timed(score: Score) -> list[Input]:
 
 def _is_known(timed: Input) -> str:
     """SQL: whether there is something for the clock to move: a time, or a number not faded to 0."""
+    if timed.computed:
+        # What it is now says nothing of what it will be: greatest(days - 30, 0) is 0 for a month.
+        return "true"
     argument = timed.argument(_ref, CLOCK)
     return f"{argument} <> 0" if timed.kind == "number" else f"{argument} IS NOT NULL"
 
