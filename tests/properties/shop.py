@@ -89,6 +89,11 @@ features:
   pieces_then:      {from: orders, sum: qty, tumbling: 6 hours, closed: true}
   severe_5d:        {from: complaints, count: true, where: "severity >= 3", window: 5 days}
   invoiced_4d:      {from: invoices, sum: total, window: 4 days, bucket: 1 day}
+  trend:            {ratio: [orders_3d, orders_before], smooth: 1}
+  basket:           {ratio: [spend, orders], missing: indicator}
+  billed_share:     {expr: "invoiced / nullif(spend + invoiced, 0)", default: -1}
+  woes:             {expr: "worst * severe_5d + CASE WHEN biggest > 100 THEN 1 ELSE 0 END"}
+  quiet:            {expr: "sqrt(days_since_order) - coalesce(age, 40) * trend / 100", missing: indicator}
   age:              {column: age, default: 40, missing: indicator}
   plan:             {column: plan, one_hot: [basic, pro], other: true}
   renews_in:        {column: renews_at, days_until: true}
@@ -186,7 +191,34 @@ def recount(
     orders = come(orders, "ordered_at", now)
     complaints = come(complaints, "created_at", now)
     invoices = come(invoices, "issued_at", now)
-    return lasting(orders, complaints, invoices), passing(orders, complaints, invoices, now)
+    stays = lasting(orders, complaints, invoices)
+    passes = passing(orders, complaints, invoices, now)
+    return stays | computed(stays), passes | computed_in_time(stays, passes)
+
+
+def divided(a: Any, b: Any) -> float | None:
+    """Return a quotient, None where there is none."""
+    return None if a is None or not b else float(a) / float(b)
+
+
+def computed(lasting: Row) -> Row:
+    """Return what is computed from features that hold until the next event."""
+    spend, billed = lasting["spend"], lasting["invoiced"]
+    return {
+        "basket": divided(spend, lasting["orders"]),
+        # As float8, in which a sum of opposite numbers is 0 only when they are equal.
+        "billed_share": divided(billed, float(spend) + float(billed)),
+    }
+
+
+def computed_in_time(lasting: Row, passing: Row) -> Row:
+    """Return what is computed from what windows hold."""
+    worst, biggest = lasting["worst"], lasting["biggest"]
+    bonus = biggest is not None and biggest > 100
+    return {
+        "trend": (passing["orders_3d"] + 1) / (passing["orders_before"] + 1),
+        "woes": None if worst is None else float(worst * passing["severe_5d"] + bonus),
+    }
 
 
 def passing(orders: list[Row], complaints: list[Row], invoices: list[Row], now: datetime) -> Row:
