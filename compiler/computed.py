@@ -104,7 +104,7 @@ def stored(
     )
     if any(states[s].differs != DISTINCT for s in used):
         return None
-    return Derived(computed.name, "double precision", formula, tuple(used))
+    return Derived(computed.name, "double precision", formula, tuple(used), computed=True)
 
 
 def keep(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rescore.compiler.catalog import Column
@@ -136,13 +136,18 @@ class State:
 
 @dataclass(frozen=True)
 class Derived:
-    """A profile column computed from states in the same UPDATE, so that BI tools can read it."""
+    """A profile column computed from states in the same UPDATE, so that BI tools can read it.
+
+    ``computed``: from other features, and so not necessarily NULL for a customer without events.
+    """
 
     column: str
     type: str
     formula: str
     states: tuple[str, ...]
     differs: str = DISTINCT
+    # Not in the representation, by which a profile's plan is compared with the stored one.
+    computed: bool = field(default=False, repr=False)
 
     def expression(self, refs: Refs) -> str:
         """SQL of the value, given how each state is referred to."""
