@@ -18,6 +18,7 @@ FEATURE_SUFFIXES = ("__sum", "__at", "__missing")
 MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Functions of a model are named by these endings; a model must not look like one of them.
 _MODEL_ENDINGS = re.compile(r"_v[0-9]|__|_(?:x|p[0-9]+|link|version|deferred|payload)$")
+_PARAMETER = re.compile(r"\$[0-9]+")
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 _TABLE = re.compile(rf"({_PART})(?:\.({_PART}))?")
 
@@ -74,6 +75,8 @@ def name_problems(definition: Definition) -> Iterator[Problem]:
 def _identifier(path: Path, name: str, suffixes: tuple[str, ...]) -> Iterator[Problem]:
     if not name or name != name.strip() or not name.isprintable():
         yield Problem(path, f"{name!r} is no name", "Printable text without space at either end.")
+    if _PARAMETER.fullmatch(name):
+        yield Problem(path, f'"{name}" is no name', "It is how functions call their parameters.")
     longest = max(suffixes, key=len, default="")
     if len((name + longest).encode()) > MAX_BYTES:
         limit = MAX_BYTES - len(longest)

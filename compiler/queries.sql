@@ -63,6 +63,13 @@ ORDER BY i.indexrelid
 -- Whether rescore is installed here, with what the compiler of this version calls.
 SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL AND pg_catalog.to_regproc('rescore._secure') IS NOT NULL
 
+-- name: not_built_in
+-- What a condition calls that is not PostgreSQL's own: by a cast between types, since it is not named.
+SELECT pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)
+FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_index AS i ON i.indexrelid = d.objid
+WHERE i.indrelid = 'pg_temp.rescore_check'::pg_catalog.regclass AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
+
 -- name: stored_profile
 -- What was applied before: the table, the plan, where the backfill stands.
 SELECT table_schema, table_name, digest, compiler_version, plan, backfill_from

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rescore.compiler import outbox
 from rescore.compiler.definers import guarded
 from rescore.compiler.features import Input, State
+from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT
-from rescore.errors import BadDefinition
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 KEY_PATTERNS = {
     "bigint": r"^\s*[-+]?\d{1,19}\s*$",
     "uuid": r"^\s*\{?[0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}\}?\s*$",
 }
-
-
-@cache
-def environment() -> Environment:
-    """Return the templates; identifiers and literals are quoted by psycopg, as filters."""
-    made = Environment(
-        loader=PackageLoader("rescore.compiler", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=False,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    made.filters["ident"] = ident
-    made.filters["literal"] = literal
-    made.filters["path"] = lambda names: ident(*names)
-    return made
-
-
-def _print(template: str, **given: Any) -> str:
-    printed = environment().get_template(template).render(**given).strip() + "\n"
-    opened, closed = printed.count("AS $rescore$\n"), printed.count("\n$rescore$;")
-    if printed.count("$rescore$") != opened + closed:
-        raise BadDefinition(
-            "the definition holds the text $rescore$",
-            detail="It quotes the bodies of the generated functions.",
-            hint="Write the condition or name without it.",
-        )
-    return printed
 
 
 def table(plan: Profile, missing: Sequence[tuple[str, str]], dropped: Sequence[str]) -> str:
@@ -317,6 +286,7 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
     changed = {**merged, **_recounted(recounted)}
     names = [s.column for s in source.states]
     emptied = _recounted(source.states)
+    unkept = outbox.is_unkept(plan, "p")
     return _print(
         "events.sql.j2",
         plan=plan,
@@ -330,8 +300,8 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
-        before=", ".join(f"p.{ident(c)}" for c in names),
-        after=", ".join(changed[c] for c in names),
+        before=", ".join([*(f"p.{ident(c)}" for c in names), *("false" for _ in unkept)]),
+        after=", ".join([*(changed[c] for c in names), *unkept]),
     )
 
 

@@ -83,6 +83,7 @@ def _try_condition(conn: Connection, text: str, table: Table, place: str) -> Non
             conn.execute(b"SET LOCAL search_path = pg_catalog, pg_temp")
             conn.execute(f"CREATE TEMPORARY TABLE rescore_check (LIKE {like})".encode())
             conn.execute(f"CREATE INDEX ON pg_temp.rescore_check ((1)) WHERE {condition}".encode())
+            foreign = conn.execute(query("not_built_in")).fetchone()
     except psycopg.Error as exc:
         if (exc.sqlstate or "")[:2] not in ("42", "22"):
             raise
@@ -92,6 +93,12 @@ def _try_condition(conn: Connection, text: str, table: Table, place: str) -> Non
             hint="Write a boolean expression that depends on the row alone: immutable functions "
             "and operators of pg_catalog, no dates without a zone.",
         ) from exc
+    if foreign:
+        raise DoesNotFit(
+            f"{place}: the condition calls {foreign[0]}",
+            detail=f"In the condition {text}",
+            hint="The type of a column has a cast of its own; compare a column of a built-in type.",
+        )
 
 
 def check_clashes(conn: Connection, profile: Profile) -> None:

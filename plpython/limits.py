@@ -57,4 +57,4 @@ COLUMNS = Limit(
 )
 UNITS = Limit("units in one layer", 10_000)
 CLASSES = Limit("classes or outputs", 1_000, "rescore scores one number: train on two classes.")
-PROBES = Limit("probes", 10_000)
+PROBES = Limit("probes", 1_000)

@@ -101,11 +101,13 @@ def build_array(array: np.ndarray[Any, Any], state: Any) -> None:
     version, shape, pickled, fortran, data = state
     target: Any = array
     dtype = real_dtype(pickled)
-    checked_count(shape)
+    count = checked_count(shape)
     if type(version) is not int or array.size:
         raise refuse("artefact gives an array its values twice")
     if not isinstance(data, list if dtype.hasobject else (bytes, bytearray)):
         raise refuse("artefact holds an array whose values are not of its type")
+    if dtype.hasobject and len(data) != count:  # NumPy reads on, beyond the list
+        raise refuse(f"artefact holds an array of {count} objects and {len(data)} values")
     target.__setstate__((version, shape, dtype, bool(fortran), data))
 
 

@@ -75,7 +75,8 @@ def _check_labels(thing: Any, held: dict[str, Any]) -> None:
         if type(values) is not np.ndarray or values.ndim != 1 or values.dtype.kind not in "biufUO":
             raise refuse(f"{type(thing).__name__} has {shown(values)} for {name}")
         limit.check(len(values))
-        if values.dtype.kind == "O" and not all(map(_is_label, values)):
+        # As a list: what is no text in an array of text is told by reading it.
+        if not all(map(_is_label, values.tolist())):
             raise refuse(f"{type(thing).__name__} has something else than names in {name}")
 
 

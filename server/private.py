@@ -167,7 +167,7 @@ def _launch(home: Path, account: Account, tuning: str) -> Server:
     # A process that got the stale file's number would make PostgreSQL believe it is running.
     (home / "data" / "postmaster.pid").unlink(missing_ok=True)
     for _ in range(PORT_ATTEMPTS):
-        _configure(home, account, tuning, _free_port(home), folder)
+        _configure(home, account, _settings(tuning, binaries), _free_port(home), folder)
         if _run_postgres(home, account, binaries):
             break
         if not _port_taken(home):
@@ -200,15 +200,24 @@ def _create_cluster(home: Path, account: Account, binaries: Binaries) -> None:
     unfinished.rename(home / "data")
 
 
-def _configure(home: Path, account: Account, tuning: str, port: int, folder: Path) -> None:
-    source = files("rescore.server") / f"{tuning}.conf"
-    if not source.is_file():
+def _settings(tuning: str, binaries: Binaries) -> str:
+    """The file ``<tuning>.conf``, and ``<tuning>.<library>.conf`` of each library installed."""
+    folder, libraries = files("rescore.server"), binaries.folder.parent / "lib"
+    if not (folder / f"{tuning}.conf").is_file():
         raise NoServer(f"there is no tuning {tuning!r}", hint="Use 'demo' or 'tests'.")
+    names = [entry.name.split(".") for entry in folder.iterdir()]
+    extra = sorted(parts[1] for parts in names if len(parts) == 3 and parts[0] == tuning)
+    found = [library for library in extra if (libraries / f"{library}.so").exists()]
+    wanted = [f"{tuning}.conf", *(f"{tuning}.{library}.conf" for library in found)]
+    return "\n".join((folder / name).read_text() for name in wanted)
+
+
+def _configure(home: Path, account: Account, settings: str, port: int, folder: Path) -> None:
     place = f"port = {port}\nlisten_addresses = '127.0.0.1'\n"
     place += f"unix_socket_directories = '{folder}'\nunix_socket_permissions = 0700\n"
     conf = home / "data" / "rescore.conf"
     conf.unlink(missing_ok=True)
-    _append(conf, source.read_text() + "\n# Chosen at the last start\n" + place, account)
+    _append(conf, settings + "\n# Chosen at the last start\n" + place, account)
 
 
 def _append(path: Path, text: str, account: Account) -> None:

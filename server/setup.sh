@@ -120,6 +120,29 @@ find_or_install() {
     (( ${python#3.} >= 10 )) || die "PostgreSQL $postgres has PL/Python $python; rescore needs 3.10"
 }
 
+# Extensions that some tests use: installed where the distribution has them and nobody need be asked.
+# shellcheck disable=SC2016  # expanded by the inner shell
+install_each_as_root='
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+left=""
+for package in "$@"; do
+    apt-get install -q -y --no-install-recommends "$package" || left="$left $package"
+done
+[ -z "$left" ]
+'
+
+install_extensions() {
+    local root='' wanted=()
+    [[ -e $pg_root/$postgres/lib/pg_cron.so ]] || wanted+=("postgresql-$postgres-cron")
+    [[ -e $pg_root/$postgres/lib/hll.so ]] || wanted+=("postgresql-$postgres-hll")
+    (( ${#wanted[@]} )) && [[ -z ${RESCORE_NO_INSTALL:-} ]] && command -v apt-get >/dev/null || return 0
+    (( EUID == 0 )) || { sudo -n true 2>/dev/null && root='sudo -n'; } || return 0
+    say "installing ${wanted[*]} if there are such packages"
+    # shellcheck disable=SC2086  # "sudo -n" is two words
+    $root sh -c "$install_each_as_root" setup "${wanted[@]}" >/dev/null 2>&1 || say 'not all of them were found'
+}
+
 # What the environment depends on: change any of it and set-up runs again.
 fingerprint() {
     printf '%s\n' "$checkout" "$postgres" "$("/usr/bin/python$python" -IV)"
@@ -145,6 +168,7 @@ exec 9<"$checkout/server/setup.sh"
 flock 9   # two makes at once: the second waits, then finds the work done
 find_or_install
 if [[ ! -e $stamp || $(<"$stamp") != "$(fingerprint)" ]]; then
+    install_extensions
     make_environment
     fingerprint > "$stamp"
     say 'done'

@@ -137,10 +137,10 @@ DECLARE
     args text[] := ARRAY(SELECT format('r.%I', i ->> 'name') FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
     scores double precision[];
 BEGIN
-    IF jsonb_typeof(probes) IS DISTINCT FROM 'array' OR jsonb_array_length(probes) NOT BETWEEN 1 AND 10000
+    IF jsonb_typeof(probes) IS DISTINCT FROM 'array' OR jsonb_array_length(probes) NOT BETWEEN 1 AND rescore._limit('probes')
        OR jsonb_array_length(probes) <> coalesce(cardinality(expected), 0) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS003', MESSAGE = format('%s scores for %s probes', coalesce(cardinality(expected), 0), CASE jsonb_typeof(probes) WHEN 'array' THEN jsonb_array_length(probes) END),
-            DETAIL = 'Expected 1 to 10000 payloads and a score of each.',
+            DETAIL = format('Expected 1 to %s payloads and a score of each.', rescore._limit('probes')),
             HINT = 'Publish with `rescore publish`.';
     ELSIF EXISTS (SELECT FROM unnest(expected) AS e WHERE NOT coalesce(abs(e) < 'Infinity', false)) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS005', MESSAGE = 'an expected score is NULL, NaN or infinite',

@@ -7,7 +7,7 @@ RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE what WHEN 'bytes' THEN 67108864 WHEN 'design columns' THEN 10000 WHEN 'probes' THEN 10000 END
+    SELECT CASE what WHEN 'bytes' THEN 67108864 WHEN 'design columns' THEN 10000 WHEN 'probes' THEN 1000 END
 $$;
 COMMENT ON FUNCTION rescore._limit(text) IS
     'The most of something that an artefact may have: those limits of rescore.plpython.limits that hold without PL/Python too.';

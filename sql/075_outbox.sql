@@ -46,7 +46,7 @@ BEGIN
     IF found.consumer IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'RS022', MESSAGE = format('unknown consumer %s', coalesce(quote_ident(consumer), 'NULL')),
             DETAIL = format('Known consumers: %s.', rescore._listed((SELECT array_agg(c.consumer ORDER BY c.consumer) FROM rescore.outbox_consumers AS c))),
-            HINT = 'Name one of these, or register it: SELECT rescore.outbox_register(…).';
+            HINT = 'Name one of these, or register it: rescore.outbox_register, or `rescore outbox read --start now`.';
     ELSIF found.source <> 'rescore.outbox'::regclass THEN
         RAISE EXCEPTION USING ERRCODE = 'RS023', MESSAGE = format('the place of consumer %s is of another database', quote_ident(consumer)),
             DETAIL = 'It was restored from a dump; transactions are numbered anew here.',

@@ -130,7 +130,7 @@ BEGIN
         outcome := 'missed';
     END;
     -- Others hold rows of it: a smaller piece, around these rows.
-    EXECUTE format('SELECT rescore_compiled.%I($1::%s, $2)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after, greatest(size / 8, 16);
+    EXECUTE format('SELECT rescore_compiled.%I($1::%s, $2)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after, greatest(size / 2, 16);
     SELECT r.changed, r.locked INTO changed, locked FROM rescore._sweep_around(p, keys, max_age, tolerance) AS r;
     IF changed IS NOT NULL THEN
         outcome := 'around';
@@ -162,10 +162,10 @@ RETURNS integer
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    -- A quarter of the time after which the server looks for deadlocks, the wait for a lock an eighth:
+    -- An eighth of the time after which the server looks for deadlocks, and the wait for a lock a fiftieth:
     -- whoever waits for a row of the batch has it before it looks, and is never ended in the sweep's place.
     SELECT least(most, greatest(16, CASE outcome
-        WHEN 'whole' THEN size * least(2, extract(epoch FROM current_setting('deadlock_timeout')::interval / 4) / greatest(extract(epoch FROM took), 0.001))
+        WHEN 'whole' THEN size * least(2, extract(epoch FROM current_setting('deadlock_timeout')::interval / 8) / greatest(extract(epoch FROM took), 0.001))
         WHEN 'around' THEN size / 2 ELSE size END))::integer
 $$;
 COMMENT ON FUNCTION rescore._sweep_size(integer, integer, text, interval) IS
@@ -188,7 +188,7 @@ DECLARE
     at_end boolean := true;
 BEGIN
     IF to_regproc(format('rescore_compiled.%I', p.slug || '__rescore')) IS NOT NULL THEN
-        PERFORM set_config('lock_timeout', ceil(extract(epoch FROM current_setting('deadlock_timeout')::interval) * 125)::text, true);
+        PERFORM set_config('lock_timeout', ceil(extract(epoch FROM current_setting('deadlock_timeout')::interval) * 20)::text, true);
         SELECT * INTO done FROM rescore._sweep_batch(p, s.position, size, max_age, tolerance);
         s.size := rescore._sweep_size(size, most, done.outcome, clock_timestamp() - began);
         s.position := coalesce(done.up_to, s.position);
@@ -208,9 +208,8 @@ BEGIN
             DETAIL = 'Sixty times no batch was had, half a second apart.',
             HINT = 'Find the long transaction in pg_stat_activity; the next sweep goes on here.';
     END IF;
-    finished := at_end AND (cardinality(s.locked) = 0 OR s.misses >= 20);
-    -- Not asked for while it runs to the end: the last rows need no pause after them.
-    pause := CASE WHEN finished THEN 0 WHEN s.misses > 0 THEN 0.5
+    finished := at_end AND (cardinality(s.locked) = 0 OR s.misses >= 10);
+    pause := CASE WHEN finished THEN 0 WHEN at_end THEN 0.2 WHEN s.misses > 0 THEN 0.5
                   ELSE greatest(0, coalesce(done.changed, 0) / rate - extract(epoch FROM clock_timestamp() - began)) END;
     looked := s.looked;
     changed := s.changed;

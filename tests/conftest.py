@@ -6,6 +6,7 @@
 ``plain_dsn``     PL/Python, as on a managed cloud
 ``any_dsn``       these two in turn
 ``empty_dsn``     nothing installed; a superuser's connection string
+``extend``        creates an extension, or skips the test where its package is not installed
 ``server``        the private server itself; roles and databases made on it are the test's own
                   to remove
 ================  ==========================================================================
@@ -16,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -172,6 +173,23 @@ def any_dsn(request: pytest.FixtureRequest) -> str:
 def empty_dsn(empty_clone: psycopg.Connection[Any], address: Address) -> str:
     """A database without rescore."""
     return _dsn(empty_clone, address)
+
+
+@pytest.fixture(scope="session")
+def extend() -> Callable[[psycopg.Connection[Any], str], None]:
+    """Create an extension; where its package is missing skip the test, but fail in CI as root."""
+
+    def create(connection: psycopg.Connection[Any], name: str) -> None:
+        query = "SELECT FROM pg_available_extensions WHERE name = %s"
+        if connection.execute(query, [name]).rowcount:
+            create = sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name))
+            connection.execute(create)
+        elif "CI" in os.environ and os.geteuid() == 0:
+            pytest.fail(f"extension {name} is not installed: server/setup.sh should have done it")
+        else:
+            pytest.skip(f"extension {name} is not installed")
+
+    return create
 
 
 def _dsn(connection: psycopg.Connection[Any], address: Address) -> str:

@@ -114,6 +114,33 @@ def test_any_name_can_be_a_bands(conn: Connection) -> None:
     assert [new for _, _, new in bands(conn)] == names
 
 
+EVIL = """
+CREATE SCHEMA evil;
+CREATE DOMAIN evil.text AS integer;
+CREATE FUNCTION evil.abs(float8) RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE FUNCTION evil.minus(float8, float8) RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE FUNCTION evil.compare(float8, float8) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE FUNCTION evil.compare(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE OPERATOR evil.- (LEFTARG = float8, RIGHTARG = float8, FUNCTION = evil.minus);
+CREATE OPERATOR evil.= (LEFTARG = float8, RIGHTARG = float8, FUNCTION = evil.compare);
+CREATE OPERATOR evil.>= (LEFTARG = float8, RIGHTARG = float8, FUNCTION = evil.compare);
+CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.compare);
+"""
+
+
+def test_a_hostile_search_path_changes_nothing(conn: Connection, plain_dsn: str) -> None:
+    open_shop(conn, BANDS, "outbox: {moved_by: 0.25, band: true}")
+    conn.execute(EVIL.encode())
+    options = "-c search_path=evil,pg_catalog,public"
+    with psycopg.connect(plain_dsn, autocommit=True, options=options) as other:
+        with pytest.raises(psycopg.errors.RaiseException, match="trapped"):
+            other.execute("SELECT 1.0::float8 = 1.0::float8")
+        other.execute("INSERT INTO customers (customer_id) VALUES (1)")
+        other.execute("UPDATE customers SET bonus = 0.2")
+        other.execute("UPDATE customers SET bonus = 9")
+    assert bands(conn) == [("1", None, None), ("1", None, "low"), ("1", "low", "high")]
+
+
 SCORES = st.none() | st.floats(-2, 2) | st.sampled_from([0.1, 0.3, 0.7, math.inf, -math.inf])
 
 

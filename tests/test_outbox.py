@@ -65,6 +65,22 @@ def test_a_row_made_by_an_event_is_reported_once(shop: Connection) -> None:
     check(shop)
 
 
+def test_a_customer_made_by_events_that_do_not_count(conn: Connection) -> None:
+    open_shop(conn)
+    large = "orders: {from: orders, count: true, where: large}"
+    text = definition("bands: {none: 0}", MOVED).replace(
+        "orders: {from: orders, count: true}", large
+    )
+    conn.execute("ALTER TABLE orders ADD COLUMN large boolean NOT NULL DEFAULT false")
+    define(conn, text)
+    order(conn, 1)
+    conn.execute("UPDATE orders SET customer_id = 2")
+    conn.execute("INSERT INTO orders (customer_id) VALUES (3), (4)")
+    assert reports(conn) == [(key, None, 0.0) for key in "1234"]
+    assert one(conn, "SELECT count(*) FROM customers WHERE score_band = 'none'") == 4
+    check(conn)
+
+
 @pytest.mark.parametrize("engine", ["auto", "python"])
 def test_whoever_writes_the_score(dsn: str, engine: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:

@@ -18,6 +18,7 @@ from rescore.trainer.database import Connection, address, connect, one, query, t
 from rescore.trainer.sweep import Terms
 from rescore.trainer.usage import WrongUsage, check_interval, unknown_profile
 
+DEFAULT_HOME = "postgres"
 Rows = list[dict[str, Any]]
 
 
@@ -86,11 +87,12 @@ def _schedule(cron: Connection, given: dict[str, str], database: str) -> None:
             query("cron_here" if here else "cron_elsewhere"), given | {"database": database}
         )
     except psycopg.errors.InsufficientPrivilege as error:
-        what = "USAGE on schema cron" if here else "EXECUTE on cron.schedule_in_database"
+        more = "" if here else " and EXECUTE on cron.schedule_in_database"
         raise NotAllowed(
             f"{cron.info.user} may not create jobs of pg_cron",
             detail=error.diag.message_primary or "",
-            hint=f"Have a superuser grant {what} in database {cron.info.dbname}.",
+            hint="Have a superuser grant it, in database "
+            f"{cron.info.dbname}, USAGE on schema cron{more}.",
         ) from error
     except psycopg.errors.InvalidParameterValue as error:
         raise WrongUsage(
@@ -102,7 +104,10 @@ def _schedule(cron: Connection, given: dict[str, str], database: str) -> None:
 
 def _cron(conn: Connection, dsn: str | None) -> Connection:
     """Open a connection to the database that has pg_cron, or refuse saying how to get it."""
-    home = one(conn, query("cron_database"))
+    try:
+        home = one(conn, query("cron_database"))
+    except psycopg.errors.InsufficientPrivilege:  # only some may read it
+        home = DEFAULT_HOME
     major = conn.info.server_version // 10000
     if home is None:
         raise ExtensionMissing(

@@ -15,8 +15,8 @@ A superuser, ``rescore``, has installed rescore, applied the definition and publ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -120,6 +120,22 @@ def stage(staged: str, full_template: Any) -> Iterator[Stage]:
         with made.open:
             yield made
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def fresh(people: None, full_template: Any) -> Callable[[], AbstractContextManager[Connection]]:
+    """Opens a database with rescore and nothing else in it; dropped when it is closed."""
+
+    @contextmanager
+    def opened() -> Iterator[Connection]:
+        name = f"fresh_{next(_numbers)}"
+        with _server(full_template) as server:
+            _clone(server, name, full_template.template_dbname)
+            with psycopg.connect(_dsn(full_template, name), autocommit=True) as conn:
+                yield conn
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    return opened
 
 
 def _server(template: Any) -> Connection:

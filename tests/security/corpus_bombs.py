@@ -104,6 +104,12 @@ def _of_opcodes() -> dict[str, bytes]:
             f"array, {name}": handmade(b"}" + short("coef_") + _array(shape) + b"s")
             for name, shape in shapes.items()
         },
+        "array of fewer objects than it says": handmade(
+            b"}" + short("coef_") + _array(b"K\x63\x85", "O8", b"](K\x01e") + b"s"
+        ),
+        "array of more objects than it says": handmade(
+            b"}" + short("coef_") + _array(b"K\x01\x85", "O8", b"](K\x01K\x02e") + b"s"
+        ),
         "array of empty words": handmade(
             b"}" + short("coef_") + _array(huge + b"\x85", "U0") + b"s"
         ),

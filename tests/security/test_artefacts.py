@@ -288,8 +288,8 @@ def test_sql_knows_the_same_limits(db: Connection) -> None:
             "10001 design columns, more than 10000",
         ),
         (
-            "SELECT rescore.publish('churn', 'x', expected => array_fill(0.5::float8, ARRAY[10001]))",
-            "10001 probes, more than 10000",
+            "SELECT rescore.publish('churn', 'x', expected => array_fill(0.5::float8, ARRAY[1001]))",
+            "1001 probes, more than 1000",
         ),
     ):
         with pytest.raises(psycopg.Error, match=message) as caught:

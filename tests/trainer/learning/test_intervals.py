@@ -33,7 +33,7 @@ def coverage() -> dict[str, float]:
     known |= {"ece": 0.0, "calibration_slope": 1.0}
     known |= {"calibration_intercept": 0.0, "calibration_in_the_large": 0.0}
     held: dict[str, list[bool]] = {name: [] for name in known}
-    for _ in range(400):
+    for _ in range(300):
         rows = snapshots(random, 300)
         for name, found in intervals(counted(rows.truth, rows), MEASURED).items():
             held[name].append(found.known and found.holds(known[name]))
@@ -57,7 +57,7 @@ def test_equal_pairs_are_rarely_called_different_and_by_rows_often() -> None:
     random = np.random.default_rng(12)
     compared = [metric(name) for name in ("auc", "log_loss", "pr_auc", "brier")]
     called: dict[str, list[tuple[bool, bool]]] = {each.name: [] for each in compared}
-    for _ in range(400):
+    for _ in range(300):
         rows = snapshots(random, 200, days=20)
         by_row = random.integers(0, 128, len(rows.labels))
         pairs = [(counted(rows.one, rows, m), counted(rows.other, rows, m)) for m in (None, by_row)]

@@ -1,0 +1,268 @@
+"""The clock: `rescore run`, one a database, and the schedules of pg_cron."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from rescore.errors import Busy, ExtensionMissing, NoServer, NotAllowed, UnknownProfile
+from rescore.server.private import remove, start, stop
+from rescore.sql.install import install
+from rescore.tests.support import define, one, publish
+from rescore.trainer import run as runner
+from rescore.trainer import schedule as cron
+from rescore.trainer.sweep import Terms
+from rescore.trainer.usage import WrongUsage
+
+Connection = psycopg.Connection[Any]
+Extend = Callable[[Connection, str], None]
+
+SHOP = """
+CREATE TABLE orders (customer_id bigint, ordered_at timestamptz DEFAULT now());
+CREATE INDEX ON orders (customer_id);
+"""
+DEFINITION = """
+profile: {table: customers, key: {name: customer_id, type: bigint}}
+events: {orders: {time: ordered_at}}
+features: {days: {from: orders, days_since: last}}
+models: {churn: {features: all}}
+scores: {churn_score: {model: churn}}
+"""
+ENDED = ("succeeded", "failed")
+COMMAND = [sys.executable, "-c", "from rescore.cli import main; main()"]
+
+
+@pytest.fixture
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
+        made.execute(SHOP.encode())
+        define(made, DEFINITION)
+        publish(made)
+        made.execute("INSERT INTO orders SELECT i FROM generate_series(1, 300) AS i")
+        yield made
+
+
+class Running:
+    """A runner in a thread: what it said, and how it ended."""
+
+    def __init__(self, dsn: str, every: float = 0.1, **options: Any) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.stop = threading.Event()
+        self.ended: Any = None
+        terms = options.pop("terms", Terms())
+        jobs = [runner.Sweeping(every, options.pop("profiles", ()), terms)]
+        self.thread = threading.Thread(target=self._run, args=(dsn, jobs), kwargs=options)
+        self.thread.start()
+
+    def _run(self, dsn: str, jobs: list[runner.Sweeping], **options: Any) -> None:
+        try:
+            self.ended = runner.run(dsn, jobs, say=self.said.append, stop=self.stop, **options)
+        except Exception as error:
+            self.ended = error
+
+    def rounds(self) -> list[dict[str, Any]]:
+        return [facts for facts in self.said if facts["job"] == "sweep"]
+
+
+@contextmanager
+def running(dsn: str, **options: Any) -> Iterator[Running]:
+    made = Running(dsn, **options)
+    try:
+        yield made
+    finally:
+        made.stop.set()
+        made.thread.join(timeout=10)
+    assert not made.thread.is_alive()
+
+
+def until(happened: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait for something to become true, and return it."""
+    for _ in range(int(seconds * 20)):
+        if found := happened():
+            return found
+        time.sleep(0.05)
+    return pytest.fail("it did not happen in time")
+
+
+def holder(conn: Connection) -> int | None:
+    row = conn.execute(
+        """SELECT pid FROM pg_stat_activity WHERE application_name = 'rescore run'
+           AND datname = current_database()"""
+    ).fetchone()
+    return row[0] if row else None
+
+
+def test_every_profile_every_round(conn: Connection, plain_dsn: str) -> None:
+    other = DEFINITION.replace("customers", "clients").replace("churn", "loyal")
+    define(conn, other)
+    publish(conn, "loyal")
+    with running(plain_dsn) as made:
+        until(lambda: len(made.rounds()) >= 3)
+    for facts in made.rounds()[:3]:
+        assert [each["profile"] for each in facts["profiles"]] == ["clients", "customers"]
+        assert (facts["rows"], facts["written"], facts["profiles"][0]["finished"]) == (
+            600,
+            600,
+            True,
+        )
+    assert made.ended == 0
+    assert "rows 600, written 600" in runner.line(facts)
+
+
+def test_one_that_fails_keeps_nobody_from_the_rest(conn: Connection, plain_dsn: str) -> None:
+    given = {"profiles": ("nosuch", "customers"), "once": True}
+    with running(plain_dsn, **given) as made:
+        until(lambda: made.ended is not None)
+    (facts,) = made.rounds()
+    assert (made.ended, facts["rows"]) == (1, 300)
+    assert "nosuch" in facts["error"]
+
+
+def test_a_second_runner_is_told_who_runs_or_takes_over(conn: Connection, plain_dsn: str) -> None:
+    with running(plain_dsn) as first:
+        until(first.rounds)
+        with running(plain_dsn) as second:
+            until(lambda: second.ended is not None)
+        assert isinstance(second.ended, Busy)
+        assert f"process {holder(conn)}, rescore run as rescore_plain" in second.ended.detail
+        with running(plain_dsn, standby=True) as third:
+            until(lambda: third.said)
+            assert (third.said[0]["job"], third.rounds()) == ("standby", [])
+            first.stop.set()
+            until(third.rounds)
+    assert (first.ended, third.ended) == (0, 0)
+
+
+def test_a_lost_connection_is_made_again(conn: Connection, plain_dsn: str) -> None:
+    with running(plain_dsn) as made:
+        until(made.rounds)
+        conn.execute("SELECT pg_terminate_backend(%s)", [holder(conn)])
+        lost = until(lambda: [facts for facts in made.said if facts["job"] == "connection"])
+        before = len(made.rounds())
+        until(lambda: len(made.rounds()) > before)
+    assert (made.ended, lost[0]["retry"]) == (0, 1.0)
+
+
+def test_the_first_connection_must_be_had() -> None:
+    with running("host=127.0.0.1 port=1 connect_timeout=2") as made:
+        until(lambda: made.ended is not None)
+    assert isinstance(made.ended, NoServer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_batch(conn: Connection, plain_dsn: str, number: int) -> None:
+    publish(conn, seed=8)
+    options = ["--every", "1m", "--max-age", "100 years", "--batch", "10", "--rate", "100"]
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--dsn", plain_dsn, "--json", *options], stdout=subprocess.PIPE, text=True
+    )
+    position = "SELECT position::int FROM rescore.sweeps"
+    until(lambda: conn.execute(position).fetchone())
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=5)
+    (facts,) = map(json.loads, out.splitlines())
+    done = one(conn, position)
+    assert (process.returncode, facts["profiles"][0]["finished"]) == (0, False)
+    assert 0 < done == facts["rows"] < 300
+    conn.execute("CALL rescore.sweep('customers', '100 years', 10, tolerance => 0)")
+    assert one(conn, "SELECT looked, changed FROM rescore.sweeps") == (300, 300)
+
+
+@pytest.mark.parametrize(
+    ("every", "profiles", "max_age", "error"),
+    [
+        ("often", (), None, WrongUsage),
+        ("-5m", (), None, WrongUsage),
+        ("5m", (), "old", WrongUsage),
+        ("5m", ("custmers",), None, UnknownProfile),
+    ],
+)
+def test_arguments_are_checked_before_anything_runs(
+    conn: Connection, plain_dsn: str, every: str, profiles: Any, max_age: Any, error: Any
+) -> None:
+    with pytest.raises(error):
+        runner.sweeping(plain_dsn, every, profiles, Terms(max_age))
+
+
+def test_how_often_is_an_interval(conn: Connection, plain_dsn: str) -> None:
+    assert runner.sweeping(plain_dsn, "5m", (), Terms()).every == 300
+
+
+@pytest.fixture
+def with_cron(plain_dsn: str, address: Any, extend: Extend) -> Iterator[tuple[Connection, str]]:
+    """A connection to the database that has pg_cron, and a superuser's address of another."""
+    dsn = make_conninfo(plain_dsn, user=address.user)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(SHOP.encode())
+        define(conn, DEFINITION)
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as home:
+        extend(home, "pg_cron")
+        yield home, dsn
+        home.execute("SELECT cron.unschedule(jobid) FROM cron.job")
+
+
+def test_a_schedule_is_replaced_listed_and_removed(with_cron: tuple[Connection, str]) -> None:
+    _, dsn = with_cron
+    for every in ("0 3 * * *", "*/5 * * * *"):
+        cron.schedule(dsn, "customers", every, Terms())
+    (job,) = cron.scheduled(dsn)
+    assert job["schedule"] == "*/5 * * * *"
+    assert job["command"] == "CALL rescore.sweep('customers', \"tolerance\" => 0.0)"
+    assert cron.unschedule(dsn, "customers")
+    assert not cron.unschedule(dsn, "customers")
+    assert cron.scheduled(dsn) == []
+
+
+def test_what_pg_cron_cannot_do_is_refused(
+    with_cron: tuple[Connection, str], plain_dsn: str
+) -> None:
+    home, dsn = with_cron
+    with pytest.raises(WrongUsage, match="every 5 minutes"):
+        cron.schedule(dsn, "customers", "every 5 minutes", Terms())
+    with pytest.raises(UnknownProfile):
+        cron.schedule(dsn, "custmers", "@hourly", Terms())
+    with pytest.raises(NotAllowed) as missing:
+        cron.schedule(plain_dsn, "customers", "@hourly", Terms())
+    assert "schedule_in_database" in missing.value.hint
+    home.execute("DROP EXTENSION pg_cron")
+    with pytest.raises(ExtensionMissing) as caught:
+        cron.schedule(dsn, "customers", "@hourly", Terms())
+    home.execute("CREATE EXTENSION pg_cron")
+    assert "CREATE EXTENSION pg_cron" in caught.value.hint
+
+
+def test_pg_cron_sweeps(extend: Extend) -> None:
+    """On a server of its own: most jobs begin with a minute, this one with the server."""
+    top = Path(tempfile.mkdtemp(prefix="rescore-cron-"))
+    top.chmod(0o755)
+    try:
+        dsn = start(top / "home", tuning="tests").dsn
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            extend(conn, "pg_cron")
+            install(dsn, python_path=None)
+            conn.execute(SHOP.encode())
+            define(conn, DEFINITION)
+        name = cron.schedule(dsn, "customers", "@reboot", Terms("1 day", 500, tolerance=0.01))
+        stop(top / "home")
+        dsn = start(top / "home", tuning="tests").dsn
+        (job,) = until(lambda: [j for j in cron.scheduled(dsn) if j["status"] in ENDED])
+        assert (job["job"], job["status"]) == (name, "succeeded"), job
+        with psycopg.connect(dsn) as conn:
+            terms = one(conn, "SELECT terms FROM rescore.sweeps WHERE finished_at IS NOT NULL")
+        assert (terms["max_age"], terms["tolerance"]) == ("1 day", 0.01)
+    finally:
+        remove(top / "home")
+        top.rmdir()
