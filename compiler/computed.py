@@ -79,7 +79,7 @@ def _number(given: Input, ref: str) -> str:
     if given.type in FLOATS:
         return ref if given.bounded else f"rescore._of_float({ref})"
     if given.type == "numeric":
-        return f"rescore._of_numeric({ref})"
+        return f"rescore._of_{'fixed' if given.bounded else 'numeric'}({ref})"
     whole = f"({ref})::pg_catalog.int4" if given.type == "boolean" else f"({ref})"
     return f"({whole})::pg_catalog.float8"
 

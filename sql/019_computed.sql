@@ -114,9 +114,17 @@ COMMENT ON FUNCTION rescore._of_float(double precision) IS 'Any float8 as a numb
 CREATE OR REPLACE FUNCTION rescore._of_numeric(x numeric)
 RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1
-RETURN CASE WHEN abs(x) < 'Infinity'::numeric
-    THEN round(numeric_smaller(numeric_larger(x, '-1e100'::numeric), '1e100'::numeric), 160)::float8 END;
+-- The usual case first: a cast of a long numeric takes microseconds, and of a tiny one raises.
+RETURN CASE WHEN abs(x) BETWEEN '1e-100'::numeric AND '1e100'::numeric THEN x::float8
+            WHEN abs(x) < '1e-100'::numeric THEN '0'::float8
+            WHEN abs(x) < 'Infinity'::numeric THEN CASE WHEN x < '0'::numeric THEN '-1e100'::float8 ELSE '1e100'::float8 END END;
 COMMENT ON FUNCTION rescore._of_numeric(numeric) IS 'Any numeric as a number of an expression; NULL when NaN or infinite.';
+
+CREATE OR REPLACE FUNCTION rescore._of_fixed(x numeric)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1
+RETURN rescore._capped(NULLIF(x, 'NaN'::numeric)::float8);
+COMMENT ON FUNCTION rescore._of_fixed(numeric) IS 'A numeric of fixed scale as a number of an expression; NULL when NaN.';
 
 CREATE OR REPLACE FUNCTION rescore._days_after(clock timestamp with time zone, x timestamp with time zone)
 RETURNS double precision

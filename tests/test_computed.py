@@ -139,7 +139,7 @@ def several(made: tuple[str, list[Node]]) -> Node:
 
     def value(env: Env) -> Value:
         found = [x for _, f in parts if (x := f(env)) is not None]
-        pick = {"coalesce": lambda v: v[0], "greatest": max, "least": min}[word]
+        pick: Any = {"coalesce": lambda v: v[0], "greatest": max, "least": min}[word]
         return pick(found) if found else None
 
     return f"{word}({', '.join(p for p, _ in parts)})", value
