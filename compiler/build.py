@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rescore.compiler.catalog import Column, Table
+from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
 from rescore.compiler.expression import check
 from rescore.compiler.features import (
@@ -66,13 +67,19 @@ class _Builder:
         self.tables = tables
         self.zone = definition.profile.timezone
         self.links = {name: self._link(name) for name in definition.links}
+        self.inputs: dict[str, Input] = {}
         self.kinds = {n: self._kind(n, f) for n, f in definition.features.items() if f.source}
 
     def profile(self) -> Profile:
         d, t = self.definition, self.tables
         self._check_readable()
         self._check_key()
-        inputs = tuple(self._input(n, f) for n, f in d.features.items())
+        kept = tuple(s for s in map(self._source, d.events) if s.states)
+        inputs, derived = keep(
+            [self._input(n) for n in d.features],
+            [s for source in kept for s in source.states],
+            [x for k in self.kinds.values() if (x := k.derived())],
+        )
         models = tuple(self._model(n, inputs) for n in d.models)
         by_name = {m.name: m for m in models}
         only = self._only()
@@ -87,12 +94,12 @@ class _Builder:
             clock=d.profile.clock,
             on_error=d.profile.on_error,
             only=only,
-            sources=tuple(s for s in map(self._source, d.events) if s.states),
+            sources=kept,
             histories={c: self._source(h) for c, h in d.profile.history.items() if h != "static"},
             links=tuple(self.links.values()),
-            plain=tuple(f.column or "" for f in d.features.values() if not f.source),
+            plain=tuple(f.column or "" for f in d.features.values() if f.plain),
             inputs=inputs,
-            derived=tuple(x for k in self.kinds.values() if (x := k.derived())),
+            derived=derived,
             models=models,
             scores=tuple(self._score(c, by_name) for c in d.scores),
             past=self._past(only),
@@ -270,7 +277,14 @@ class _Builder:
                 )
         return read
 
-    def _input(self, name: str, feature: Feature) -> Input:
+    def _input(self, name: str) -> Input:
+        if name not in self.inputs:
+            self.inputs[name] = self._new_input(name, self.definition.features[name])
+        return self.inputs[name]
+
+    def _new_input(self, name: str, feature: Feature) -> Input:
+        if reads(feature):
+            return computed_input(name, feature, self._input)
         if name in self.kinds:
             return self.kinds[name].input()
         column = self._plain(feature.column or "", f"features.{name}")
@@ -343,11 +357,20 @@ class _Builder:
         for name, feature in self.definition.features.items():
             if feature.source:
                 found[name] = "events" if events[feature.source].time else ""
-            else:
-                found[name] = history.get(feature.column or "", "")
+            elif feature.plain:
+                found[name] = history.get(feature.plain, "")
+        for name in self.definition.features:
+            found.setdefault(name, "parts" if self._has_past(name, found) else "")
         for column, _ in only.columns if only else ():
             found[f"only:{column}"] = history.get(column, "")
         return found
+
+    def _has_past(self, name: str, found: Mapping[str, str]) -> bool:
+        """Whether the past of all that a feature is computed from is known."""
+        parts = reads(self.definition.features[name])
+        return bool(found.get(name)) or (
+            bool(parts) and all(self._has_past(p, found) for p in parts)
+        )
 
     def _check_names(self, made: Profile) -> None:
         """A column rescore would add must not already be the user's."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticCustomError
 
 from rescore.compiler.definition_errors import did_you_mean, refuse
-from rescore.compiler.definition_types import CATEGORY_KINDS, EVENT_KINDS
+from rescore.compiler.definition_types import CATEGORY_KINDS, COMPUTED_KINDS, EVENT_KINDS
 from rescore.plpython.estimators import PREDICTORS
 from rescore.plpython.transforms import clip_problem, edges_problem
 
@@ -28,13 +28,18 @@ def feature_problems(feature: Feature) -> Iterator[PydanticCustomError]:
     kinds = feature.kinds
     if len(kinds) != 1:
         named = " and ".join(kinds) or "none"
-        expected = f"{', '.join(EVENT_KINDS)}, or column (with or without days_until)."
+        events = ", ".join(EVENT_KINDS)
+        expected = f"{events}, ratio, expr, or column (with or without days_until)."
         yield refuse(f"a feature has exactly one kind; given: {named}", f"One of {expected}")
         return
     if feature.kind in EVENT_KINDS:
         yield from _of_events(feature)
+    elif feature.kind in COMPUTED_KINDS:
+        yield from _of_other_features(feature)
     else:
         yield from _of_the_profile(feature)
+    if feature.smooth is not None and feature.kind != "ratio":
+        yield refuse("`smooth` needs `ratio`", "{ratio: [a, b], smooth: 1}", key="smooth")
     yield from _of_time(feature)
     yield from _of_categories(feature)
     yield from _of_lists(feature)
@@ -95,6 +100,16 @@ def _of_lengths(feature: Feature) -> Iterator[PydanticCustomError]:
             yield refuse(f"`{key}` is no time at all", "Longer than 0 seconds.", key=key)
     if feature.window and feature.bucket and feature.bucket > feature.window:
         yield refuse("`bucket` is longer than `window`", "At most the window.", key="bucket")
+
+
+def _of_other_features(feature: Feature) -> Iterator[PydanticCustomError]:
+    for key, value in (("from", feature.source), ("where", feature.where)):
+        if value is not None:
+            yield refuse(
+                f"a feature computed from others takes no `{key}`",
+                f"`{key}` goes with {', '.join(EVENT_KINDS)}.",
+                key=key,
+            )
 
 
 def _of_the_profile(feature: Feature) -> Iterator[PydanticCustomError]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from rescore.compiler import expression
+from rescore.compiler.definition_computed import computed_problems
 from rescore.compiler.definition_errors import Problem, did_you_mean, unknown
 from rescore.compiler.definition_names import name_problems, split_table
 from rescore.compiler.places import Path
@@ -23,6 +24,7 @@ def cross_problems(definition: Definition) -> Iterator[Problem]:
     yield from _tables(definition)
     yield from _events(definition)
     yield from _features(definition)
+    yield from computed_problems(definition)
     yield from _labels(definition)
     yield from _models(definition)
     yield from _conditions(definition)

@@ -14,11 +14,7 @@ LATER: dict[str, frozenset[str]] = {
     "": frozenset({"interventions", "snapshot"}),
     "profile": frozenset({"snapshot"}),
     "events": frozenset({"mode", "history_from"}),
-    "features": frozenset(
-        {
-            "ratio", "smooth", "expr",
-        }
-    ),
+    "features": frozenset(),
     "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),
     "models": frozenset({"calibrate", "snapshot"}),
     "scores": frozenset({"snapshot"}),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from rescore.compiler import definition_checks
 from rescore.compiler.definition_errors import refuse
 from rescore.compiler.definition_types import (
+    COMPUTED_KINDS,
     DEFAULT_ESTIMATOR,
     EVENT_KINDS,
     Categories,
@@ -20,6 +21,7 @@ from rescore.compiler.definition_types import (
     Kept,
     Kind,
     Names,
+    Pair,
     Parameter,
     Text,
     as_estimator,
@@ -158,6 +160,11 @@ class Feature(Part):
     days_until: Literal[True] | None = Field(
         None, description="with `column`: days until its time, negative when past: `true`"
     )
+    ratio: Pair | None = Field(None, description="`[a, b]`: feature a divided by feature b")
+    smooth: float | None = Field(
+        None, ge=0, le=1e100, description="with `ratio`: number added to both, against chance"
+    )
+    expr: Text | None = Field(None, description="SQL expression over other features, by name")
     where: Text | None = Field(None, description="SQL condition on event columns: which count")
     window: Interval | None = Field(None, description="only events of so long a time")
     offset: Interval | None = Field(None, description="with `window`: which ended so long ago")
@@ -225,7 +232,8 @@ class Feature(Part):
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """Every kind the keys name; a valid feature has exactly one."""
-        named: tuple[Kind, ...] = tuple(k for k in EVENT_KINDS if getattr(self, k) is not None)
+        keys = (*EVENT_KINDS, *COMPUTED_KINDS)
+        named: tuple[Kind, ...] = tuple(k for k in keys if getattr(self, k) is not None)
         if self.days_until:
             return (*named, "days_until")
         return named if self.plain is None else (*named, "column")
@@ -238,7 +246,7 @@ class Feature(Part):
     @property
     def column(self) -> str | None:
         """The event column aggregated, or the plain column; None where none is."""
-        if self.kind in ("count", "days_since", "gap"):
+        if self.kind in ("count", "days_since", "gap", *COMPUTED_KINDS):
             return None
         if self.last_n:
             return self.of

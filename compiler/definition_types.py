@@ -12,7 +12,7 @@ from rescore.compiler.intervals import interval_text, parse_interval
 
 Kind: TypeAlias = Literal[
     "count", "sum", "avg", "min", "max", "first", "last", "days_since", "column", "days_until",
-    "ewma", "distinct", "gap",
+    "ewma", "distinct", "gap", "ratio", "expr",
 ]  # fmt: skip
 Parameter: TypeAlias = (
     bool | int | float | str | Annotated[tuple[int, ...], Field(strict=False)] | None
@@ -22,6 +22,7 @@ EVENT_KINDS: tuple[Kind, ...] = (
     "count", "sum", "avg", "min", "max", "first", "last", "days_since", "ewma",
     "distinct", "gap",
 )  # fmt: skip
+COMPUTED_KINDS: tuple[Kind, ...] = ("ratio", "expr")
 CATEGORY_KINDS: frozenset[Kind] = frozenset({"first", "last", "column"})
 MOST_KEPT = 100
 """How many of the last values a list holds at most."""
@@ -116,4 +117,5 @@ Categories: TypeAlias = Annotated[tuple[Category, ...], Field(strict=False)]
 Number: TypeAlias = Annotated[float, Field(ge=-1e100, le=1e100)]
 Clip: TypeAlias = Annotated[tuple[Number | None, Number | None], Field(strict=False)]
 Kept: TypeAlias = Annotated[int, Field(ge=2, le=MOST_KEPT)]
+Pair: TypeAlias = Annotated[tuple[Text, Text], Field(strict=False)]
 Edges: TypeAlias = Annotated[tuple[Number, ...], Field(strict=False)]

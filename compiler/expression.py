@@ -56,7 +56,7 @@ class Expression:
         """
         renamed = columns or {}
         tree = _parse(self.sql)
-        for node, _ in _walk(tree):
+        for node, _ in walk(tree):
             if isinstance(node, ast.ColumnRef):
                 name = renamed.get(_fields(node)[0], _fields(node)[0])
                 parts = [name] if alias is None else [alias, name]
@@ -90,9 +90,19 @@ def check(expression: str, columns: Collection[str] | None, place: str) -> Expre
     return Expression(sql, read)
 
 
+def parse_tree(text: str) -> Any:
+    """Return the tree of exactly one expression, parsed but not otherwise checked.
+
+    Raises
+    ------
+    BadDefinition: not exactly one expression, or nested too deeply.
+    """
+    return _parse(text)
+
+
 def _checked(tree: Any) -> Iterator[str]:
     """Yield the columns read; qualify functions and types in place."""
-    for node, parent in _walk(tree):
+    for node, parent in walk(tree):
         check_node(node, parent)
         qualify(node)
         if isinstance(node, ast.ColumnRef):
@@ -133,7 +143,7 @@ def _only_target(statement: str) -> Any:
 
 def _check_depth(tree: Any) -> None:
     """Refuse a tree too deep for the functions below, which call themselves level by level."""
-    for _ in _walk(tree):
+    for _ in walk(tree):
         pass
 
 
@@ -150,17 +160,17 @@ def _target(select: Any) -> Any:
     return target.val
 
 
-def _walk(node: Any, parent: Any = None, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+def walk(node: Any, parent: Any = None, depth: int = 0) -> Iterator[tuple[Any, Any]]:
     """Yield each node with its parent, outermost first."""
     if depth > MAX_DEPTH:
         raise BadDefinition("nested too deeply", detail=f"At most {MAX_DEPTH} levels.")
     if isinstance(node, tuple):
         for item in node:
-            yield from _walk(item, parent, depth + 1)
+            yield from walk(item, parent, depth + 1)
     elif isinstance(node, ast.Node):
         yield node, parent
         for attribute in node:
-            yield from _walk(getattr(node, attribute), node, depth + 1)
+            yield from walk(getattr(node, attribute), node, depth + 1)
 
 
 def _shape(node: Any) -> Any:

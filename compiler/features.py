@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rescore.compiler.catalog import Column
@@ -181,6 +181,7 @@ class Derived:
     """A profile column computed from states in the same UPDATE, so that BI tools can read it.
 
     ``start`` is SQL of its value for a customer without events, where that is not NULL.
+    ``computed``: from other features, and so not necessarily NULL for a customer without events.
     """
 
     column: str
@@ -194,6 +195,9 @@ class Derived:
     def declaration(self) -> str:
         """Type and constraints."""
         return f"{self.type} NOT NULL DEFAULT {self.start}" if self.start else self.type
+
+    # Not in the representation, by which a profile's plan is compared with the stored one.
+    computed: bool = field(default=False, repr=False)
 
     def expression(self, refs: Refs) -> str:
         """SQL of the value, given how each state is referred to."""
@@ -215,6 +219,7 @@ class Input:
     ``column`` is the profile column it is read from, ``beside`` others it needs; ``cast`` turns
     references to them into the argument: a format string of ``{}``, or ``{0}``, ``{1}`` … and
     ``{clock}``, all names and operators schema-qualified, since it is inlined into users' queries.
+    ``computed``: from other features.
     """
 
     name: str
@@ -235,6 +240,7 @@ class Input:
     log1p: bool = False
     buckets: tuple[float, ...] | None = None
     count: bool = False
+    computed: bool = False
 
     def argument(self, refs: Refs, clock: str) -> str:
         """SQL of the argument, given how each profile column is referred to, and the clock."""
@@ -396,10 +402,11 @@ class Kind(ABC):
 
 def common(kind: Kind) -> dict[str, Any]:
     """Return what an input takes from any feature's definition."""
-    return _of_number(kind.feature)
+    return number_options(kind.feature)
 
 
-def _of_number(feature: Feature) -> dict[str, Any]:
+def number_options(feature: Feature) -> dict[str, Any]:
+    """Return what the input of a number takes from its feature."""
     # Without a default, a missing number is in no bucket.
     absent = None if feature.bucketize else 0.0
     return {
@@ -413,7 +420,7 @@ def _of_number(feature: Feature) -> dict[str, Any]:
 
 def column_input(name: str, feature: Feature, column: Column, zone: str) -> Input:
     """Return the input of a column read as it stands (a plain column, or a first/last value)."""
-    common = _of_number(feature)
+    common = number_options(feature)
     if feature.one_hot is not None:
         return _category(name, feature, column)
     if feature.kind == "days_until":

@@ -320,7 +320,7 @@ class Profile:
     @property
     def watched(self) -> tuple[str, ...]:
         """Plain columns whose direct update rescores the row."""
-        read = {i.column for i in self.inputs} & set(self.plain)
+        read = {c for i in self.inputs for c in (i.column, *i.beside)} & set(self.plain)
         return tuple(sorted(read | {c for c, _ in (self.only.columns if self.only else ())}))
 
     def function(self, suffix: str) -> str:

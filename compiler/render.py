@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rescore.compiler import outbox
@@ -170,7 +170,12 @@ def _holding(plan: Profile) -> dict[str, str]:
     """SQL condition for each state and derived column: the stored value holds at the moment."""
     of_source = {s.name: s.holds("p", "rescore_v_moment") or "true" for s in plan.sources}
     found = {s.column: of_source[source.name] for source in plan.sources for s in source.states}
-    return found | {d.column: found[d.states[0]] for d in plan.derived}
+    return found | {d.column: _all_hold(found[s] for s in d.states) for d in plan.derived}
+
+
+def _all_hold(conditions: Iterable[str]) -> str:
+    """SQL condition: all of these hold."""
+    return " AND ".join(dict.fromkeys(c for c in conditions if c != "true")) or "true"
 
 
 def _expected(plan: Profile, column: str, counted: dict[str, str]) -> str:
@@ -193,16 +198,16 @@ def _histories(plan: Profile) -> list[tuple[EventSource, tuple[State, ...]]]:
 
 
 def _past_value(plan: Profile, i: Input, alias: dict[str, str], at: dict[str, str]) -> str:
-    where = plan.past.get(i.name, "")
-    if not where:
+    if not plan.past.get(i.name):
         return f"NULL::{i.type}"
-    if where == "static":
-        value = i.argument(lambda c: f"p.{ident(c)}", MOMENT)
-    elif where == "events":
-        value = i.argument(lambda c: _past_state(plan, c, alias), MOMENT)
-    else:
-        value = i.argument(lambda c: f"{at[c]}.{ident(c)}", MOMENT)
-    return f"({value})::{i.type}"
+    kept = {s.column for s in plan.states} | {d.column for d in plan.derived}
+
+    def ref(column: str) -> str:
+        if column in kept:
+            return _past_state(plan, column, alias)
+        return f"{at.get(column, 'p')}.{ident(column)}"
+
+    return f"({i.argument(ref, MOMENT)})::{i.type}"
 
 
 def _past_state(plan: Profile, column: str, alias: dict[str, str]) -> str:

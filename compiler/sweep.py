@@ -89,6 +89,9 @@ def _timed(score: Score) -> list[Input]:
 
 def _is_moved(timed: Input, at: str) -> str:
     """SQL: whether the clock has moved the input since the score: a time, or a fading number."""
+    if timed.computed:
+        # What it is now says nothing of what it will be: greatest(days - 30, 0) is 0 for a month.
+        return "true"
     argument = timed.argument(_ref, CLOCK)
     if timed.kind != "number":
         return f"{argument} IS NOT NULL"

@@ -15,9 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from rescore.errors import DoesNotFit
-from rescore.plpython.design import design_row
-from rescore.tests.support import contract_of, define, one, publish
+from rescore.tests.support import define, one, publish
 
 Connection = psycopg.Connection[Any]
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -70,7 +68,9 @@ Numbers = list[tuple[datetime, Decimal]]
 
 
 def weight(age: timedelta, length: timedelta) -> Decimal:
-    return Decimal(2) ** (-Decimal(age // timedelta(microseconds=1)) / (length // timedelta(microseconds=1)))
+    return Decimal(2) ** (
+        -Decimal(age // timedelta(microseconds=1)) / (length // timedelta(microseconds=1))
+    )
 
 
 def reference(found: Numbers, length: timedelta) -> dict[str, Any]:
@@ -131,9 +131,18 @@ visits = st.lists(st.tuples(times, wild, calm, st.none()), min_size=1, max_size=
 
 TOTALS = {f"{kind}_{n}": n for n in LENGTHS for kind in ("count", "wild", "mean", "calm")}
 FEATURES = {
-    **{f"count_{n}": f"count: true, half_life: {t.total_seconds():.0f} seconds" for n, t in LENGTHS.items()},
-    **{f"wild_{n}": f"sum: wild, half_life: {t.days} days {t.seconds} seconds" for n, t in LENGTHS.items()},
-    **{f"mean_{n}": f"ewma: wild, half_life: {t.total_seconds():.0f} seconds" for n, t in LENGTHS.items()},
+    **{
+        f"count_{n}": f"count: true, half_life: {t.total_seconds():.0f} seconds"
+        for n, t in LENGTHS.items()
+    },
+    **{
+        f"wild_{n}": f"sum: wild, half_life: {t.days} days {t.seconds} seconds"
+        for n, t in LENGTHS.items()
+    },
+    **{
+        f"mean_{n}": f"ewma: wild, half_life: {t.total_seconds():.0f} seconds"
+        for n, t in LENGTHS.items()
+    },
     **{
         f"calm_{n}": f"ewma: calm, half_life: {t.total_seconds():.0f} seconds, stat: deviation"
         for n, t in LENGTHS.items()
@@ -152,7 +161,11 @@ def check_against_reference(row: dict[str, Any], events: Sequence[Any]) -> None:
             (f"calm_{n}", 2, "0", "deviation"),
         ):
             found = counted(events, column, least)
-            found = found if name[0] != "m" else [(at, x if abs(x) >= Decimal("1e-90") else Decimal(0)) for at, x in found]
+            found = (
+                found
+                if name[0] != "m"
+                else [(at, x if abs(x) >= Decimal("1e-90") else Decimal(0)) for at, x in found]
+            )
             if not found:
                 assert (row[name] or 0, row[f"{name}__at"]) == (0, None), (name, row)
                 continue
@@ -181,7 +194,12 @@ def test_any_order_and_any_grouping_give_the_reference(dsn: str) -> None:
         @given(visits, st.randoms(use_true_random=False))
         def holds(events: list[Any], random: Any) -> None:
             shuffled = random.sample(events, len(events))
-            groups = [[[e] for e in events], [[e] for e in shuffled], [events], [shuffled[:2], shuffled[2:]]]
+            groups = [
+                [[e] for e in events],
+                [[e] for e in shuffled],
+                [events],
+                [shuffled[:2], shuffled[2:]],
+            ]
             with localcontext(prec=60, Emax=10**12, Emin=-(10**12)):
                 for group in groups:
                     key = next(keys)
@@ -228,7 +246,9 @@ def events(*days: float, calm: float = 10) -> list[Any]:
 
 def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(
-        math.isclose(v, other[c], rel_tol=1e-12, abs_tol=1e-12) if isinstance(v, float) else v == other[c]
+        math.isclose(v, other[c], rel_tol=1e-12, abs_tol=1e-12)
+        if isinstance(v, float)
+        else v == other[c]
         for c, v in one.items()
     )
 
@@ -274,7 +294,10 @@ def test_a_late_event_has_the_weight_of_its_own_time(conn: Connection) -> None:
 def test_a_transaction_begun_before_the_event_sees_it_whole(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(EVENTS.encode())
-        define(conn, text_of({"rate": "count: true, half_life: 1 second"}).replace(", clock: session", ""))
+        define(
+            conn,
+            text_of({"rate": "count: true, half_life: 1 second"}).replace(", clock: session", ""),
+        )
         publish(conn)
         with conn.transaction():
             conn.execute("SELECT now(), pg_sleep(0.2)")
@@ -298,7 +321,9 @@ def test_one_value_has_no_deviation_and_equal_values_have_none_to_show(conn: Con
 
 def test_the_score_stays_inlined_with_every_transform(conn: Connection) -> None:
     insert(conn, 1, events(3, 1))
-    lines = conn.execute("EXPLAIN (VERBOSE) SELECT rescore.predict('churn', p) FROM folk AS p").fetchall()
+    lines = conn.execute(
+        "EXPLAIN (VERBOSE) SELECT rescore.predict('churn', p) FROM folk AS p"
+    ).fetchall()
     plan = "\n".join(line[0] for line in lines)
     assert "tstzrange_subdiff(spend__at, now())" in plan or "rescore.clock()" in plan
     assert "churn" not in plan and "decayed" not in plan and "predict" not in plan
@@ -306,17 +331,27 @@ def test_the_score_stays_inlined_with_every_transform(conn: Connection) -> None:
 
 def values(conn: Connection, key: int, moment: datetime) -> dict[str, Any]:
     """Return what the model sees of a customer at a moment, counted here from all events."""
-    found = conn.execute("SELECT at, wild, calm, few FROM visits WHERE k = %s ORDER BY at", [key]).fetchall()
+    found = conn.execute(
+        "SELECT at, wild, calm, few FROM visits WHERE k = %s ORDER BY at", [key]
+    ).fetchall()
     found = [e for e in found if e[0] <= moment]
 
     def faded(column: int | None, days: float, rows: Sequence[Any] = found) -> float:
         ages = [(moment - e[0]) / timedelta(days=days) for e in rows]
-        return math.fsum((e[column] if column else 1) * 0.5**a for e, a in zip([[*map(float, e[1:])] for e in rows], ages)) \
-            if column is None else math.fsum(float(e[column]) * 0.5**a for e, a in zip(rows, ages))
+        return (
+            math.fsum(
+                (e[column] if column else 1) * 0.5**a
+                for e, a in zip([[*map(float, e[1:])] for e in rows], ages, strict=True)
+            )
+            if column is None
+            else math.fsum(float(e[column]) * 0.5**a for e, a in zip(rows, ages, strict=True))
+        )
 
     weights = [0.5 ** ((moment - e[0]) / timedelta(days=14)) for e in found]
-    mean = math.fsum(w * float(e[2]) for w, e in zip(weights, found)) / math.fsum(weights)
-    squares = math.fsum(w * (float(e[2]) - mean) ** 2 for w, e in zip(weights, found))
+    mean = math.fsum(w * float(e[2]) for w, e in zip(weights, found, strict=True)) / math.fsum(
+        weights
+    )
+    squares = math.fsum(w * (float(e[2]) - mean) ** 2 for w, e in zip(weights, found, strict=True))
     return {
         "rate": faded(None, 14),
         "busy": faded(None, 2, [e for e in found if e[3] > 1]),

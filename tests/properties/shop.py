@@ -101,6 +101,11 @@ features:
   severity:         {from: complaints, ewma: severity, half_life: 3 days, where: "severity <> 2"}
   invoice_rate:     {from: invoices, sum: total, half_life: 4 days}
   invoice_unrest:   {from: invoices, ewma: total, half_life: 4 days, stat: deviation}
+  trend:            {ratio: [orders_3d, orders_before], smooth: 1}
+  basket:           {ratio: [spend, orders], missing: indicator}
+  billed_share:     {expr: "invoiced / nullif(spend + invoiced, 0)", default: -1}
+  woes:             {expr: "worst * severe_5d + CASE WHEN biggest > 100 THEN 1 ELSE 0 END"}
+  quiet:            {expr: "sqrt(days_since_order) - coalesce(age, 40) * trend / 100", missing: indicator}
 FEATURES
   age:              {column: age, default: 40, missing: indicator}
   plan:             {column: plan, one_hot: [basic, pro], other: true}
@@ -200,7 +205,34 @@ def recount(
     orders = come(orders, "ordered_at", now)
     complaints = come(complaints, "created_at", now)
     invoices = come(invoices, "issued_at", now)
-    return lasting(orders, complaints, invoices), passing(orders, complaints, invoices, now)
+    stays = lasting(orders, complaints, invoices)
+    passes = passing(orders, complaints, invoices, now)
+    return stays | computed(stays), passes | computed_in_time(stays, passes)
+
+
+def divided(a: Any, b: Any) -> float | None:
+    """Return a quotient, None where there is none."""
+    return None if a is None or not b else float(a) / float(b)
+
+
+def computed(lasting: Row) -> Row:
+    """Return what is computed from features that hold until the next event."""
+    spend, billed = lasting["spend"], lasting["invoiced"]
+    return {
+        "basket": divided(spend, lasting["orders"]),
+        # As float8, in which a sum of opposite numbers is 0 only when they are equal.
+        "billed_share": divided(billed, float(spend) + float(billed)),
+    }
+
+
+def computed_in_time(lasting: Row, passing: Row) -> Row:
+    """Return what is computed from what windows hold."""
+    worst, biggest = lasting["worst"], lasting["biggest"]
+    bonus = biggest is not None and biggest > 100
+    return {
+        "trend": (passing["orders_3d"] + 1) / (passing["orders_before"] + 1),
+        "woes": None if worst is None else float(worst * passing["severe_5d"] + bonus),
+    }
 
 
 def passing(orders: list[Row], complaints: list[Row], invoices: list[Row], now: datetime) -> Row:

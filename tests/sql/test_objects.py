@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ def functions(conn: psycopg.Connection[Any]) -> list[Any]:
         return cursor.execute(QUERIES["functions"].encode()).fetchall()
 
 
+def computed() -> set[str]:
+    """The operations of computed features, which are inlined."""
+    text = files("rescore.sql").joinpath("019_computed.sql").read_text("utf-8")
+    found = re.findall(r"COMMENT ON FUNCTION (\S+\([^)]*\)) IS", text)
+    return {signature.replace(", ", ",") for signature in found}
+
+
 def test_every_object_says_what_it_is(model: Any) -> None:
     model.publish([0.1, 0.2, 0.3, 0.4, 0.5])
     assert model.conn.execute(QUERIES["without_comment"].encode()).fetchall() == []
@@ -39,7 +48,10 @@ def test_search_path_is_pinned_unless_inlined(fixture: str, request: pytest.Fixt
     unpinned = {f.signature for f in found if not f.pinned}
     # A procedure that commits cannot have a SET clause; it qualifies every name.
     is_new = "rescore._outbox_is_new(xid8,text,pg_snapshot,integer,integer)"
-    assert unpinned == {"rescore.clock()", is_new, SWEEP}
+    assert unpinned - computed() == {"rescore.clock()", is_new, SWEEP}
+    assert computed() < unpinned
+    bound = [f.body.startswith("RETURN ") for f in found if f.signature in computed()]
+    assert bound and all(bound)
     assert len(found) > 50
 
 
