@@ -342,8 +342,17 @@ def sweep(
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn, console.progress(f"sweep {profile}") as progress:
-        given = {"rate": rate, "tolerance": tolerance, "restart": restart, "wait": wait}
-        swept = ops.sweep(conn, profile, max_age, batch, **given, progress=progress)
+        swept = ops.sweep(
+            conn,
+            profile,
+            max_age,
+            batch,
+            rate=rate,
+            tolerance=tolerance,
+            restart=restart,
+            wait=wait,
+            progress=progress,
+        )
     told = {"rows": swept.looked, "written": swept.changed, "locked": swept.locked}
     _show_one({"profile": profile, **told, "seconds": round(swept.seconds, 2)}, json)
 

@@ -77,10 +77,12 @@ def reference(found: Numbers, length: timedelta) -> dict[str, Any]:
     """Return total, mean and deviation as of the last number, and what rounding may change of them."""
     last = max(at for at, _ in found)
     weighed = [(weight(last - at, length), x) for at, x in found]
-    total, count = sum(w * x for w, x in weighed), sum(w for w, _ in weighed)
+    nothing = Decimal(0)
+    total = sum((w * x for w, x in weighed), nothing)
+    count = sum((w for w, _ in weighed), nothing)
     mean = total / count
-    squares = sum(w * (x - mean) ** 2 for w, x in weighed) / count
-    gross = sum(w * abs(x) for w, x in weighed)
+    squares = sum((w * (x - mean) ** 2 for w, x in weighed), nothing) / count
+    gross = sum((w * abs(x) for w, x in weighed), nothing)
     return {
         "at": last,
         "count": count,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -162,10 +162,11 @@ def test_a_database_without_the_extension_is_told_what_to_do(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("CREATE TABLE visits (customer_id bigint, page int); DROP EXTENSION hll")
         definition = parse(features({"pages": "page"}))
-        for refused in (
+        ways: list[Callable[[], object]] = [
             lambda: plan(conn, definition),
             lambda: define(conn, features({"x": "page"})),
-        ):
+        ]
+        for refused in ways:
             with pytest.raises(DoesNotFit, match="`distinct` needs the extension hll") as caught:
                 refused()
             assert "postgresql-15-hll" in caught.value.hint

@@ -300,13 +300,13 @@ def ewma(name: str, found: list[tuple[datetime, float]], half_life: timedelta, s
     last = max((at for at, _ in found), default=None)
     weighed = [(faded(at, last, half_life), x) for at, x in found] if last else []
     weight = math.fsum(w for w, _ in weighed)
-    mean = math.fsum(w * x for w, x in weighed) / weight if weighed else None
+    mean = math.fsum(w * x for w, x in weighed) / weight if weighed else 0.0
     made: Row = {f"{name}__at": last, f"{name}__weight": Near(weight)}
     if not spread:
-        return made | {name: None if mean is None else Near(mean)}
+        return made | {name: Near(mean) if weighed else None}
     squares = math.fsum(w * (x - mean) ** 2 for w, x in weighed)
     shown = Near(math.sqrt(squares / weight)) if len(weighed) > 1 else None
-    return made | {name: shown, f"{name}__mean": None if mean is None else Near(mean)}
+    return made | {name: shown, f"{name}__mean": Near(mean) if weighed else None}
 
 
 def numbers(rows: list[Row], time: str, column: str) -> list[tuple[datetime, float]]:

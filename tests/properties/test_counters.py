@@ -287,7 +287,9 @@ def check_score(row: dict[str, Any], estimator: Any, contract: Contract) -> None
     at = {"days_since_order", "tenure", "last_invoice"}
     columns = {i.name: f"{i.name}__at" if i.name in at else i.name for i in contract.inputs}
     columns |= COLUMNS
-    values = {name: row[c] if c in row else quiet(row) for name, c in columns.items()}
+    values: dict[str, Any] = {
+        name: row[c] if c in row else quiet(row) for name, c in columns.items()
+    }
     for name, half_life in HALF_LIVES.items():
         values[name] *= faded(row[f"{name}__at"], row["churn_score_at"], half_life)
     numbers = design_row(contract, values, row["churn_score_at"])
@@ -304,7 +306,8 @@ def quiet(row: dict[str, Any]) -> float | None:
     if last is None:
         return None
     age = 40 if row["age"] is None else row["age"]
-    return math.sqrt(max(now - last, timedelta()) / timedelta(days=1)) - age * row["trend"] / 100
+    days = max(now - last, timedelta()) / timedelta(days=1)
+    return math.sqrt(days) - float(age * row["trend"]) / 100
 
 
 def make_estimator(linear: bool, columns: int) -> Any:

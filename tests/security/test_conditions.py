@@ -88,11 +88,11 @@ class Independent(Visitor):
     def visit(self, ancestors: Any, node: Any) -> None:
         self.nodes.add(type(node).__name__)
         if isinstance(node, ast.FuncCall):
-            self.functions.add(tuple(part.sval for part in node.funcname))
+            self.functions.add(tuple(part.sval for part in node.funcname or ()))
         elif isinstance(node, ast.TypeName):
-            self.types.add(node.names[-1].sval)
+            self.types.add((node.names or ())[-1].sval)
         elif isinstance(node, ast.A_Expr):
-            self.operators.add(tuple(part.sval for part in node.name))
+            self.operators.add(tuple(part.sval for part in node.name or ()))
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=9).map(" ".join))

@@ -171,7 +171,7 @@ def test_transforms_are_arithmetic_in_the_plan(
         assert "ln(" in plan and "width_bucket(" in plan
 
 
-ONCE = [
+ONCE: list[dict[str, Any]] = [
     {"clip": [0, 50]},
     {"clip": [None, 5]},
     {"clip": [0, None], "log1p": True},
@@ -250,7 +250,7 @@ def test_sql_scores_are_those_of_the_scikit_learn_pipeline(
         )
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str]] = [
     ({"clip": [5, 1]}, "wrong clip"),
     ({"clip": [1, 1]}, "wrong clip"),
     ({"clip": [None, None]}, "wrong clip"),

@@ -36,7 +36,10 @@ def simulated(better: float, runs: int, customers: int = 250) -> tuple[Any, Any]
     """Return the gain of a candidate in each run, and what it surely gains."""
     checks = [compare(pairs(seed, better, customers), FEW) for seed in range(runs)]
     assert all(check.passed == (check.numbers["surely"] >= 0) for check in checks)
-    return tuple(np.array([check.numbers[name] for check in checks]) for name in ("gain", "surely"))
+    gain, surely = (
+        np.array([check.numbers[name] for check in checks]) for name in ("gain", "surely")
+    )
+    return gain, surely
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +101,9 @@ def test_any_metric_tells_better_from_worse(name: str) -> None:
 
 def test_too_few_customers_or_outcomes_wait_however_many_rows() -> None:
     few = pairs(1, 1.0, customers=40)
-    repeated = PairedScores(
-        *(np.tile(getattr(few, n), 100) for n in ("labels", "hashes", "candidate", "champion"))
-    )
+    names = ("labels", "hashes", "candidate", "champion")
+    tiled: dict[str, Any] = {n: np.tile(getattr(few, n), 100) for n in names}
+    repeated = PairedScores(**tiled)
     decision = gate(repeated, Rules())
     assert decision.verdict == "wait"
     assert "40 customers to test on; 200 are needed" in decision.reasons
@@ -110,7 +113,8 @@ def test_too_few_customers_or_outcomes_wait_however_many_rows() -> None:
 
 
 def test_no_examples_wait() -> None:
-    nobody = PairedScores(*(np.empty(0) for _ in range(4)))
+    nothing: Any = np.empty(0)
+    nobody = PairedScores(nothing, nothing, nothing, nothing)
     assert gate(nobody, Rules()).verdict == "wait"
 
 
@@ -163,8 +167,9 @@ def test_margins_are_compared_by_their_order_only() -> None:
 def test_rules_and_scores_that_make_no_sense_are_refused() -> None:
     with pytest.raises(BadDefinition, match="neither better nor worse"):
         gate(pairs(1), Rules(metric="base_rate"))
+    two: Any = np.zeros(2)
     with pytest.raises(BadFeature, match="of \\[2, 3\\] examples"):
-        PairedScores(np.zeros(2), np.zeros(2), np.zeros(3), np.zeros(2))
+        PairedScores(two, two, np.zeros(3), np.zeros(2))
     rows = pairs(1)
     rows.candidate[3] = np.nan
     with pytest.raises(NotFinite):

@@ -63,7 +63,7 @@ FOLLOWING = [name for name in METHODS if name not in ("bernoulli", "multinomial"
 every = pytest.mark.parametrize("name", METHODS)
 
 
-def taught(method: Method, seed: int = 1, count: int = 12, **truth: float) -> Learner:
+def taught(method: Method, seed: int = 1, count: int = 12, **truth: Any) -> Learner:
     learner = Learner.start(method)
     for batch in batches(seed, count, **truth):
         learner.learn(batch, elapsed=1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ def test_by_time_what_is_learnt_was_known_before_the_first_test(
     at: list[int], since: int, horizon: int
 ) -> None:
     scored = moments(at)
-    settled = scored + np.timedelta64(horizon, "D")
+    settled: Any = scored + np.timedelta64(horizon, "D")
     sides = by_time(scored, settled, moments([since])[0])
     assert not (sides.train & sides.test).any()
     assert (sides.test == (scored >= moments([since])[0])).all()
