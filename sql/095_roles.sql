@@ -48,8 +48,8 @@ AS $$
     -- By what follows the two underscores; '' are routers and versions.
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
-    ('compiled', 2, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked}'),
-    ('compiled', 3, false, '{EXECUTE}', '{recompute,differences,come_back,coming}')
+    -- These see every row, as the owner of the profile: what calls them says who may.
+    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';
@@ -207,7 +207,7 @@ AS $$
     LEFT JOIN rescore._definers() AS f ON f.function = o.oid AND o.kind = 'compiled'
     LEFT JOIN profile AS p ON p.profile = f.profile
     WHERE o.kind <> 'schema'
-      AND NOT (o.kind = 'relation' AND o.name = 'python_path')
+      AND NOT (o.kind = 'relation' AND o.name = 'python_path' AND EXISTS (SELECT FROM pg_roles AS u WHERE u.oid = o.owner AND u.rolsuper))
       AND NOT (o.kind = 'function' AND EXISTS (SELECT FROM pg_proc AS q JOIN pg_language AS l ON l.oid = q.prolang
                                                WHERE q.oid = o.oid AND NOT l.lanpltrusted))
       -- The sequence of an identity column goes with its table.
