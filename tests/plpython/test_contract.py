@@ -99,6 +99,7 @@ def test_contract_survives_json() -> None:
         (with_transforms(buckets=[10**400]), "not an input"),
         (with_transforms(buckets=[True]), "not an input"),
         (with_transforms(kind="category", log1p=True), "category and takes no log1p"),
+        (with_transforms(kind="list", clip=[0, 1]), "list and takes no clip"),
     ],
 )
 def test_what_is_no_contract_is_refused(data: Any, message: str) -> None:
@@ -126,6 +127,47 @@ def test_most_frequent_values_are_frozen(form: dict[str, Any]) -> None:
     assert from_names([country], frozen.columns()) == frozen
     with pytest.raises(ContractViolated, match="no categories were found for 'country'"):
         freeze([country], {})
+
+
+LISTS = Contract.from_json(
+    {
+        "inputs": [
+            {"name": "pages", "type": "text[]", "kind": "list", "categories": ["a", "b"],
+             "other": True, "missing": True},
+            {"name": "often", "type": "text[]", "kind": "list", "categories": ["a", "7", "true"],
+             "count": True, "other": True},
+        ]
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "row"),
+    [
+        (None, [0, 0, 0, 1, 0, 0, 0, 0]),
+        ([], [0, 0, 0, 1, 0, 0, 0, 0]),
+        (["a", "a", "b"], [1, 1, 0, 0, 2, 0, 0, 1]),
+        (["x", 7, True, "y", 7], [0, 0, 1, 0, 0, 2, 1, 2]),
+    ],
+)
+def test_lists_say_whether_and_how_often(given: Any, row: list[float]) -> None:
+    assert design_row(LISTS, {"pages": given, "often": given}, NOW) == row
+    assert Contract.from_json(json.loads(json.dumps(LISTS.to_json()))) == LISTS
+    names = ["pages=a", "pages=b", "pages=*", "pages__missing"]
+    assert LISTS.columns() == [*names, "often=a", "often=7", "often=true", "often=*"]
+
+
+@pytest.mark.parametrize("given", ["a", 1, {"a": 1}, ["a", None], [["a"]], [{}]])
+def test_what_is_no_list_of_texts_is_refused(given: Any) -> None:
+    with pytest.raises(BadFeature, match="is no value of feature 'pages'"):
+        design_row(LISTS, {"pages": given}, NOW)
+
+
+def test_the_most_frequent_values_of_lists_are_frozen() -> None:
+    pages = Input.from_json({"name": "pages", "type": "text[]", "kind": "list", "top": 2})
+    frozen = freeze([pages], {"pages": ["help", "docs", "news"]})
+    assert frozen.columns() == ["pages=help", "pages=docs"]
+    assert from_names([pages], frozen.columns()) == frozen
 
 
 def fitted(columns: int, names: list[str] | None = None) -> Any:
