@@ -109,6 +109,16 @@ $$;
 COMMENT ON FUNCTION rescore._router_body(text, rescore.models, jsonb, text, text[]) IS
     'SQL: what a router returns while this version serves.';
 
+CREATE OR REPLACE FUNCTION rescore._finite(number double precision)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN abs(number) < 'Infinity' THEN CASE WHEN abs(number) >= 1e-100 THEN greatest(least(number, 1e100), -1e100) ELSE 0 END END
+$$;
+COMMENT ON FUNCTION rescore._finite(double precision) IS
+    'A number as models see it: NULL when it is NaN or infinite, at most 1e100 in magnitude, 0 below 1e-100.';
+
 CREATE OR REPLACE FUNCTION rescore._define_payload(model text, inputs jsonb)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -118,8 +128,11 @@ DECLARE
     taken text := (SELECT string_agg(format('%I %s', i ->> 'name', rescore._argument_type(i ->> 'type', i ->> 'kind')), ', ' ORDER BY n)
                    FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n));
     -- The compiled scorer expects no NULL where the table has none; a payload may lack anything.
-    args text[] := ARRAY(SELECT format(CASE WHEN i ->> 'nullable' = 'false' AND i ->> 'kind' = 'number'
-                                            THEN 'coalesce(r.%1$I, %2$L::%3$s)' ELSE 'r.%1$I' END,
+    -- Nor what no column computed by rescore holds, such as NaN.
+    args text[] := ARRAY(SELECT format(replace(CASE WHEN i ->> 'nullable' = 'false' AND i ->> 'kind' = 'number'
+                                                    THEN 'coalesce(@, %2$L::%3$s)' ELSE '@' END, '@',
+                                               CASE WHEN i ->> 'bounded' = 'true' AND i ->> 'type' = 'double precision'
+                                                    THEN 'rescore._finite(r.%1$I)' ELSE 'r.%1$I' END),
                                        i ->> 'name', CASE WHEN i ->> 'type' LIKE 'bool%' THEN (i ->> 'default')::numeric::integer::boolean::text
                                                           WHEN i ->> 'type' ~ 'int' THEN round((i ->> 'default')::numeric)::text
                                                           ELSE i ->> 'default' END,
