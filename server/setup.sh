@@ -154,6 +154,7 @@ make_environment() {
     if [[ $(readlink -f "$venv/bin/python") != "$(readlink -f "$interpreter")" ]] ||
         { [[ -e $stamp ]] && [[ $(head -n 1 "$stamp") != "$checkout" ]]; }; then
         say "making .venv with $interpreter, the Python of PostgreSQL $postgres"
+        [[ ! -L $venv ]] || rm "$venv"   # what a link points to is another checkout's
         "$interpreter" -m venv --clear "$venv"
     fi
     say 'installing the Python packages; the first time takes some minutes'

@@ -1,5 +1,5 @@
 -- Whole profiles: verifying, rebuilding. Each dispatches to functions that `rescore apply`
--- generates; S is the profile's slug. Sweeping stands in 075_sweep.sql.
+-- generates; S is the profile's slug. Sweeping stands in 072_sweep.sql.
 -- Calls: 010_errors, 060_read, rescore_compiled.S__differences, S__keys, S__recompute.
 -- Tables: reads rescore.profiles; the generated functions write the profile table.
 

@@ -48,8 +48,8 @@ AS $$
     -- By what follows the two underscores; '' are routers and versions.
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
-    ('compiled', 2, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked}'),
-    ('compiled', 3, false, '{EXECUTE}', '{recompute,differences,come_back,coming}')
+    -- These see every row, as the owner of the profile: what calls them says who may.
+    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';
@@ -166,7 +166,6 @@ DECLARE
 BEGIN
     FOR d IN SELECT g.*, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS name
              FROM rescore._wanted_grants(only_object) AS g
-             -- PL/Python's functions stay a superuser's.
              WHERE pg_has_role(current_user, g.owner, 'USAGE') ORDER BY g.shown, g.wanted, g.grantee, g.privilege
     LOOP
         EXECUTE format(CASE WHEN d.wanted THEN 'GRANT %s ON %s TO %s' ELSE 'REVOKE %s ON %s FROM %s' END,
@@ -207,15 +206,13 @@ AS $$
     LEFT JOIN rescore._definers() AS f ON f.function = o.oid AND o.kind = 'compiled'
     LEFT JOIN profile AS p ON p.profile = f.profile
     WHERE o.kind <> 'schema'
-      AND NOT (o.kind = 'relation' AND o.name = 'python_path')
-      AND NOT (o.kind = 'function' AND EXISTS (SELECT FROM pg_proc AS q JOIN pg_language AS l ON l.oid = q.prolang
-                                               WHERE q.oid = o.oid AND NOT l.lanpltrusted))
+      AND NOT (o.kind = 'relation' AND o.name = 'python_path' AND EXISTS (SELECT FROM pg_roles AS u WHERE u.oid = o.owner AND u.rolsuper))
       -- The sequence of an identity column goes with its table.
       AND NOT (o.kind = 'sequence' AND EXISTS (SELECT FROM pg_depend AS i WHERE i.classid = 'pg_class'::regclass
                                                AND i.objid = o.oid AND i.deptype IN ('a', 'i')))
 $$;
 COMMENT ON FUNCTION rescore._wanted_owners() IS
-    'Who should own each object: what runs as its owner on a profile''s tables the owner of the profile, all else the owner of the schema; what Python reads and runs stays a superuser''s.';
+    'Who should own each object: what runs as its owner on a profile''s tables the owner of the profile, all else the owner of the schema, what runs Python too: run as a superuser it would call what that owner can replace. Where Python looks for code stays a superuser''s.';
 
 CREATE OR REPLACE FUNCTION rescore._give()
 RETURNS void

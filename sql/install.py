@@ -141,7 +141,11 @@ def _python(driver: Driver) -> tuple[bool, list[str]]:
     """Return whether PL/Python's functions are to be applied, and what is missing."""
     available, superuser, present = _row(driver, "python")
     if present and not superuser:
-        return True, []
+        raise NotAllowed(
+            "this database has rescore's functions in PL/Python, which only a superuser replaces",
+            detail="The others must not become newer than they are.",
+            hint="Have a superuser run `rescore install`.",
+        )
     if not available:
         return False, [
             "PL/Python is not available: models that are not linear cannot be scored; "

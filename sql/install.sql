@@ -34,11 +34,8 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions AS e WHERE e.name 
        pg_catalog.to_regproc('rescore._prove') IS NOT NULL
 
 -- name: enable_python
--- A table that says what the server's account runs must be a superuser's, whoever installed first;
--- so must the functions that replace those which only raised an error.
+-- A table that says what the server's account runs must be a superuser's, whoever installed first.
 DO $$
-DECLARE
-    old regprocedure;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extname = 'plpython3u') THEN
         CREATE EXTENSION plpython3u;
@@ -48,11 +45,6 @@ BEGIN
         DELETE FROM rescore.python_path;
         ALTER TABLE rescore.python_path OWNER TO CURRENT_USER;
     END IF;
-    FOR old IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_roles AS r ON r.oid = p.proowner
-               WHERE p.pronamespace = 'rescore'::regnamespace AND p.proname IN ('_python_score', '_python_scores') AND NOT r.rolsuper
-    LOOP
-        EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO CURRENT_USER', old);
-    END LOOP;
 END
 $$
 

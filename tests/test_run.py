@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from rescore import cli
 from rescore.errors import Busy, ExtensionMissing, NoServer, NotAllowed, UnknownProfile
 from rescore.server.private import remove, start, stop
 from rescore.sql.install import install
@@ -199,6 +200,41 @@ def test_arguments_are_checked_before_anything_runs(
 
 def test_how_often_is_an_interval(conn: Connection, plain_dsn: str) -> None:
     assert runner.sweeping(plain_dsn, "5m", (), Terms()).every == 300
+
+
+@pytest.fixture
+def call(
+    plain_dsn: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call the command line and return its exit code and what it printed."""
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rescore", *arguments, "--dsn", plain_dsn])
+        try:
+            cli.main()
+        except SystemExit as end:
+            return (int(end.code or 0), *capfd.readouterr())
+        return (0, *capfd.readouterr())
+
+    return called
+
+
+def test_the_commands_of_the_clock(
+    conn: Connection, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    publish(conn, seed=8)
+    options = ["--max-age", "100 years", "--rate", "1e6", "--tolerance", "0.1", "--restart"]
+    code, out, _ = call("sweep", "customers", *options, "--wait", "--json")
+    told = json.loads(out)
+    assert (code, told["rows"], told["written"], told["locked"]) == (0, 300, 300, 0)
+    code, out, _ = call("run", "--once", "--tolerance", "0.5")
+    assert (code, " sweep: rows 300, written 0, " in out) == (0, True)
+    code, _, err = call("run", "--once", "--every", "often")
+    assert (code, '--every "often"' in err) == (2, True)
+    code, _, err = call("schedule", "customers")
+    assert (code, "--every" in err) == (2, True)
+    code, _, err = call("schedule", "customers", "--every", "@hourly")
+    assert (code, "rescore run" in err or "USAGE on schema cron" in err) == (1, True)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 ``stage``        its address: connections as any of the people below, each autocommitting
 ``app_owner``    owns schema ``shop``, its tables and the profile table; nothing else
 ``app``          the application: INSERT on the event tables
-``analyst``      member of ``rescore_reader``; may read the profile table
+``viewer``       member of ``rescore_reader``; may read the profile table
 ``learner``      member of ``rescore_trainer``; may read the profile and event tables
 ``chief``        member of ``rescore_admin`` and of ``app_owner``
 ``stranger``     may connect
@@ -32,7 +32,7 @@ from rescore.tests.support import define, publish
 Connection = psycopg.Connection[Any]
 
 HERE = Path(__file__).parent
-PEOPLE = ("app_owner", "app", "analyst", "learner", "chief", "stranger")
+PEOPLE = ("app_owner", "app", "viewer", "learner", "chief", "stranger")
 DEFINITION = """
 profile:
   table: shop.customers
@@ -79,7 +79,7 @@ def people(full_template: Any) -> Iterator[None]:
     with _server(full_template) as conn:
         for name in PEOPLE:
             conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
-        conn.execute("GRANT rescore_reader TO analyst")
+        conn.execute("GRANT rescore_reader TO viewer")
         conn.execute("GRANT rescore_trainer TO learner")
         conn.execute("GRANT rescore_admin, app_owner TO chief")
         yield
@@ -103,7 +103,7 @@ def _build(conn: Connection) -> None:
     define(conn, DEFINITION)
     publish(conn)
     conn.execute("CALL rescore.sweep('shop.customers', '0')")
-    conn.execute("GRANT SELECT ON shop.customers TO analyst, learner")
+    conn.execute("GRANT SELECT ON shop.customers TO viewer, learner")
     conn.execute("GRANT SELECT ON shop.orders, shop.clicks, shop.sessions TO learner")
 
 

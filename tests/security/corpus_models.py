@@ -53,7 +53,7 @@ def fitted(name: str) -> Any:
 
 
 def _set(name: str, value: Any) -> Edit:
-    return lambda model: vars(model).update({name: value})
+    return lambda model: model.__dict__.update({name: value})
 
 
 def _nodes(field: str, value: Any) -> Edit:
@@ -139,11 +139,14 @@ SPOILT: dict[str, tuple[str, Edit]] = {
     "forest in a forest": ("forest", lambda m: m.estimators_.append(fitted("forest"))),
     "logistic in a forest": ("forest", lambda m: m.estimators_.append(logistic())),
     "forest of nothing": ("forest", _set("estimators_", [])),
-    "forest in a tuple": ("forest", lambda m: vars(m).update(estimators_=tuple(m.estimators_))),
+    "forest in a tuple": ("forest", lambda m: m.__dict__.update(estimators_=tuple(m.estimators_))),
     "stage without a tree": ("stages", _first_stage),
     "stage of a forest": ("stages", lambda m: m.estimators_.fill(fitted("forest"))),
-    "stages of several classes": ("stages", lambda m: vars(m).update(estimators_=m.estimators_.T)),
-    "stages in a list": ("stages", lambda m: vars(m).update(estimators_=list(m.estimators_))),
+    "stages of several classes": (
+        "stages",
+        lambda m: m.__dict__.update(estimators_=m.estimators_.T),
+    ),
+    "stages in a list": ("stages", lambda m: m.__dict__.update(estimators_=list(m.estimators_))),
     "first stage of a forest": ("stages", _set("init_", fitted("forest"))),
     "link to nowhere": ("tree", _nodes("left_child", 10**6)),
     "link to itself": ("tree", _nodes("right_child", 0)),
@@ -158,11 +161,11 @@ SPOILT: dict[str, tuple[str, Edit]] = {
     "histogram of nothing": ("histogram", _set("_predictors", [])),
     "nodes of numbers": (
         "histogram",
-        lambda m: vars(m._predictors[0][0]).update(nodes=np.zeros(3)),
+        lambda m: setattr(m._predictors[0][0], "nodes", np.zeros(3)),
     ),
     "categories of its own": (
         "histogram",
-        lambda m: vars(m._bin_mapper).update(is_categorical_=np.ones(3, dtype=np.uint8)),
+        lambda m: m._bin_mapper.__dict__.update(is_categorical_=np.ones(3, dtype=np.uint8)),
     ),
     "layers that do not fit": ("layers", lambda m: m.coefs_.reverse()),
     "layer missing": ("layers", _set("n_layers_", 9)),

@@ -13,6 +13,6 @@ INSERT INTO shop.customers (customer_id) SELECT c FROM generate_series(101, 160)
 INSERT INTO shop.orders
 SELECT c, timestamptz '2024-01-01 00:00+00' + interval '1 day' * (n * (5 + c % 40)), 10 + n, 'web'
 FROM generate_series(101, 160) AS c CROSS JOIN generate_series(1, 12) AS n;
-GRANT USAGE ON SCHEMA shop TO app, analyst, learner;
+GRANT USAGE ON SCHEMA shop TO app, viewer, learner;
 GRANT INSERT ON shop.orders, shop.clicks, shop.sessions TO app;
 RESET ROLE;

@@ -50,6 +50,17 @@ def test_triggers_run_as_the_owner_of_the_profile_table(stage: Stage) -> None:
     assert one(root, "SELECT count(*) FROM rescore._definers()") > 20
 
 
+def test_what_others_call_checks_that_it_runs_as_its_owner(stage: Stage) -> None:
+    query = """SELECT count(*), bool_and(p.prosrc LIKE '%current_user OPERATOR(pg_catalog.<>)%')
+               FROM pg_proc AS p
+               WHERE p.pronamespace = 'rescore_compiled'::regnamespace AND p.prosecdef
+                 AND p.prorettype <> 'trigger'::regtype
+                 AND (SELECT bool_or(a.grantee <> p.proowner) FROM aclexplode(p.proacl) AS a)"""
+    called, guarded = one(stage.connect(), query)
+    assert called > 5
+    assert guarded
+
+
 def test_tables_of_an_owner_who_is_not_trusted_are_refused(stage: Stage) -> None:
     root = stage.connect()
     give(root, "stranger", "clicks")
@@ -107,7 +118,7 @@ def test_a_new_profile_table_is_its_event_owners_and_readers_may_read_it(stage: 
     assert definers(root) == {"app_owner"}
     owner = "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'shop.summary'::regclass"
     assert one(root, owner) == "app_owner"
-    assert one(stage.connect("analyst"), "SELECT count(*) FROM shop.summary") == 60
+    assert one(stage.connect("viewer"), "SELECT count(*) FROM shop.summary") == 60
 
 
 def test_who_neither_owns_nor_administers_cannot_apply(stage: Stage) -> None:
@@ -118,11 +129,19 @@ def test_who_neither_owns_nor_administers_cannot_apply(stage: Stage) -> None:
     assert one(root, "SELECT to_regclass('shop.summary')") is None
 
 
-def test_security_definers_of_rescore_are_no_superusers_but_for_python(stage: Stage) -> None:
-    query = """SELECT p.proname FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner
-               WHERE p.pronamespace::regnamespace::text ~ '^rescore' AND p.prosecdef AND r.rolsuper ORDER BY 1"""
-    found = stage.connect().execute(query.encode()).fetchall()
-    assert found == [("_python_score",), ("_python_scores",)]
+def test_no_function_of_rescore_runs_as_a_superuser(stage: Stage) -> None:
+    """Not those in Python either: who owns the schema can replace what they call."""
+    query = """SELECT count(*), count(*) FILTER (WHERE l.lanname = 'plpython3u'), bool_or(r.rolsuper)
+               FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner JOIN pg_language AS l ON l.oid = p.prolang
+               WHERE p.pronamespace::regnamespace::text ~ '^rescore' """
+    functions, in_python, of_superusers = one(stage.connect(), query)
+    assert functions > 150
+    assert in_python >= 5
+    assert not of_superusers
+    table = (
+        "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'rescore.python_path'::regclass"
+    )
+    assert one(stage.connect(), table) == "rescore"
 
 
 def test_installing_again_keeps_grants_by_name_and_takes_those_to_everybody(stage: Stage) -> None:
@@ -147,6 +166,26 @@ def test_uninstalling_leaves_the_roles_free_of_this_database(stage: Stage) -> No
                  AND d.refobjid::regrole::text LIKE 'rescore\\_%'"""
     assert one(root, query) == 0
     stage.connect("app").execute("INSERT INTO shop.orders (customer_id, amount) VALUES (1, 2)")
+
+
+def test_only_a_superuser_replaces_what_runs_as_the_servers_account(stage: Stage) -> None:
+    with pytest.raises(NotAllowed, match="only a superuser replaces"):
+        install(make_conninfo(stage.dsn, user="chief"))
+
+
+def test_administrators_install_where_there_is_no_python(people: None, plain_dsn: str) -> None:
+    with psycopg.connect(make_conninfo(plain_dsn, user="rescore"), autocommit=True) as root:
+        root.execute("GRANT rescore_admin TO rescore_plain")
+        try:
+            install(plain_dsn)
+            owner = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'rescore'"
+            assert one(root, owner) == "rescore_admin"
+            report = install(make_conninfo(plain_dsn, user="chief"))
+            assert report.before == report.after
+            query = "SELECT DISTINCT owner::regrole::text FROM rescore._objects()"
+            assert root.execute(query.encode()).fetchall() == [("rescore_admin",)]
+        finally:
+            root.execute("REVOKE rescore_admin FROM rescore_plain")
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_triggers_of_an_owner_without_rights_do_all_their_work(stage: Stage) -> 
 
 
 def test_readers_score_and_read_and_no_more(stage: Stage) -> None:
-    analyst = stage.connect("analyst")
+    viewer = stage.connect("viewer")
     for query in (
         "SELECT rescore.predict('churn', p) FROM shop.customers AS p WHERE customer_id = 101",
         "SELECT rescore.predict_key('churn', 101)",
@@ -102,9 +102,9 @@ def test_readers_score_and_read_and_no_more(stage: Stage) -> None:
         "SELECT churn_score FROM shop.customers WHERE customer_id = 101",
         "SELECT count(*) FROM rescore.health, rescore.model_version, rescore.model_quality",
     ):
-        assert one(analyst, query) is not None, query
+        assert one(viewer, query) is not None, query
     denied(
-        analyst,
+        viewer,
         "SELECT * FROM rescore.models",
         "SELECT * FROM rescore.profiles",
         "SELECT * FROM rescore.incidents",

@@ -11,27 +11,27 @@ from rescore.tests.support import one
 SEEN, HIDDEN, NOBODY = 101, 102, 999
 POLICIES = """
 ALTER TABLE shop.customers ENABLE ROW LEVEL SECURITY;
-CREATE POLICY northern ON shop.customers TO analyst, learner USING (region = 'north');
+CREATE POLICY northern ON shop.customers TO viewer, learner USING (region = 'north');
 UPDATE shop.customers SET region = 'south' WHERE customer_id % 2 = 0;
-GRANT SELECT ON shop.orders, shop.clicks, shop.sessions TO analyst;
+GRANT SELECT ON shop.orders, shop.clicks, shop.sessions TO viewer;
 """
 
 
 @pytest.fixture
 def policed(stage: Stage) -> Stage:
-    """Customers of the south, with even keys, are hidden from analyst and learner."""
+    """Customers of the south, with even keys, are hidden from viewer and learner."""
     stage.connect("app_owner").execute(POLICIES.encode())
     return stage
 
 
 @pytest.fixture
-def analyst(policed: Stage) -> Connection:
-    return policed.connect("analyst")
+def viewer(policed: Stage) -> Connection:
+    return policed.connect("viewer")
 
 
-def test_predict_over_the_table_scores_what_may_be_seen(analyst: Connection) -> None:
+def test_predict_over_the_table_scores_what_may_be_seen(viewer: Connection) -> None:
     query = "SELECT count(*), bool_or(p.customer_id % 2 = 0), count(rescore.predict('churn', p)) FROM shop.customers AS p"
-    assert one(analyst, query) == (30, False, 30)
+    assert one(viewer, query) == (30, False, 30)
 
 
 @pytest.mark.parametrize(
@@ -48,26 +48,26 @@ def test_predict_over_the_table_scores_what_may_be_seen(analyst: Connection) -> 
     ],
 )
 def test_by_key_a_hidden_customer_is_as_one_who_is_not_there(
-    policed: Stage, analyst: Connection, call: str
+    policed: Stage, viewer: Connection, call: str
 ) -> None:
-    assert one(analyst, call, SEEN) is not None
-    assert one(analyst, call, HIDDEN) is None
-    assert one(analyst, call, NOBODY) is None
+    assert one(viewer, call, SEEN) is not None
+    assert one(viewer, call, HIDDEN) is None
+    assert one(viewer, call, NOBODY) is None
     assert one(policed.connect(), call, HIDDEN) is not None
 
 
 def test_a_function_that_tells_what_it_is_given_is_given_nothing_hidden(
-    analyst: Connection,
+    viewer: Connection,
 ) -> None:
     told: list[str] = []
-    analyst.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
-    analyst.execute(
+    viewer.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    viewer.execute(
         """CREATE FUNCTION pg_temp.told(key bigint, score float8) RETURNS boolean LANGUAGE plpgsql COST 0.0001
            AS $$ BEGIN RAISE NOTICE '%', key; RETURN true; END $$"""
     )
     query = """SELECT count(*) FROM shop.customers AS p
                WHERE pg_temp.told(p.customer_id, rescore.predict('churn', p)) AND rescore.predict('churn', p) >= 0"""
-    assert one(analyst, query) == 30
+    assert one(viewer, query) == 30
     assert {int(key) % 2 for key in told} == {1}
 
 
@@ -78,14 +78,14 @@ def test_who_learns_sees_no_more(policed: Stage) -> None:
     assert one(learner, "SELECT rescore.verify_model('churn')") < 1e-9
 
 
-def test_views_of_rescore_tell_of_no_customer(policed: Stage, analyst: Connection) -> None:
+def test_views_of_rescore_tell_of_no_customer(policed: Stage, viewer: Connection) -> None:
     owner = policed.connect("app_owner")
     owner.execute("INSERT INTO shop.customers VALUES (918273645, 'pro', 'south')")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        analyst.execute("SELECT * FROM rescore.incidents")
+        viewer.execute("SELECT * FROM rescore.incidents")
     views = ("health", "model_version", "model_quality")
     query = " UNION ALL ".join(f"SELECT v::text FROM rescore.{view} AS v" for view in views)
-    rows = analyst.execute(query.encode()).fetchall()
+    rows = viewer.execute(query.encode()).fetchall()
     assert len(rows) > 4
     assert not any("918273645" in row for (row,) in rows)
 

@@ -23,6 +23,15 @@ ATTACKS = dict(
     for part in Path(__file__).with_name("attacks.sql").read_text("utf-8").split("-- name: ")[1:]
 )
 CHANGED = DEFINITION.replace("  plan: {", "  smallest: {from: orders, min: amount}\n  plan: {")
+READ = (
+    "SELECT rescore.predict('churn', p) FROM shop.customers AS p",
+    "SELECT rescore.predict_key('churn', 101), rescore.predict_key('churn', '101')",
+    "SELECT rescore.predict_key('churn', 101, '{\"orders\": 3}', '2025-01-01 00:00+00')",
+    "SELECT rescore.predict_payload('churn', '{\"orders\": 3}')",
+    "SELECT * FROM rescore.explain('churn', 101)",
+    "SELECT rescore.verify_model('churn')",
+    "SELECT * FROM rescore.health, rescore.model_version",
+)
 ORDER = "INSERT INTO {} (customer_id, amount, kind) VALUES "
 
 
@@ -139,6 +148,10 @@ def test_what_stands_in_front_is_not_used(watch: Watch) -> None:
     watch.loot.clear()
     use_as_application(watch)
     use_as_superuser(watch)
+    with psycopg.connect(watch.stage.dsn, autocommit=True) as reader:
+        reader.add_notice_handler(watch._note)
+        for query in READ:
+            reader.execute(query.encode())
     assert not any(row["result"] == "wrong" for row in examine(watch.stage.dsn))
     install(watch.session())
     assert watch.loot == set()

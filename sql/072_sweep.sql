@@ -51,14 +51,18 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    sweep rescore.sweeps;
+    sweep rescore.sweeps := (SELECT s FROM rescore.sweeps AS s WHERE s.profile = _sweep_lock.profile);
 BEGIN
-    BEGIN
-        SELECT * INTO sweep FROM rescore.sweeps AS s WHERE s.profile = _sweep_lock.profile FOR UPDATE NOWAIT;
-    EXCEPTION WHEN lock_not_available THEN
-        SELECT * INTO sweep FROM rescore.sweeps AS s WHERE s.profile = _sweep_lock.profile;
-        PERFORM rescore._sweep_held(sweep);
-    END;
+    -- Whoever sweeps waits: only one who asks whether it may begin can hold the row, for a moment.
+    IF sweep.pid = pg_backend_pid() THEN
+        SELECT * INTO sweep FROM rescore.sweeps AS s WHERE s.profile = _sweep_lock.profile FOR UPDATE;
+    ELSE
+        BEGIN
+            SELECT * INTO sweep FROM rescore.sweeps AS s WHERE s.profile = _sweep_lock.profile FOR UPDATE NOWAIT;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM rescore._sweep_held(sweep);
+        END;
+    END IF;
     -- Between two batches nobody holds the row; the session that sweeps will be back by then.
     IF sweep.pid <> pg_backend_pid() AND sweep.held_until > clock_timestamp() AND sweep.finished_at IS NULL
        AND EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = sweep.pid) THEN
