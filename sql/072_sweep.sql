@@ -134,11 +134,15 @@ BEGIN
         outcome := 'missed';
     END;
     -- Others hold rows of it: a smaller piece, around these rows.
-    EXECUTE format('SELECT rescore_compiled.%I($1::%s, $2)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after, greatest(size / 2, 16);
+    BEGIN
+        EXECUTE format('SELECT rescore_compiled.%I($1::%s, $2)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after, greatest(size / 2, 16);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN;
+    END;
     SELECT r.changed, r.locked INTO changed, locked FROM rescore._sweep_around(p, keys, max_age, tolerance) AS r;
     IF changed IS NOT NULL THEN
         outcome := 'around';
-        looked := cardinality(keys);
+        looked := coalesce(cardinality(keys), 0);
         up_to := keys[looked];
     END IF;
 END

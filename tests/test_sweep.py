@@ -320,10 +320,11 @@ def test_a_row_held_by_others_is_passed_and_taken_up_at_the_end(
     assert (done.changed, done.locked, wrong_version(conn)) == (300, 0, 0)
 
 
-def test_a_table_held_by_others_is_waited_for(conn: Connection, plain_dsn: str) -> None:
+@pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
+def test_a_table_held_by_others_is_waited_for(conn: Connection, plain_dsn: str, mode: str) -> None:
     shop(conn)
     publish(conn, seed=8)
-    with held(plain_dsn, "LOCK TABLE customers IN SHARE MODE") as other:
+    with held(plain_dsn, f"LOCK TABLE customers IN {mode} MODE") as other:
         threading.Timer(0.7, other.rollback).start()
         done = ops.sweep(conn, "customers", "100 years")
     assert (done.changed, wrong_version(conn)) == (300, 0)
