@@ -347,8 +347,8 @@ def test_a_typo_is_refused_with_its_place() -> None:
 
 
 def test_what_comes_later_is_refused_by_name() -> None:
-    with pytest.raises(NotSupported, match="half_life"):
-        parse(BASIC.replace("count: true}", "count: true, half_life: 30 days}"))
+    with pytest.raises(NotSupported, match="mode"):
+        parse(BASIC.replace("{time: ordered_at}", "{time: ordered_at, mode: queued}"))
 
 
 def test_without_an_installation(empty_dsn: str) -> None:
