@@ -62,11 +62,22 @@ def _refused(definer: str, problems: list[Any]) -> NotAllowed:
     )
 
 
+def _deferred(conn: Connection, made: Plan, definer: Definer) -> list[str]:
+    """Say which triggers would not run as the definer, whatever function writes their rows."""
+    names = [name for name, _ in made.locks] or [made.profile.relation]
+    return [
+        f"{name} is deferred: before PostgreSQL 18 it runs as whoever commits, not as "
+        f"{definer.name}; sweep and rebuild as a role with no rights that role should not have"
+        for (name,) in conn.execute(query("deferred"), {"tables": names})
+    ]
+
+
 def with_owners(conn: Connection, made: Plan, definer: Definer) -> Plan:
     """Return the plan that also gives to the definer what is to run as it.
 
     A new profile table is given to it too, and shown to the roles that read scores.
     """
+    made = replace(made, notes=[*made.notes, *_deferred(conn, made, definer)])
     if not made.profile.exists:
         readers = [role for (role,) in conn.execute(query("readers"))]
         owner = None if definer.applies else definer.name

@@ -110,6 +110,11 @@ FROM rescore._owner_problems(%(definer)s,
     ARRAY(SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid FROM pg_catalog.unnest(%(profile)s::pg_catalog.text || %(tables)s::pg_catalog.text[]) AS t (name)),
     ARRAY(SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid FROM pg_catalog.unnest(%(links)s::pg_catalog.text[]) AS t (name))) AS p
 
+-- name: deferred
+-- Deferred triggers of the owner, which run as whoever commits.
+SELECT d.name FROM rescore._deferred(
+    ARRAY(SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid FROM pg_catalog.unnest(%(tables)s::pg_catalog.text[]) AS t (name))) AS d
+
 -- name: misowned
 -- Whether functions of this profile run as another role than that.
 SELECT COALESCE(pg_catalog.bool_or(d.owner <> %(definer)s::pg_catalog.regrole), false)

@@ -127,6 +127,20 @@ $$;
 COMMENT ON FUNCTION rescore._owner_problems(oid, oid[], oid[]) IS
     'Why triggers on these tables (and on these that link) should not run, or cannot work, as a role: an owner of a table could run code as the role, or the role does not see every row.';
 
+CREATE OR REPLACE FUNCTION rescore._deferred(tables oid[])
+RETURNS TABLE (name text)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Until PostgreSQL 18 they run as the role that commits, not as the one whose function wrote the row.
+    SELECT format('%I on %s', t.tgname, t.tgrelid::regclass)
+    FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_roles AS r ON r.oid = c.relowner
+    WHERE t.tgrelid = ANY (tables) AND t.tgdeferrable AND NOT t.tgisinternal AND NOT r.rolsuper
+      AND current_setting('server_version_num')::integer < 180000
+$$;
+COMMENT ON FUNCTION rescore._deferred(oid[]) IS
+    'Deferrable triggers on tables of owners who are no superusers, where the server runs them as whoever commits.';
+
 CREATE OR REPLACE FUNCTION rescore._wanted_grants(only_object oid)
 RETURNS TABLE (shown text, owner oid, grantee oid, privilege text, wanted boolean)
 LANGUAGE sql STABLE PARALLEL SAFE

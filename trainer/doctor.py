@@ -95,6 +95,13 @@ def _owners(conn: Connection) -> tuple[str, str]:
     return "wrong", f"{problems}; `rescore apply` says what to do"
 
 
+def _deferred(conn: Connection) -> tuple[str, str]:
+    names = one(conn, query("doctor_deferred"))
+    if not names:
+        return "right", "no trigger of a table's owner runs as whoever commits"
+    return "missing", f"{names}: before PostgreSQL 18 deferred triggers run as whoever commits"
+
+
 def _incidents(conn: Connection) -> tuple[str, str]:
     count = one(conn, query("doctor_incidents"))
     if not count:
@@ -120,6 +127,7 @@ CHECKS: dict[str, Check] = {
     "import inside": _import,
     "roles": _roles,
     "owners": _owners,
+    "deferred": _deferred,
     "incidents": _incidents,
     "backfills": _backfills,
 }

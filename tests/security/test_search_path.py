@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from rescore.compiler.apply import plan
+from rescore.compiler.definition import parse
 from rescore.errors import RescoreError
 from rescore.sql.install import install
 from rescore.tests.security.conftest import DEFINITION, Connection, Stage
@@ -116,6 +118,23 @@ def test_what_is_on_the_tables_runs_as_their_owner(watch: Watch) -> None:
     assert "event check" in watch.kinds("app")
     root = watch.session()
     assert one(root, "SELECT count(*) FROM shop.orders WHERE customer_id = 101") == 13
+
+
+def test_deferred_triggers_run_as_who_sweeps_which_need_not_be_a_superuser(watch: Watch) -> None:
+    """PostgreSQL runs them at commit, outside every function; since 18 as the role that queued them."""
+    attack(watch.stage, "deferred_trigger")
+    learner = watch.session("learner")
+    learner.execute("CALL rescore.sweep('shop.customers', '0')")
+    runs_as_committer = learner.info.server_version < 180000
+    assert watch.thieves() == {"learner" if runs_as_committer else "app_owner"}
+    watch.loot.clear()
+    # The limit that docs/security.md tells of, and what says so where it applies.
+    watch.session().execute("CALL rescore.sweep('shop.customers', '0')")
+    assert ("rescore" in watch.thieves()) == runs_as_committer
+    notes = plan(watch.session(), parse(DEFINITION)).notes
+    assert any("took on shop.customers is deferred" in note for note in notes) == runs_as_committer
+    row = next(each for each in examine(watch.stage.dsn) if each["check"] == "deferred")
+    assert (row["result"] == "missing") == runs_as_committer
 
 
 @pytest.mark.parametrize("swap", ["views_in_the_tables_place", "view_in_the_profiles_place"])
