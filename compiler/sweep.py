@@ -88,14 +88,11 @@ def _timed(score: Score) -> list[Input]:
 
 
 def _is_moved(timed: Input, at: str) -> str:
-    """SQL: whether the clock has moved the input since the score: a time, or a fading number."""
-    if timed.computed:
-        # What it is now says nothing of what it will be: greatest(days - 30, 0) is 0 for a month.
-        return "true"
+    """SQL: whether the clock has moved the input since the score: a time, or a number of now."""
     argument = timed.argument(_ref, CLOCK)
     if timed.kind != "number":
         return f"{argument} IS NOT NULL"
-    return f"{timed.argument(_ref, at)} <> {argument}"
+    return f"{timed.argument(_ref, at)} IS DISTINCT FROM {argument}"
 
 
 def _moves(score: Score) -> str:
@@ -107,7 +104,7 @@ def _moves(score: Score) -> str:
 def _moved(score: Score) -> str:
     """SQL: whether the clock has moved the score by more than the tolerance.
 
-    With a tolerance of 0 nothing is computed twice: what has a time to count from has moved.
+    With a tolerance of 0 no score is computed twice: an input that has moved is enough.
     """
     inputs = (_is_moved(i, _ref(score.at_column)) for i in _timed(score))
     known = " OR ".join(inputs) or "false"
