@@ -39,7 +39,7 @@ class Case:
     Attributes
     ----------
     name: of the kind.
-    features: those it has beyond the baseline's; each is kept from ``orders`` unless it says otherwise.
+    features: those it has beyond the baseline's.
     pages: how many values its event column has.
     events: of each customer before the measurement.
     """
@@ -129,11 +129,9 @@ def measure(server: Server, case: Case) -> tuple[float, float]:
     """Return bytes of a profile row, and bytes of WAL of a single insert, in the median."""
     dsn = make_conninfo(server.dsn, dbname=DATABASE)
     with psycopg.connect(server.dsn, autocommit=True) as conn:
-        for statement in (
-            "DROP DATABASE IF EXISTS {}",
-            "CREATE DATABASE {} TEMPLATE bench_template",
-        ):
-            conn.execute(sql.SQL(statement).format(sql.Identifier(DATABASE)))
+        names = {"new": sql.Identifier(DATABASE), "template": sql.Identifier(sites.TEMPLATE)}
+        for text in ("DROP DATABASE IF EXISTS {new}", "CREATE DATABASE {new} TEMPLATE {template}"):
+            conn.execute(sql.SQL(text).format(**names))
     with psycopg.connect(dsn, autocommit=True) as conn:
         _prepare(conn, case)
         logged = [_insert(conn, case, n) for n in range(2 * INSERTS)][INSERTS:]
