@@ -34,6 +34,7 @@ from rescore.tests.properties.shop import (
     recount,
     same,
 )
+from rescore.tests.support import examples
 from rescore.trainer.publish import publish
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
@@ -355,7 +356,7 @@ def test_profile_equals_recount(
 ) -> None:
     with shop(request.getfixturevalue(database), trigger, linear) as (conn, estimator):
 
-        @settings(max_examples=40 if linear else 8)
+        @settings(max_examples=examples(40 if linear else 8))
         @given(st.lists(step, min_size=1, max_size=12))
         def holds(steps: list[tuple[Any, ...]]) -> None:
             clean(conn)
