@@ -77,7 +77,10 @@ def test_while_it_waits_for_a_row_it_holds_no_other(
     conn: Connection, plain_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backfill, "FIRST", 10)
-    with psycopg.connect(plain_dsn) as holder, psycopg.connect(plain_dsn, autocommit=True) as writer:
+    with (
+        psycopg.connect(plain_dsn) as holder,
+        psycopg.connect(plain_dsn, autocommit=True) as writer,
+    ):
 
         def hold(done: int, expected: int) -> None:
             if done == 10:
@@ -115,3 +118,48 @@ def test_a_batch_is_as_long_as_a_writer_may_wait() -> None:
     assert backfill._next_size(100, aim / 50) == 200
     assert backfill._next_size(1, aim * 100) == 1
     assert backfill._next_size(backfill.MOST, aim / 50) == backfill.MOST
+
+
+PARTITIONED = """
+CREATE TABLE orders (customer_id bigint, ordered_at timestamptz, amount numeric(9,2)) PARTITION BY RANGE (ordered_at);
+CREATE TABLE early PARTITION OF orders FOR VALUES FROM (MINVALUE) TO ('2024-01-01');
+CREATE TABLE late PARTITION OF orders FOR VALUES FROM ('2024-01-01') TO (MAXVALUE) PARTITION BY HASH (customer_id);
+CREATE TABLE late_0 PARTITION OF late FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE late_1 PARTITION OF late FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO orders SELECT k, timestamptz '2024-01-01' - n * interval '1 day', n
+FROM generate_series(1, 20) AS k, generate_series(-1, 1) AS n;
+"""
+INDEXES = """
+SELECT array_agg(i.indrelid::regclass::text ORDER BY i.indrelid::regclass::text) FROM pg_index AS i
+JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indisvalid AND pg_get_indexdef(i.indexrelid) LIKE '%(customer_id, ordered_at)'
+"""
+
+
+def test_an_index_of_partitions_locks_none_of_them(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
+        conn.execute(PARTITIONED.encode())
+        broken(conn, "early")
+        made = define(conn, AFTER)
+        locking = [i for i in made.indexes if "CONCURRENTLY" not in i]
+        assert [i.split(" ON ")[1] for i in locking] == [
+            '"public"."orders" ("customer_id", "ordered_at")'
+        ]
+        assert one(conn, INDEXES) == ["early", "late", "late_0", "late_1", "orders"]
+        assert define(conn, AFTER).empty
+        assert right(conn)
+
+
+def test_an_index_cut_short_is_made_anew(conn: Connection) -> None:
+    broken(conn, "orders")
+    define(conn, AFTER)
+    assert one(conn, INDEXES) == ["orders"]
+    assert define(conn, AFTER).empty
+
+
+def broken(conn: Connection, table: str) -> None:
+    """Leave an invalid index of the name `apply` would give it, as one that is killed does."""
+    name = f"{table}_customer_id_ordered_at_rescore_idx"
+    made = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ((1))"
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        conn.execute(made.encode())
