@@ -64,6 +64,23 @@ WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indexprs IS NULL AND k.place <
 GROUP BY i.indexrelid, i.indisunique, i.indpred, i.indimmediate
 ORDER BY i.indexrelid
 
+-- name: parts
+-- The ordinary tables among a table's partitions.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_partition_tree(%(oid)s) AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.oid <> %(oid)s
+ORDER BY 1, 2
+
+-- name: broken
+-- Indexes that were not built to the end, of a table and of its partitions.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT i.indisvalid AND c.relkind = 'i'
+  AND i.indrelid IN (SELECT %(oid)s UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(%(oid)s) AS t)
+ORDER BY 1, 2
+
 -- name: installed
 -- Whether rescore is installed here, with what the compiler of this version calls.
 SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL AND pg_catalog.to_regproc('rescore._secure') IS NOT NULL
