@@ -326,7 +326,8 @@ class _Builder:
         if [f for f in wanted if f in chosen] != chosen:
             wanted = [*chosen, *kept]
         taken = tuple(replace(by_name[f], retired=f in kept) for f in wanted)
-        return Model(name, taken, model.engine, model.model_dump(mode="json", by_alias=True))
+        spec = model.model_dump(mode="json", by_alias=True)
+        return Model(name, taken, model.engine, spec, self.definition.profile.key.name)
 
     def _score(self, column: str, models: Mapping[str, Model]) -> Score:
         score = self.definition.scores[column]

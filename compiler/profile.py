@@ -150,6 +150,7 @@ class Model:
     inputs: tuple[Input, ...]
     engine: str
     spec: Mapping[str, Any]
+    key: str
 
     @property
     def parts(self) -> tuple[tuple[Input, ...], ...]:
@@ -162,28 +163,64 @@ class Model:
         return ident(COMPILED, self.name + suffix)
 
     def call(self, refs: Refs, clock: str) -> str:
-        """SQL: the score, given how each profile column is referred to.
+        """SQL: the score by the version that serves the key, given how columns are referred to.
 
-        Free of unqualified names and operators: it is inlined into users' queries.
+        Free of unqualified names and operators: it is inlined into users' queries. Without a
+        challenger the planner drops its branch; no function takes an argument twice.
         """
-        if len(self.parts) == 1:
-            return f"{self.function()}({self._arguments(0, refs, clock)})"
-        plus, concat = " OPERATOR(pg_catalog.+) ", " OPERATOR(pg_catalog.||) "
-        numbers = range(len(self.parts))
-        total = plus.join(self._part(f"_p{i + 1}", i, refs, clock) for i in numbers)
-        row = concat.join(self._part(f"_x_p{i + 1}", i, refs, clock) for i in numbers)
-        python = (
-            f"rescore._python_score({literal(self.name)}, {self.function('_version')}(), {row})"
+        challenger = self._summed("_challenger", refs, clock)
+        return (
+            f"CASE WHEN {self.challenged(refs)} THEN {challenger}"
+            f" ELSE {self._champion(refs, clock)} END"
         )
-        linear = f"{self.function('_link')}({total})"
+
+    def challenged(self, refs: Refs) -> str:
+        """SQL: whether the challenger serves the row."""
+        return f"{self.function('_challenged')}({self._key(refs)})"
+
+    def served(self, refs: Refs) -> str:
+        """SQL: the version that serves the row; NULL while none does."""
+        return f"{self.function('_served')}({self._key(refs)})"
+
+    def served_row(self, refs: Refs, clock: str) -> str:
+        """SQL: the design row of the version that serves the row, as float8[]."""
+        champion, challenger = (self.design_row(refs, clock, r) for r in ("", "_challenger"))
+        return f"CASE WHEN {self.challenged(refs)} THEN {challenger} ELSE {champion} END"
+
+    def others(self, refs: Refs, clock: str) -> str:
+        """SQL: scores of versions beside the served one, as jsonb by number; NULL when none."""
+        if len(self.parts) > 1:
+            return "NULL::pg_catalog.jsonb"
+        made = f"{self.function('_others')}({self._arguments(0, refs, clock)})"
+        return f"{made} OPERATOR(pg_catalog.-) {self.served(refs)}::pg_catalog.text"
+
+    def _key(self, refs: Refs) -> str:
+        return f"{refs(self.key)}::pg_catalog.text"
+
+    def _champion(self, refs: Refs, clock: str) -> str:
+        linear = self._summed("", refs, clock)
+        if len(self.parts) == 1:
+            return linear
+        name, version = literal(self.name), self.function("_version")
+        row = self.design_row(refs, clock)
+        python = f"rescore._python_score({name}, {version}(), {row})"
         return f"CASE WHEN {self.function('_deferred')}() THEN {python} ELSE {linear} END"
 
-    def design_row(self, refs: Refs, clock: str) -> str:
+    def _summed(self, role: str, refs: Refs, clock: str) -> str:
+        """SQL: the compiled score by champion or challenger, from partial sums if it is split."""
+        if len(self.parts) == 1:
+            return f"{self.function(role)}({self._arguments(0, refs, clock)})"
+        numbers = range(len(self.parts))
+        parts = (self._part(f"{role}_p{i + 1}", i, refs, clock) for i in numbers)
+        return f"{self.function(role + '_link')}({' OPERATOR(pg_catalog.+) '.join(parts)})"
+
+    def design_row(self, refs: Refs, clock: str, role: str = "") -> str:
         """SQL: the numbers the estimator sees, as float8[]."""
         if len(self.parts) == 1:
-            return f"{self.function('_x')}({self._arguments(0, refs, clock)})"
+            return f"{self.function(role + '_x')}({self._arguments(0, refs, clock)})"
         numbers = range(len(self.parts))
-        return " || ".join(self._part(f"_x_p{i + 1}", i, refs, clock) for i in numbers)
+        parts = (self._part(f"{role}_x_p{i + 1}", i, refs, clock) for i in numbers)
+        return " OPERATOR(pg_catalog.||) ".join(parts)
 
     def _part(self, suffix: str, part: int, refs: Refs, clock: str) -> str:
         return f"{self.function(suffix)}({self._arguments(part, refs, clock)})"
@@ -392,9 +429,10 @@ class Profile:
         for s in self.scores:
             late = f"{s.model.function('_deferred')}()"
             version = f"{s.model.function('_version')}()"
+            served = s.model.served(lambda c: self.value(c, changed, row))
             call = s.model.call(lambda c: self.value(c, changed, row), clock)
             value = f"CASE WHEN {late} THEN {row}.{ident(s.column)} ELSE {call} END"
-            kept = f"CASE WHEN {late} THEN {row}.{ident(s.version_column)} ELSE {version} END"
+            kept = f"CASE WHEN {late} THEN {row}.{ident(s.version_column)} ELSE {served} END"
             at = f"CASE WHEN {late} OR {version} IS NULL THEN NULL ELSE {clock} END"
             made += [
                 (s.column, self._if_only(value, row)),

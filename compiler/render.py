@@ -160,7 +160,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
         },
         "checked_score": {
             s.column: f"(p.{ident(s.at_column)} IS NOT NULL AND p.{ident(s.version_column)}"
-            f" IS NOT DISTINCT FROM {s.model.function('_version')}())"
+            f" IS NOT DISTINCT FROM {s.model.served(lambda c: f'p.{ident(c)}')})"
             for s in plan.scores
         },
     }
@@ -275,6 +275,7 @@ def _own(plan: Profile) -> dict[str, Any]:
 
     return {
         "new_derived": {d.column: d.expression(new) for d in plan.derived},
+        "new_version": {s.column: s.model.served(new) for s in plan.scores},
         "new_score": {
             s.column: plan.call(s.model, new, "rescore_v_clock", "NEW") for s in plan.scores
         },

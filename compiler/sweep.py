@@ -31,7 +31,7 @@ def moves(plan: Profile, score: Score) -> str:
 
 def serves(plan: Profile, score: Score) -> str:
     """SQL: the version that serves this row; NULL while none does or `only` leaves it out."""
-    version = f"{score.model.function('_version')}()"
+    version = score.model.served(_ref)
     return f"CASE WHEN {plan.only_sql()} THEN {version} END" if plan.only else version
 
 
@@ -49,7 +49,7 @@ def _refreshed(plan: Profile, score: Score) -> list[tuple[str, str]]:
     late, version = (f"{score.model.function(f)}()" for f in ("_deferred", "_version"))
     fresh = {
         score.column: score.model.call(_ref, CLOCK),
-        score.version_column: version,
+        score.version_column: score.model.served(_ref),
         score.at_column: f"CASE WHEN {version} IS NOT NULL THEN {CLOCK} END",
     }
     kept = {c: f"CASE WHEN {late} THEN {_ref(c)} ELSE {value} END" for c, value in fresh.items()}

@@ -91,7 +91,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore.predict_payload(text, jsonb) IS
-    'Score of a payload {"feature": value} by a model''s serving version; missing features take their default, unknown ones raise RS009.';
+    'Score of a payload {"feature": value} by a model''s champion; missing features take their default, unknown ones raise RS009.';
 
 CREATE OR REPLACE FUNCTION rescore._check_key(key text, profile text, type text)
 RETURNS void

@@ -23,6 +23,8 @@ RELEASED: dict[str, str] = {
     "0003_outbox.sql": "c675e4686619cecf638fa4895cf6066776b65f3a92028a555d4dc284b2f11d53",
     "0004_sweeps.py": "4d2133e8239d5b376b8bb5ead329e21c6aaa6bca320dc8a21bee06c0ee93d072",
     "0004_sweeps.sql": "8e84a88a28775170927e392087775d89802c556d0bb6d88091e73723368c2f2e",
+    "0007_traffic.py": "3d405fe6f74ddf45e6a1952a0e2bdd6072d772a1b53aac21c46ce53842293e6d",
+    "0007_traffic.sql": "edbd5cb96cc83ede43955c63ba38454cebdc6d6c4a65b40ccd5d68665ceb3b38",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
