@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -438,4 +439,138 @@ sweeps = Table(
     _moment("finished_at", "When it came to the end; null while it has not", nullable=True),
     comment="One row per profile ever swept: where its last sweep stands, "
     "so that the next goes on there",
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column(
+        "id",
+        BigInteger,
+        Identity(always=True),
+        primary_key=True,
+        comment="Order in which snapshots were taken",
+    ),
+    _text("model", "Model that scored"),
+    _text("key", "Key of the profile row, as text"),
+    Column(
+        "taken_at",
+        DateTime(timezone=True),
+        primary_key=True,
+        comment="Moment of the snapshot, by the profile's clock; the label looks at what follows",
+    ),
+    _number(
+        "version",
+        "Version whose score was served; its contract names the columns of the design row",
+    ),
+    Column("score", Double, comment="Score that was served"),
+    Column(
+        "design",
+        ARRAY(Double),
+        nullable=False,
+        comment="Design row that was scored, in the order of the contract",
+    ),
+    _json(
+        "others",
+        "Scores of versions that did not serve this row, by number; null when there were none",
+        nullable=True,
+    ),
+    _text(
+        "serving",
+        "Whether the version served as champion or as challenger",
+        server_default=text("'champion'::text"),
+    ),
+    Column(
+        "holdout",
+        Boolean,
+        comment="Whether the customer is kept untreated; null when the profile has no "
+        "interventions",
+    ),
+    _moment(
+        "treated_at",
+        "First treatment after the moment and within the horizon, as known when it was resolved",
+        nullable=True,
+    ),
+    Column("label", Double, comment="What came of it; null while open and when censored"),
+    Column(
+        "early",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Open, and already known to be positive: shown apart, never learnt",
+    ),
+    Column(
+        "due_at",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="End of the horizon and of settling: before it nothing resolves",
+    ),
+    Column(
+        "resolved",
+        Xid8,
+        comment="Transaction that resolved it, which never changes; null while open",
+    ),
+    _moment("resolved_at", "Moment it was resolved, by the profile's clock", nullable=True),
+    Column(
+        "censored",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Resolved without a label: the outcome cannot be known",
+    ),
+    _moment(
+        "corrected_at",
+        "Moment of the last correction of a label that had been resolved, by the profile's clock",
+        nullable=True,
+    ),
+    Column(
+        "label_first",
+        Double,
+        comment="Label before it was first corrected; null when it never was, or was censored",
+    ),
+    _text("quarantined", "Why learning must not use it; null when it may", nullable=True),
+    CheckConstraint("serving IN ('champion', 'challenger')", name="snapshots_serving_check"),
+    CheckConstraint(
+        "resolved IS NOT NULL OR (label IS NULL AND NOT censored)", name="snapshots_open_check"
+    ),
+    Index("snapshots_moment_idx", "model", "taken_at", "key", unique=True),
+    Index("snapshots_due_idx", "model", "due_at", postgresql_where=text("resolved IS NULL")),
+    Index(
+        "snapshots_resolved_idx",
+        "model",
+        "resolved",
+        "id",
+        postgresql_where=text("resolved IS NOT NULL"),
+    ),
+    Index("snapshots_key_idx", "model", "key"),
+    postgresql_partition_by="RANGE (taken_at)",
+    comment="One row per logged score, with what it was computed from and, later, what came of it",
+)
+
+snapshot_rounds = Table(
+    "snapshot_rounds",
+    metadata,
+    _text("profile", "Profile whose rows are logged", primary_key=True),
+    _moment("began_at", "When the round began, by the profile's clock", nullable=True),
+    _text("position", "Last key done, as text; null before the first batch", nullable=True),
+    Column(
+        "taken",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Snapshots taken in this round",
+    ),
+    _moment("next_at", "When the next round is due, by the profile's clock", nullable=True),
+    _moment(
+        "finished_at",
+        "When the round came to its end, by the profile's clock; null while it has not",
+        nullable=True,
+    ),
+    _moment(
+        "checked_at",
+        "When early outcomes and corrections were last looked for, by the profile's clock",
+        nullable=True,
+    ),
+    comment="One row per profile: how far its round of snapshots has come, and when the next is "
+    "due",
 )
