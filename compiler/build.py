@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
+from rescore.compiler.ensemble import Ensemble
 from rescore.compiler.expression import check
 from rescore.compiler.features import (
     INTEGERS,
@@ -333,7 +334,9 @@ class _Builder:
         score = self.definition.scores[column]
         moved_by = score.outbox.moved_by if score.outbox else None
         by_band = score.outbox.band if score.outbox else False
-        return Score(column, models[score.model], score.bands or (), moved_by, by_band)
+        members = tuple((models[name], weight) for name, weight in score.members.items())
+        model = Ensemble(column, members) if score.ensemble else members[0][0]
+        return Score(column, model, score.bands or (), moved_by, by_band)
 
     def _only(self) -> Only | None:
         text, table = self.definition.profile.only, self.tables.profile

@@ -30,6 +30,7 @@ from rescore.compiler.definition_models import (
     Profile,
 )
 from rescore.compiler.definition_scores import Outbox, Score
+from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import Kind, Parameter
 from rescore.compiler.places import Path, Places, Value, read
 from rescore.errors import BadDefinition
@@ -176,6 +177,7 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("profile", "key"): Key,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
+        ("models", "*", "traffic"): Traffic,
         ("scores", "*", "outbox"): Outbox,
     }
     return {path: keys_of(part) for path, part in parts.items()}

@@ -118,8 +118,12 @@ def _models(definition: Definition) -> Iterator[Problem]:
             yield unknown((*path, "label"), "label", model.label, definition.labels)
         yield from _model_features(definition, name)
     for name, score in definition.scores.items():
-        if score.model not in definition.models:
-            yield unknown(("scores", name, "model"), "model", score.model, definition.models)
+        key = "ensemble" if score.ensemble else "model"
+        for named in score.members:
+            if named not in definition.models:
+                yield unknown(("scores", name, key), "model", named, definition.models)
+        if score.ensemble and name in definition.models:
+            yield Problem(("scores", name), f"a model is called {name} too", "Another name.")
 
 
 def _model_features(definition: Definition, name: str) -> Iterator[Problem]:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rescore.compiler.catalog import Table
 from rescore.compiler.features import Derived, Input, Refs, State, differs
 from rescore.compiler.quoting import ident, literal, part, short
+
+if TYPE_CHECKING:
+    from rescore.compiler.ensemble import Ensemble
 
 MAX_ARGUMENTS = 90
 COMPILED = "rescore_compiled"
@@ -162,6 +165,26 @@ class Model:
         """The qualified, quoted name of one of the model's functions."""
         return ident(COMPILED, self.name + suffix)
 
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Itself: an ensemble has several."""
+        return (self,)
+
+    @property
+    def version(self) -> str:
+        """SQL: the champion; NULL while there is none."""
+        return f"{self.function('_version')}()"
+
+    @property
+    def deferred(self) -> str:
+        """SQL: whether the champion is scored by Python, in batches after the counters."""
+        return f"{self.function('_deferred')}()"
+
+    def reads(self, inputs: Sequence[str]) -> str:
+        """SQL: whether a version that serves reads one of these inputs."""
+        names = ", ".join(map(literal, inputs))
+        return f"rescore._reads({literal(self.name)}, ARRAY[{names}]::text[])"
+
     def call(self, refs: Refs, clock: str) -> str:
         """SQL: the score by the version that serves the key, given how columns are referred to.
 
@@ -201,10 +224,9 @@ class Model:
         linear = self._summed("", refs, clock)
         if len(self.parts) == 1:
             return linear
-        name, version = literal(self.name), self.function("_version")
         row = self.design_row(refs, clock)
-        python = f"rescore._python_score({name}, {version}(), {row})"
-        return f"CASE WHEN {self.function('_deferred')}() THEN {python} ELSE {linear} END"
+        python = f"rescore._python_score({literal(self.name)}, {self.version}, {row})"
+        return f"CASE WHEN {self.deferred} THEN {python} ELSE {linear} END"
 
     def _summed(self, role: str, refs: Refs, clock: str) -> str:
         """SQL: the compiled score by champion or challenger, from partial sums if it is split."""
@@ -239,10 +261,15 @@ class Score:
     """
 
     column: str
-    model: Model
+    model: Model | Ensemble
     bands: tuple[tuple[str, float], ...] = ()
     moved_by: float | None = None
     by_band: bool = False
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether several models make it."""
+        return len(self.model.models) > 1
 
     @property
     def version_column(self) -> str:
@@ -270,7 +297,7 @@ class Score:
         """Its profile columns and their types."""
         return (
             (self.column, "double precision"),
-            (self.version_column, "integer"),
+            (self.version_column, "integer[]" if self.is_ensemble else "integer"),
             (self.at_column, "timestamp with time zone"),
             *(((self.band_column, "text"),) if self.bands else ()),
             *(((self.reported_column, "double precision"),) if self.reports else ()),
@@ -416,7 +443,17 @@ class Profile:
         given = ", ".join(f"{row}.{ident(c)}" for c, _ in self.only.columns)
         return f"{self.function('only')}({given})"
 
-    def call(self, model: Model, refs: Refs, clock: str, row: str) -> str:
+    @property
+    def ensembles(self) -> tuple[Ensemble, ...]:
+        """The scores made of several models."""
+        return tuple(s.model for s in self.scores if not isinstance(s.model, Model))
+
+    @property
+    def scorers(self) -> tuple[Model | Ensemble, ...]:
+        """Everything that gives scores under a name."""
+        return (*self.models, *self.ensembles)
+
+    def call(self, model: Model | Ensemble, refs: Refs, clock: str, row: str) -> str:
         """SQL: the model's score where ``only`` holds, NULL elsewhere."""
         score = model.call(refs, clock)
         return f"CASE WHEN {self.only_sql(row)} THEN {score} END" if self.only else score
@@ -427,8 +464,7 @@ class Profile:
         """Column and SQL of each score; a model scored by Python is left for the batch."""
         made: list[tuple[str, str]] = []
         for s in self.scores:
-            late = f"{s.model.function('_deferred')}()"
-            version = f"{s.model.function('_version')}()"
+            late, version = s.model.deferred, s.model.version
             served = s.model.served(lambda c: self.value(c, changed, row))
             call = s.model.call(lambda c: self.value(c, changed, row), clock)
             value = f"CASE WHEN {late} THEN {row}.{ident(s.column)} ELSE {call} END"
@@ -451,5 +487,4 @@ class Profile:
     @property
     def late(self) -> str:
         """SQL: whether some model is scored by Python, in a batch after the counters."""
-        names = dict.fromkeys(s.model.function("_deferred") for s in self.scores)
-        return " OR ".join(f"{n}()" for n in names) or "false"
+        return " OR ".join(dict.fromkeys(s.model.deferred for s in self.scores)) or "false"

@@ -81,10 +81,13 @@ SELECT table_schema, table_name, digest, compiler_version, plan, backfill_from
 FROM rescore.profiles WHERE profile = %(profile)s
 
 -- name: keyed_models
--- Every defined model with its profile's key type, for the functions that score by key.
+-- Every defined model and ensemble with its profile's key type, for the functions that score by key.
 SELECT d.model, p.key_type, p.profile
 FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
-WHERE p.definition -> 'models' ? d.model ORDER BY d.model
+WHERE p.definition -> 'models' ? d.model
+UNION SELECT s.key, p.key_type, p.profile
+FROM rescore.profiles AS p CROSS JOIN LATERAL pg_catalog.jsonb_each(p.definition -> 'scores') AS s
+WHERE s.value ? 'ensemble' ORDER BY 1
 
 -- name: touch
 -- Let no session keep a plan of the old functions.

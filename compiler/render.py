@@ -7,6 +7,7 @@ from typing import Any
 
 from rescore.compiler import outbox
 from rescore.compiler.definers import guarded
+from rescore.compiler.ensemble import Ensemble
 from rescore.compiler.features import Input, State, differs
 from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
@@ -40,7 +41,7 @@ def functions(plan: Profile) -> str:
         _print("sweep.sql.j2", plan=plan, **sweeping(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
-        *(_by_key(plan, model) for model in plan.models),
+        *(_by_key(plan, model) for model in plan.scorers),
         *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]
     for source in plan.sources:
@@ -100,11 +101,12 @@ def predict_key(models: Sequence[tuple[str, str, str]]) -> str:
     return _print("predict_key.sql.j2", models=models, key_patterns=KEY_PATTERNS)
 
 
-def _by_key(plan: Profile, model: Model) -> str:
+def _by_key(plan: Profile, model: Model | Ensemble) -> str:
     return _print(
         "model_key.sql.j2",
         plan=plan,
         model=model,
+        is_ensemble=isinstance(model, Ensemble),
         live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
         due=plan.due("p", "rescore_v_moment"),
         row_json=_json(
@@ -125,7 +127,7 @@ def _row_scores(plan: Profile) -> dict[str, str]:
     def ref(column: str) -> str:
         return f"($2).{ident(column)}"
 
-    return {m.name: plan.call(m, ref, plan.clock_sql, "($2)") for m in plan.models}
+    return {m.name: plan.call(m, ref, plan.clock_sql, "($2)") for m in plan.scorers}
 
 
 def _reading(plan: Profile) -> dict[str, Any]:
@@ -263,7 +265,7 @@ def _is_wrong(plan: Profile, score: Score, changed: dict[str, str]) -> str:
     stored = f"p.{ident(score.column)}"
     right = f"abs({stored} - {expected}) <= 1e-9 * greatest(1, abs({stored}))"
     checked = (
-        f"NOT {score.model.function('_deferred')}() AND {at} IS NOT NULL"
+        f"NOT {score.model.deferred} AND {at} IS NOT NULL"
         f" AND p.{ident(score.version_column)} IS NOT DISTINCT FROM {serves(plan, score)}"
     )
     return f"CASE WHEN {checked} THEN ({right}) IS NOT TRUE ELSE false END"
