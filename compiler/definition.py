@@ -16,13 +16,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
+from rescore.compiler.definition_labels import Interventions, Label, Snapshots
 from rescore.compiler.definition_later import refuse_later
 from rescore.compiler.definition_models import (
     Event,
     Except,
     Feature,
     Key,
-    Label,
     Link,
     Model,
     OneHot,
@@ -40,6 +40,7 @@ __all__ = [
     "Event",
     "Except",
     "Feature",
+    "Interventions",
     "Key",
     "Kind",
     "Label",
@@ -50,6 +51,7 @@ __all__ = [
     "Parameter",
     "Profile",
     "Score",
+    "Snapshots",
     "digest",
     "json_schema",
     "load",
@@ -76,6 +78,12 @@ class Definition(Part):
     labels: dict[str, Label] = Field({}, description="what the models learn")
     models: dict[str, Model] = Field({}, description="the models")
     scores: dict[str, Score] = Field({}, description="profile columns that models write")
+    snapshot: Snapshots | None = Field(
+        None, description="when scores are logged, to be learnt from"
+    )
+    interventions: Interventions | None = Field(
+        None, description="treatments, and the customers kept untreated"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -179,6 +187,8 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("models", "*", "features", "Except"): Except,
         ("models", "*", "traffic"): Traffic,
         ("scores", "*", "outbox"): Outbox,
+        ("snapshot",): Snapshots,
+        ("interventions",): Interventions,
     }
     return {path: keys_of(part) for path, part in parts.items()}
 
