@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescore import console
+from rescore import cli_traffic, console
 from rescore.cli_keys import keys
 from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
@@ -27,6 +27,7 @@ server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
 app.add_typer(outbox, name="outbox")
+cli_traffic.register(app)
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")

@@ -148,9 +148,7 @@ deployments = Table(
         "Version that serves a share of the customers; null while there is none",
         nullable=True,
     ),
-    Column(
-        "challenger_share", Double, comment="Share of the customers it serves, between 0 and 1"
-    ),
+    Column("challenger_share", Double, comment="Share of the customers it serves, between 0 and 1"),
     Column(
         "shadows",
         ARRAY(Integer),
@@ -270,7 +268,8 @@ deployment_history = Table(
         nullable=True,
     ),
     CheckConstraint(
-        "action IN ('publish', 'candidate', 'promote', 'rollback', 'challenge', 'shadow', 'demote')",
+        "action IN ('publish', 'candidate', 'promote', 'rollback', "
+        "'challenge', 'shadow', 'demote')",
         name="deployment_history_action_check",
     ),
     comment="One row per switch of a model's champion, and per recorded candidate",
@@ -285,10 +284,13 @@ alerts = Table(
     _moment("first_at", "When it was first found, or found again after it was gone"),
     _moment("last_at", "When it was last found"),
     _moment(
-        "sent_at", "When it was told; null while it has not been, or the command failed", nullable=True
+        "sent_at",
+        "When it was told; null while it has not been, or the command failed",
+        nullable=True,
     ),
     _moment("resolved_at", "When it was gone; null while it lasts", nullable=True),
-    comment="One row per cause that an alert rule has found; told once until it is gone and comes back",
+    comment="One row per cause that an alert rule has found; "
+    "told once until it is gone and comes back",
 )
 
 incident_log = Table(

@@ -176,7 +176,9 @@ def test_a_shadow_touches_nothing_served(conn: Connection) -> None:
     assert set(after_sweep(conn).values()) == {first}
     after = conn.execute("SELECT customer_id, churn_score FROM customers ORDER BY 1").fetchall()
     assert after == before
-    beside = one(conn, QUERIES["beside"].replace("now()", "rescore.clock()") + " WHERE customer_id = 5")
+    beside = one(
+        conn, QUERIES["beside"].replace("now()", "rescore.clock()") + " WHERE customer_id = 5"
+    )
     assert set(beside) == {str(first), str(second)}
     score = one(conn, "SELECT churn_score FROM customers WHERE customer_id = 5")
     assert beside[str(first)] == pytest.approx(score, abs=1e-12)
@@ -230,7 +232,10 @@ def test_an_ensemble_is_the_weighted_sum(conn: Connection) -> None:
     found = conn.execute("SELECT DISTINCT risk_version, churn_score_version FROM customers")
     assert sorted(found.fetchall()) == sorted([([v, 1], v) for v in (first, second)])
     assert conn.execute("SELECT * FROM rescore.verify('customers')").fetchall() == []
-    assert one(conn, "SELECT count(*) FROM rescore.outbox WHERE score = 'risk' AND version IS NULL") > 0
+    assert (
+        one(conn, "SELECT count(*) FROM rescore.outbox WHERE score = 'risk' AND version IS NULL")
+        > 0
+    )
     assert refused(conn, "SELECT rescore.predict_key('risk', 5, '{}')") == "RS012"
 
 

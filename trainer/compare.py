@@ -298,9 +298,7 @@ def _histograms(
 SHOWN = ("log_loss", "brier", "auc", "pr_auc", "calibration_in_the_large", "base_rate")
 
 
-def _metrics(
-    one: Any, other: Any, level: float, *, paired: bool
-) -> dict[str, dict[str, Interval]]:
+def _metrics(one: Any, other: Any, level: float, *, paired: bool) -> dict[str, dict[str, Interval]]:
     """Return each metric of both sides with ordinary intervals, and the candidate's gain."""
     found = {}
     for metric in (METRICS[name] for name in SHOWN):

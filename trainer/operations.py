@@ -34,6 +34,26 @@ def rollback(
     return serving
 
 
+def challenge(
+    conn: Connection, model: str, version: int, share: float, reason: str | None = None
+) -> None:
+    """Let a recorded version serve a share of the customers, above 0 and below 1."""
+    with translated():
+        one(conn, query("challenge"), (model, version, share, reason))
+
+
+def shadow(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """Let a recorded version score beside the champion, in snapshots."""
+    with translated():
+        one(conn, query("shadow"), (model, version, reason))
+
+
+def demote(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """End a challenge or a shadow."""
+    with translated():
+        one(conn, query("demote"), (model, version, reason))
+
+
 def sweep(
     conn: Connection,
     profile: str,
