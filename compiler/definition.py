@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
 from rescore.compiler.definition_later import refuse_later
+from rescore.compiler.definition_learn import Learn, Minimum, Rate, When
 from rescore.compiler.definition_models import (
     Event,
     Except,
@@ -26,9 +27,9 @@ from rescore.compiler.definition_models import (
     Link,
     Model,
     OneHot,
-    Part,
     Profile,
 )
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_scores import Outbox, Score
 from rescore.compiler.definition_types import Kind, Parameter
 from rescore.compiler.places import Path, Places, Value, read
@@ -42,13 +43,17 @@ __all__ = [
     "Key",
     "Kind",
     "Label",
+    "Learn",
     "Link",
+    "Minimum",
     "Model",
     "OneHot",
     "Outbox",
     "Parameter",
     "Profile",
+    "Rate",
     "Score",
+    "When",
     "digest",
     "json_schema",
     "load",
@@ -176,6 +181,10 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("profile", "key"): Key,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
+        ("models", "*", "learn"): Learn,
+        ("models", "*", "learn", "when"): When,
+        ("models", "*", "learn", "rate"): Rate,
+        ("models", "*", "learn", "minimum"): Minimum,
         ("scores", "*", "outbox"): Outbox,
     }
     return {path: keys_of(part) for path, part in parts.items()}

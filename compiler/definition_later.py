@@ -16,7 +16,7 @@ LATER: dict[str, frozenset[str]] = {
     "events": frozenset({"mode", "history_from"}),
     "features": frozenset(),
     "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),
-    "models": frozenset({"calibrate", "snapshot"}),
+    "models": frozenset({"snapshot"}),
     "scores": frozenset({"snapshot"}),
 }  # fmt: skip
 

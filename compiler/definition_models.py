@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rescore.compiler import definition_checks
 from rescore.compiler.definition_errors import refuse
+from rescore.compiler.definition_learn import Learn
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_types import (
     COMPUTED_KINDS,
     DEFAULT_ESTIMATOR,
@@ -30,12 +32,6 @@ from rescore.compiler.definition_types import (
     as_one_hot,
 )
 from rescore.plpython.transforms import MOST_EDGES
-
-
-class Part(BaseModel):
-    """What all parts share: unknown keys are refused, values are not converted or changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -331,6 +327,10 @@ class Model(Part):
     scaler: Literal["standard", "minmax", "maxabs", "robust", "none"] = Field(
         "standard", description="`standard`, `minmax`, `maxabs`, `robust` or `none`"
     )
+    calibrate: Literal["platt"] | None = Field(
+        None, description="`platt`: scores become probabilities that come true as often as they say"
+    )
+    learn: Learn | None = Field(None, description="how it learns on from resolved snapshots")
     engine: Literal["auto", "python"] = Field(
         "auto", description="`python`: score with PL/Python even what could be compiled"
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from rescore.compiler.definition_errors import refuse
-from rescore.compiler.definition_models import Part
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_types import Text
 
 LARGEST = 1e100
