@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from rescore.compiler import definition_checks
 from rescore.compiler.definition_errors import refuse
-from rescore.compiler.definition_part import Part as Part
+from rescore.compiler.definition_learn import Learn
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import (
     COMPUTED_KINDS,
@@ -301,6 +302,10 @@ class Model(Part):
     scaler: Literal["standard", "minmax", "maxabs", "robust", "none"] = Field(
         "standard", description="`standard`, `minmax`, `maxabs`, `robust` or `none`"
     )
+    calibrate: Literal["platt"] | None = Field(
+        None, description="`platt`: scores become probabilities that come true as often as they say"
+    )
+    learn: Learn | None = Field(None, description="how it learns on from resolved snapshots")
     engine: Literal["auto", "python"] = Field(
         "auto", description="`python`: score with PL/Python even what could be compiled"
     )

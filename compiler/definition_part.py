@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Part(BaseModel):
-    """A section's entry: unknown keys are refused, values are not converted or changed."""
+    """What all parts share: unknown keys are refused, values are not converted or changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID, TSTZRANGE
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
@@ -575,4 +576,170 @@ snapshot_rounds = Table(
     ),
     comment="One row per profile: how far its round of snapshots has come, and when the next is "
     "due",
+)
+
+learning = Table(
+    "learning",
+    metadata,
+    _text("model", "Model that learns", primary_key=True),
+    Column(
+        "watermark_xid",
+        Xid8,
+        server_default=text("'0'::xid8"),
+        nullable=False,
+        comment="Transaction up to which examples were learnt",
+    ),
+    Column(
+        "watermark_id",
+        BigInteger,
+        server_default=text("0"),
+        nullable=False,
+        comment="Last snapshot learnt of that transaction",
+    ),
+    _number("line", "Version that learning goes on from; null: the champion", nullable=True),
+    _number(
+        "champion",
+        "Version that served after the last round; another one since then begins a new line",
+        nullable=True,
+    ),
+    _json(
+        "memory",
+        "What learning remembers beside the version: counts, calibration, times",
+        server_default=text("'{}'::jsonb"),
+    ),
+    _moment("updated_at", "When a round last ended"),
+    comment="One row per model that learns: where the next round goes on",
+)
+
+learn_log = Table(
+    "learn_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of rounds"),
+    _text("model", "Model that learnt"),
+    _moment("at", "When the round ended"),
+    _text("by", "Who learnt", server_default=text("SESSION_USER")),
+    _number("parent", "Version it went on from; null: none serves", nullable=True),
+    _number("version", "Version it made; null: none", nullable=True),
+    Column("examples", BigInteger, nullable=False, comment="Examples learnt"),
+    Column("positives", BigInteger, nullable=False, comment="Of these, with the outcome"),
+    _json("skipped", "Snapshots passed over, by reason", server_default=text("'{}'::jsonb")),
+    Column(
+        "period",
+        TSTZRANGE,
+        nullable=True,
+        comment="From the first to the last moment of the examples learnt",
+    ),
+    Column("from_xid", Xid8, nullable=False, comment="Watermark before: transaction"),
+    Column("from_id", BigInteger, nullable=False, comment="Watermark before: snapshot"),
+    Column("to_xid", Xid8, nullable=False, comment="Watermark after: transaction"),
+    Column("to_id", BigInteger, nullable=False, comment="Watermark after: snapshot"),
+    _json(
+        "metrics", "What was measured, each with its interval", server_default=text("'{}'::jsonb")
+    ),
+    _text("action", "published, candidate, refused, waiting, nothing or quarantined"),
+    _json("reasons", "Why, as sentences", server_default=text("'[]'::jsonb")),
+    CheckConstraint(
+        "action IN ('published', 'candidate', 'refused', 'waiting', 'nothing', 'quarantined')",
+        name="learn_log_action_check",
+    ),
+    Index("learn_log_model_idx", "model", "id"),
+    comment="One row per round of learning: what came in, what was decided, and why",
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _number("version", "Number of the version", primary_key=True),
+    Column(
+        "examples", BigInteger, nullable=False, comment="Examples it learnt beyond its parent's"
+    ),
+    Column("positives", BigInteger, nullable=False, comment="Of these, with the outcome"),
+    Column(
+        "period",
+        TSTZRANGE,
+        nullable=True,
+        comment="From the first to the last moment of these examples",
+    ),
+    _moment("known_until", "No outcome known later was learnt", nullable=True),
+    Column(
+        "watermark_xid",
+        Xid8,
+        nullable=True,
+        comment="Transaction up to which it learnt snapshots; null: it learnt past moments",
+    ),
+    Column(
+        "watermark_id",
+        BigInteger,
+        nullable=True,
+        comment="Last snapshot it learnt of that transaction",
+    ),
+    _json(
+        "memory",
+        "What learning on from it must know: counts, calibration, times",
+        server_default=text("'{}'::jsonb"),
+    ),
+    _json(
+        "reference",
+        "Distribution of each design column in its examples, against which drift is told",
+        nullable=True,
+    ),
+    Column("customers", BigInteger, nullable=True, comment="Different customers in that reference"),
+    ForeignKeyConstraint(
+        ["model", "version"],
+        ["rescore.models.model", "rescore.models.version"],
+        name="lineage_version_fkey",
+        ondelete="CASCADE",
+    ),
+    comment="One row per version that was trained here: from what, and what it remembers",
+)
+
+learn_requests = Table(
+    "learn_requests",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of requests"),
+    _text("model", "Model that is to learn"),
+    _moment("at", "When it was asked for"),
+    _text("by", "Who asked", server_default=text("SESSION_USER")),
+    _text("reason", "Why, in the words of who asked", nullable=True),
+    _moment("done_at", "When a round began that answers it; null while none has", nullable=True),
+    Index("learn_requests_open_idx", "model", postgresql_where=text("done_at IS NULL")),
+    comment="One row per wish that a model learn now",
+)
+
+released = Table(
+    "released",
+    metadata,
+    _text("model", "Model of the snapshot", primary_key=True),
+    Column("id", BigInteger, primary_key=True, comment="The snapshot"),
+    _moment("at", "When it was released"),
+    _text("by", "Who released it", server_default=text("SESSION_USER")),
+    comment="Snapshots let out of quarantine: they are learnt whatever they hold",
+)
+
+drift_log = Table(
+    "drift_log",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _text(
+        "feature",
+        "Column of the design row; or score, loss, label: as served, its log loss, what came of it",
+        primary_key=True,
+    ),
+    _number("version", "Version whose training examples it is compared with"),
+    _moment("at", "When it was looked at"),
+    Column(
+        "period",
+        TSTZRANGE,
+        nullable=True,
+        comment="From the first to the last moment of the snapshots compared",
+    ),
+    Column("examples", BigInteger, nullable=False, comment="Snapshots compared"),
+    _json("numbers", "What was found: psi, psi_by_chance, ks, p_value, outside, before, now"),
+    _moment(
+        "changed_at",
+        "Moment from which on the streaming detector saw other values; null: it saw no change",
+        nullable=True,
+    ),
+    comment="One row per column of a model: how far its newest values are from those of training",
 )

@@ -29,10 +29,11 @@ AS $$
     -- level: 1 all three roles, 2 trainer and admin, 3 admin, 4 none of them. What is not named here is its owner's.
     VALUES
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
-    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,health,outbox_lag}'),
+    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,health,outbox_lag,feature_drift}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps,snapshots,snapshot_rounds}'),
     ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts}'),
+    ('relation', 2, false, '{SELECT}', '{learning,learn_log,lineage,learn_requests,released,drift_log,quarantined}'),
     ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys}'),
     ('relation', 4, true, '{INSERT}', '{outbox,snapshots}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
@@ -42,6 +43,7 @@ AS $$
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model,snapshot,resolve}'),
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
+    ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_learn_lock,_learn_record,_record_lineage,_drift_record}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
     ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_expire,_resolve_step,_check_step,_check_due}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
