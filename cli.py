@@ -311,14 +311,14 @@ def rollback(
 @app.command()
 def models(dsn: Dsn = None, json: Json = False) -> None:
     """List all versions of all models."""
-    columns = ("model", "version", "serves", "engine", "auc", "log_loss", "created_at")
+    columns = ("model", "version", "role", "share", "engine", "auc", "log_loss", "created_at")
     _rows("models", dsn, json, show=columns)
 
 
 @app.command()
 def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
-    columns = ("model", "profile", "champion", "since", "backfilling", "incidents")
+    columns = ("model", "profile", "champion", "challenger", "since", "backfilling", "incidents")
     _rows("status", dsn, json, show=columns)
 
 
@@ -373,14 +373,18 @@ def run(
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another runner is at work.")
     ] = False,
+    alerts: Annotated[
+        Path | None, typer.Option(help="YAML file: what is to be told whom.", dir_okay=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Sweep profiles on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
+    """Sweep, judge versions and tell alerts on a schedule, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    jobs = [runner.sweeping(dsn, every, profile or (), terms)]
+    jobs: list[runner.Job] = [runner.sweeping(dsn, every, profile or (), terms)]
+    jobs += cli_traffic.jobs(jobs[0].every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)

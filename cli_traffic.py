@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,8 @@ from rescore import console
 
 if TYPE_CHECKING:
     from rescore.trainer.compare import Comparison
+    from rescore.trainer.run import Job
+    from rescore.trainer.sweep import Terms
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
@@ -100,6 +103,16 @@ def compare(
         console.print_json(found.to_json())
     else:
         _show_comparison(found)
+
+
+def jobs(every: float, terms: Terms, alerts: Path | None) -> list[Job]:
+    """Return the jobs of `rescore run` that judge versions and, if a file says so, tell alerts."""
+    from rescore.trainer.alert_rules import load
+    from rescore.trainer.alerts import Alerting
+    from rescore.trainer.rules import Judging
+
+    told: list[Job] = [Alerting(every, load(alerts))] if alerts else []
+    return [Judging(every, terms), *told]
 
 
 def register(app: typer.Typer) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from rescore.cli import app
 from rescore.tests.support import define, one, publish
 from rescore.trainer.learning.hashing import hash_keys, shares
 
@@ -243,3 +246,26 @@ def test_keys_hash_as_in_python(conn: Connection) -> None:
     keys = ["1", "é", str(uuid.UUID(int=7)), "a:b", ""]
     given = [one(conn, "SELECT rescore.share('churn', %s)", key) for key in keys]
     assert given == shares(hash_keys(keys, "churn")).tolist()
+
+
+def test_explaining_and_listing_name_the_version_that_serves(conn: Connection, dsn: str) -> None:
+    first, second = shop(conn)
+    one(conn, "SELECT rescore.challenge('churn', %s, 0.3)", second)
+    after_sweep(conn)
+    query = """
+        SELECT count(*) FROM customers AS p
+        CROSS JOIN LATERAL (SELECT sum(e.contribution) AS z FROM rescore.explain('churn', customer_id) AS e) AS s
+        WHERE abs(churn_score - 1 / (1 + exp(-s.z))) > 1e-9"""
+    assert one(conn, query) == 0
+    roles = conn.execute(
+        "SELECT version, role, share, serving FROM rescore.model_version WHERE model = 'churn'"
+    )
+    assert sorted(roles.fetchall()) == [
+        (first, "champion", 0.7, True),
+        (second, "challenger", 0.3, False),
+    ]
+    told = CliRunner().invoke(app, ["models", "--dsn", dsn, "--json"])
+    assert {r["version"]: r["role"] for r in json.loads(told.output) if r["model"] == "churn"} == {
+        first: "champion",
+        second: "challenger",
+    }
