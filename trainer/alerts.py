@@ -127,7 +127,9 @@ class Alerting:
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do one round; what could not be told is told in the next one."""
-        open_, told, failed = 0, [], []
+        open_ = 0
+        told: list[str] = []
+        failed: list[str] = []
         for rule, check in CHECKS.items():
             asked = getattr(self.alerts.rules, rule)
             if asked is None or stop.is_set():
