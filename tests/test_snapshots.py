@@ -10,11 +10,11 @@ from rescore.tests.snapshot_shop import (
     Connection,
     at,
     connected,
-    shop,
-    snapshot,
-    resolve,
     labels,
     order,
+    resolve,
+    shop,
+    snapshot,
 )
 from rescore.tests.support import one
 
