@@ -116,7 +116,9 @@ def test_only_those_who_are_scored_are_logged(conn: Connection) -> None:
 
 
 def test_a_share_of_the_customers_another_one_each_round(conn: Connection) -> None:
-    shop(conn, DEFINITION.replace("every: 1 day", "every: 1 day, share: 20%"), 400, models=("churn",))
+    shop(
+        conn, DEFINITION.replace("every: 1 day", "every: 1 day, share: 20%"), 400, models=("churn",)
+    )
     taken = []
     for day in (1, 2):
         at(conn, f"2026-01-0{day}")
