@@ -162,7 +162,7 @@ $$;
 COMMENT ON FUNCTION rescore.snapshot(text) IS
     'Logs a profile''s rows as they are scored now, where a round is due, in one transaction; twice at one moment logs nothing more. Returns how many snapshots the round has.';
 
-CREATE OR REPLACE FUNCTION rescore._snapshot_expire(profile text)
+CREATE OR REPLACE FUNCTION rescore._snapshot_tend(profile text)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -177,6 +177,8 @@ DECLARE
     gone bigint;
     total bigint := 0;
 BEGIN
+    -- Ahead of need, also for triggers, which make none.
+    PERFORM rescore._snapshot_partition(rescore._present(p)), rescore._snapshot_partition(rescore._present(p) + interval '31 days');
     FOR part IN
         SELECT c.relname, to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp AS first
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
@@ -198,5 +200,5 @@ BEGIN
     RETURN total + gone;
 END
 $$;
-COMMENT ON FUNCTION rescore._snapshot_expire(text) IS
-    'Drops partitions, and deletes rows of partitions shared with other profiles, that a profile need not keep any longer; returns how many snapshots are gone.';
+COMMENT ON FUNCTION rescore._snapshot_tend(text) IS
+    'Makes the partitions of this month and the next, and drops what a profile need not keep any longer: whole partitions, or its rows in those shared with other profiles; returns how many snapshots are gone.';

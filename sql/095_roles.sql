@@ -29,7 +29,7 @@ AS $$
     -- level: 1 all three roles, 2 trainer and admin, 3 admin, 4 none of them. What is not named here is its owner's.
     VALUES
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
-    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,health,outbox_lag,feature_drift}'),
+    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,feature_drift}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps,snapshots,snapshot_rounds}'),
     ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts}'),
@@ -45,7 +45,7 @@ AS $$
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
     ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_learn_lock,_learn_record,_record_lineage,_drift_record}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
-    ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_expire,_resolve_step,_check_step,_check_due}'),
+    ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_tend,_resolve_step,_check_step,_check_due,explain_snapshot}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),

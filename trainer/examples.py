@@ -97,7 +97,9 @@ def regular_moments(
     conn: Connection, label: Label, *, step: str, until: datetime, most: int
 ) -> list[Moment]:
     """Return the newest moments one ``step`` apart whose outcomes were known at ``until``."""
-    statement = query("moments", begin=label.begin)
+    # In a statement with parameters a percent sign means one.
+    begin = label.begin.as_string(None).replace("%", "%%")
+    statement = query("moments", begin=written(begin))
     given = {"seconds": label.seconds, "label": label.name, "until": until, "step": step}
     given |= {"most": most}
     return [Moment(*row) for row in conn.execute(statement, given)]
