@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescore import console
+from rescore import cli_traffic, console
 from rescore.cli_keys import keys
 from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
@@ -27,6 +27,7 @@ server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
 app.add_typer(outbox, name="outbox")
+cli_traffic.register(app)
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
@@ -310,14 +311,14 @@ def rollback(
 @app.command()
 def models(dsn: Dsn = None, json: Json = False) -> None:
     """List all versions of all models."""
-    columns = ("model", "version", "serves", "engine", "auc", "log_loss", "created_at")
+    columns = ("model", "version", "role", "share", "engine", "auc", "log_loss", "created_at")
     _rows("models", dsn, json, show=columns)
 
 
 @app.command()
 def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
-    columns = ("model", "profile", "champion", "since", "backfilling", "incidents")
+    columns = ("model", "profile", "champion", "challenger", "since", "backfilling", "incidents")
     _rows("status", dsn, json, show=columns)
 
 
@@ -358,6 +359,17 @@ def sweep(
 
 
 @app.command()
+def snapshot(profile: Profile, dsn: Dsn = None, batch: Batch = None, json: Json = False) -> None:
+    """Log the scores of a profile where a round is due, and resolve what is due."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn, console.progress(f"snapshot {profile}") as progress:
+        logged = ops.log(conn, profile, batch, progress)
+    _show_one({"profile": profile, **vars(logged)}, json)
+
+
+@app.command()
 def run(
     every: Annotated[str, typer.Option(help="Interval between two rounds, such as 5m.")] = "5m",
     profile: Annotated[
@@ -372,14 +384,20 @@ def run(
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another runner is at work.")
     ] = False,
+    alerts: Annotated[
+        Path | None, typer.Option(help="YAML file: what is to be told whom.", dir_okay=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Sweep profiles on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
+    """Sweep, log, judge versions and tell alerts on a schedule, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
+    from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    jobs = [runner.sweeping(dsn, every, profile or (), terms)]
+    sweeping = runner.sweeping(dsn, every, profile or (), terms)
+    jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
+    jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
