@@ -191,6 +191,12 @@ class ExtensionMissing(RescoreError):
     sqlstate = "RS024"
 
 
+class Forgotten(RescoreError):
+    """A new profile row is of somebody who was forgotten."""
+
+    sqlstate = "RS025"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

@@ -40,6 +40,7 @@ def functions(plan: Profile) -> str:
         _print("sweep.sql.j2", plan=plan, **sweeping(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
+        _print("forget.sql.j2", plan=plan),
         *(_by_key(plan, model) for model in plan.models),
         *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]

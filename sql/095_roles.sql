@@ -34,6 +34,7 @@ AS $$
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps}'),
     ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys}'),
     ('relation', 4, true, '{INSERT}', '{outbox}'),
+    ('relation', 4, true, '{SELECT}', '{tombstones}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
     ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
@@ -41,15 +42,15 @@ AS $$
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
-    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
+    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),
-    ('function', 4, true, '{EXECUTE}', '{_incident}'),
+    ('function', 4, true, '{EXECUTE}', '{_incident,_forgotten}'),
     -- By what follows the two underscores; '' are routers and versions.
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
-    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming}')
+    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,forget}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';

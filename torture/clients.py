@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 
 from rescore.torture.book import Book
 from rescore.torture.queries import query
@@ -20,11 +20,7 @@ from rescore.torture.shop import CUSTOMERS
 
 Connection = psycopg.Connection[Any]
 Job = Callable[[threading.Event], Any]
-LEVELS = {
-    "read committed": IsolationLevel.READ_COMMITTED,
-    "repeatable read": IsolationLevel.REPEATABLE_READ,
-    "serializable": IsolationLevel.SERIALIZABLE,
-}
+LEVELS = ("read committed", "repeatable read", "serializable")
 MOST_ROWS = 12
 
 
@@ -55,7 +51,7 @@ class Client:
         while not stop.is_set():
             try:
                 with psycopg.connect(self.dsn(), autocommit=True) as conn:
-                    conn.isolation_level = LEVELS[self.level]
+                    _set_level(conn, self.level)
                     while not stop.is_set():
                         self.act(conn)
             except psycopg.OperationalError as error:
@@ -127,8 +123,7 @@ class Client:
         self.book.unsure[batch] = {before, rows}
         while True:
             try:
-                with conn.transaction(force_rollback=undo):
-                    conn.execute(query("clients", name), given)
+                _run(conn, query("clients", name), given, undo)
                 break
             except psycopg.errors.SerializationFailure:
                 self.book.done["retries of 40001"] += 1
@@ -171,6 +166,28 @@ class Client:
             return None
         batch = self._random.choice(self._orders[-200:])
         return batch if self.book.rows.get(batch) and batch not in self.book.unsure else None
+
+
+def _set_level(conn: Connection, level: str) -> None:
+    conn.execute(b"SELECT set_config('default_transaction_isolation', %s, false)", [level])
+
+
+def _run(conn: Connection, statement: bytes, given: dict[str, Any], undo: bool) -> None:
+    """Run a statement by itself, or in a transaction that is taken back."""
+    if not undo:
+        conn.execute(statement, given)
+        return
+    try:
+        conn.execute(b"BEGIN")
+        conn.execute(statement, given)
+    finally:
+        # A ROLLBACK can be cancelled too, and then leaves the transaction open.
+        while conn.info.transaction_status in (
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        ):
+            with suppress(psycopg.errors.QueryCanceled):
+                conn.execute(b"ROLLBACK")
 
 
 def _said(error: psycopg.Error) -> str:

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from rescore.errors import NoServer
 from rescore.server.account import default_home
 from rescore.server.libraries import python_path
-from rescore.server.private import Server, remove, start
+from rescore.server.private import Server, remove, start, status
 from rescore.sql.install import install
 from rescore.torture.shop import open_shop
 
@@ -67,6 +67,9 @@ class Place:
         for pid in victims:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # Dead only when the kernel has come to it; until then it would seem to run.
+        while status(self.home):
+            time.sleep(0.01)
 
     def restart(self) -> None:
         """Start the server that was killed; orphans of the old one may hold its memory a while."""

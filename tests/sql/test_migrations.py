@@ -23,6 +23,8 @@ RELEASED: dict[str, str] = {
     "0003_outbox.sql": "c675e4686619cecf638fa4895cf6066776b65f3a92028a555d4dc284b2f11d53",
     "0004_sweeps.py": "4d2133e8239d5b376b8bb5ead329e21c6aaa6bca320dc8a21bee06c0ee93d072",
     "0004_sweeps.sql": "8e84a88a28775170927e392087775d89802c556d0bb6d88091e73723368c2f2e",
+    "0009_tombstones.py": "3f8493dcdae1fc1c7e1424f1f8f9d3b358cc79ac7323331502829c28dc8990e7",
+    "0009_tombstones.sql": "e217c3f070e83e437b5c68d8fd4af1349dfdfc3a8937fe245d4c3dada8055fae",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
