@@ -36,10 +36,10 @@ AS $$
     ('relation', 4, true, '{INSERT}', '{outbox}'),
     ('relation', 4, true, '{SELECT}', '{tombstones}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
-    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming}'),
+    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming,staleness}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,_reads,_python_score,_python_scores}'),
-    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
+    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_upkeep,_dead_rows,_quiet_triggers}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
@@ -50,7 +50,7 @@ AS $$
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
-    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,forget}')
+    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,forget,staleness}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';

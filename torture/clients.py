@@ -34,12 +34,14 @@ class Client:
     seed: of its random choices; also what sets its numbers apart from other clients'.
     level: isolation level; above READ COMMITTED, 40001 is retried and nothing else is.
     survives: whether it expects to lose its connection, or to be cancelled, and then goes on.
+    pooled: whether a pooler is in between, which knows no prepared statements.
     """
 
     dsn: Callable[[], str]
     seed: int
     level: str = "read committed"
     survives: bool = False
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         self.book = Book(first=(self.seed + 1) * 10_000_000)
@@ -50,9 +52,9 @@ class Client:
         """Write until stopped."""
         while not stop.is_set():
             try:
-                with psycopg.connect(self.dsn(), autocommit=True) as conn:
-                    _set_level(conn, self.level)
-                    while not stop.is_set():
+                with self._connect() as conn:
+                    # A cancelled ROLLBACK leaves a transaction behind: then another connection.
+                    while not stop.is_set() and _is_idle(conn):
                         self.act(conn)
             except psycopg.OperationalError as error:
                 if not self.survives:
@@ -61,6 +63,13 @@ class Client:
                 self.book.done["connections lost"] += 1
                 stop.wait(0.05)
         return self.book
+
+    def _connect(self) -> Connection:
+        threshold = None if self.pooled else 5
+        conn = psycopg.connect(self.dsn(), autocommit=True, prepare_threshold=threshold)
+        if self.level != LEVELS[0]:
+            _set_level(conn, self.level)
+        return conn
 
     def act(self, conn: Connection) -> None:
         """Do one thing, and note it."""
@@ -166,6 +175,10 @@ class Client:
             return None
         batch = self._random.choice(self._orders[-200:])
         return batch if self.book.rows.get(batch) and batch not in self.book.unsure else None
+
+
+def _is_idle(conn: Connection) -> bool:
+    return conn.info.transaction_status == TransactionStatus.IDLE
 
 
 def _set_level(conn: Connection, level: str) -> None:

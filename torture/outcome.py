@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+SHOWN = 3
+
 
 @dataclass
 class Outcome:
@@ -24,7 +26,9 @@ class Outcome:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each thing done; what was lost stands in the first."""
-        lost = "; ".join(self.lost) or "nothing"
+        more = len(self.lost) - SHOWN
+        lost = "; ".join(self.lost[:SHOWN]) or "nothing"
+        lost += f"; and {more} more" if more > 0 else ""
         return [
             {
                 "scenario": "" if number else self.scenario,
@@ -50,13 +54,15 @@ class Size:
     crashes: times the server is killed.
     events: events one session inserts while its memory is watched.
     publishes: versions published meanwhile.
+    restores: ways in which a dump is restored.
     """
 
     seconds: float
     crashes: int
     events: int
     publishes: int
+    restores: int
 
 
-SHORT = Size(seconds=1.5, crashes=2, events=3_000, publishes=6)
-LONG = Size(seconds=25, crashes=20, events=100_000, publishes=50)
+SHORT = Size(seconds=1.5, crashes=2, events=3_000, publishes=6, restores=2)
+LONG = Size(seconds=25, crashes=20, events=100_000, publishes=50, restores=4)

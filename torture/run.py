@@ -10,7 +10,15 @@ from collections.abc import Callable
 from rich.console import Console
 
 from rescore import console
-from rescore.torture import concurrency, crashes
+from rescore.torture import (
+    backup,
+    concurrency,
+    crashes,
+    memory,
+    pooler,
+    replica,
+    standby,
+)
 from rescore.torture.outcome import LONG, SHORT, Outcome, Size
 from rescore.torture.places import Place, place
 
@@ -21,6 +29,11 @@ SCENARIOS: dict[str, Scenario] = {
     "crash": crashes.server_killed,
     "cancel": crashes.cancelled,
     "commands": crashes.commands_killed,
+    "standby": standby.promoted,
+    "replica": replica.subscribed,
+    "backup": backup.restored,
+    "pooler": pooler.pooled,
+    "memory": memory.flat,
 }
 
 
