@@ -117,9 +117,9 @@ def commands_killed(place: Place, size: Size) -> Outcome:
 def _install_killed(place: Place, after: float, outcome: Outcome) -> None:
     """An installation that was cut short has changed nothing, and can be begun anew."""
     name = place.database()
-    outcome.done["installs killed"] += _killed_after(["install", "--dsn", place.dsn(name)], after)
+    outcome.done["installs killed"] += killed_after(["install", "--dsn", place.dsn(name)], after)
     with psycopg.connect(place.dsn(name), autocommit=True) as conn:
-        _wait_alone(conn)
+        wait_alone(conn)
         found = conn.execute(query("crashes", "half_installed")).fetchone()
     if found and found[0]:
         outcome.lost.append(f"an installation cut short left {found[0]} objects")
@@ -137,14 +137,14 @@ def _apply_killed(place: Place, number: int, outcome: Outcome) -> None:
         with in_background([client]):
             for words in (["apply", str(file)], ["sweep", shop.PROFILE, "--batch", "5"]):
                 after = random.uniform(0.2, 2.0)
-                outcome.done[f"{words[0]} killed"] += _killed_after([*words, "--dsn", dsn], after)
-                _wait_alone(conn, "rescore")
+                outcome.done[f"{words[0]} killed"] += killed_after([*words, "--dsn", dsn], after)
+                wait_alone(conn, "rescore")
         apply(conn, shop.definition(shop.extra(number)))
         conn.execute("CALL rescore.sweep('customer_profile')")
         outcome.lost += audit(conn, [client.book])
 
 
-def _killed_after(words: list[str], seconds: float) -> int:
+def killed_after(words: list[str], seconds: float) -> int:
     """Run a command of rescore and kill it; return 1 if it was still running."""
     command = [str(Path(sys.executable).parent / "rescore"), *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -157,7 +157,7 @@ def _killed_after(words: list[str], seconds: float) -> int:
     return 0
 
 
-def _wait_alone(conn: Connection, name: str = "%") -> None:
+def wait_alone(conn: Connection, name: str = "%") -> None:
     """Wait until the backend of a killed client has noticed."""
     for _ in range(200):
         row = conn.execute(query("crashes", "others"), [name]).fetchone()

@@ -16,8 +16,10 @@ from rescore.torture import (
     crashes,
     memory,
     pooler,
+    privacy,
     replica,
     standby,
+    upgrade,
 )
 from rescore.torture.outcome import LONG, SHORT, Outcome, Size
 from rescore.torture.places import Place, place
@@ -32,6 +34,8 @@ SCENARIOS: dict[str, Scenario] = {
     "standby": standby.promoted,
     "replica": replica.subscribed,
     "backup": backup.restored,
+    "upgrade": upgrade.upgraded,
+    "privacy": privacy.forgotten,
     "pooler": pooler.pooled,
     "memory": memory.flat,
 }
