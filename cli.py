@@ -452,6 +452,27 @@ def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
     _show_one({"profile": profile, "changed": changed}, json)
 
 
+@app.command()
+def forget(
+    profile: Profile,
+    key: Annotated[str, typer.Argument(help="Key of the person, as in the profile table.")],
+    dsn: Dsn = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the key count again, from its next event on.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove a person from all rescore holds, and keep events from bringing them back."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    if not undo:
+        _rows("forget", dsn, json, profile, key)
+        return
+    with connection(dsn) as conn:
+        _show_one({"profile": profile, "lifted": ops.remember(conn, profile, key)}, json)
+
+
 @app.command("verify-model")
 def verify_model(model: Model, dsn: Dsn = None, json: Json = False) -> None:
     """Compare the compiled scorer with the artefact over the live rows."""

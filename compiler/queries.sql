@@ -191,12 +191,13 @@ SELECT profile FROM rescore.profiles WHERE slug = %(slug)s AND profile <> %(prof
 SELECT rescore._create_router(%(model)s)
 
 -- name: present_triggers
--- Triggers of rescore that are there and enabled, with their table.
+-- Triggers of rescore that are there and fire when they should, with their table.
 SELECT n.nspname, c.relname, t.tgname
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
+  AND (t.tgenabled = 'A' OR (t.tgenabled = 'O' AND t.tgname <> ALL(%(always)s)))
 
 -- name: present_functions
 -- Names of generated functions that are there.
