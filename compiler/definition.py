@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
 from rescore.compiler.definition_later import refuse_later
-from rescore.compiler.definition_learn import Learn, Minimum, Rate, When
+from rescore.compiler.definition_learn import Learn, Limits, Minimum, Rate, When
 from rescore.compiler.definition_models import (
     Event,
     Except,
@@ -44,6 +44,7 @@ __all__ = [
     "Kind",
     "Label",
     "Learn",
+    "Limits",
     "Link",
     "Minimum",
     "Model",
@@ -185,6 +186,7 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("models", "*", "learn", "when"): When,
         ("models", "*", "learn", "rate"): Rate,
         ("models", "*", "learn", "minimum"): Minimum,
+        ("models", "*", "learn", "limits"): Limits,
         ("scores", "*", "outbox"): Outbox,
     }
     return {path: keys_of(part) for path, part in parts.items()}
