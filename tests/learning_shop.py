@@ -113,3 +113,8 @@ def weights(conn: Connection, version: int | None = None) -> list[float]:
     query = """SELECT linear -> 'weights' FROM rescore.models AS m JOIN rescore.deployments AS d USING (model)
                WHERE version = coalesce(%s, champion)"""
     return list(one(conn, query, version))
+
+
+def redefine(conn: Connection, learn: str) -> None:
+    """Change how the model learns."""
+    define(conn, DEFINITION.replace("LEARN", learn))

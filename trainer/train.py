@@ -241,15 +241,15 @@ def _learn(
 def _lineage(moments: Sequence[Moment], labels: NDArray[np.int8]) -> dict[str, Any]:
     """Return what learning on must know: the last moment learnt, and the last outcome."""
     examples, positives = len(labels), int(labels.sum())
-    last, known = moments[-1].at.isoformat(), max(m.until for m in moments).isoformat()
+    last, known = max(m.at for m in moments), max(m.settled for m in moments)
     memory = {"examples": float(examples), "positives": float(positives)}
     return {
         "examples": examples,
         "positives": positives,
-        "began": moments[0].at.isoformat(),
-        "ended": last,
-        "known_until": known,
-        "memory": {**memory, "after": last, "known": known},
+        "began": min(m.at for m in moments).isoformat(),
+        "ended": last.isoformat(),
+        "known_until": known.isoformat(),
+        "memory": {**memory, "after": last.isoformat(), "known": known.isoformat()},
     }
 
 

@@ -92,8 +92,9 @@ def learn(
     rounds: list[Outcome] = []
     with translated(), held(conn, model, wait=wait, stop=stop):
         while not stop.is_set():
-            outcome = one_round(conn, model, max_batches, restart=restart and not rounds)
-            if outcome.action not in _IDLE or not rounds:
+            first = not rounds
+            outcome = one_round(conn, model, max_batches, restart=restart and first, more=not first)
+            if outcome.action not in _IDLE or first:
                 rounds.append(outcome)
             if progress:
                 done = sum(each.examples for each in rounds)
@@ -127,9 +128,19 @@ def held(conn: Connection, model: str, *, wait: bool, stop: Event) -> Iterator[N
 
 
 def one_round(
-    conn: Connection, model: str, max_batches: int | None = None, *, restart: bool = False
+    conn: Connection,
+    model: str,
+    max_batches: int | None = None,
+    *,
+    restart: bool = False,
+    more: bool = False,
 ) -> Outcome:
-    """Do one round: read, learn, judge, record; see :func:`learn`."""
+    """Do one round: read, learn, judge, record; see :func:`learn`.
+
+    Parameters
+    ----------
+    more: a round was done already: that nothing is left is not worth a row of the log.
+    """
     state = read_state(conn, model, restart=restart)
     requests = one(conn, query("learn_requested"), (model,))
     attempt = Attempt(state, Reader.of(conn, state))
@@ -139,7 +150,7 @@ def one_round(
         why = Outcome("refused", (error.message,), state.line.number)
         return record_nothing(conn, state, requests, why)
     if made is None:
-        return _idle(conn, state, attempt, requests)
+        return _idle(conn, state, attempt, requests, more=more)
     why = _why(attempt, made, publish=state.terms.learn.publish)
     if why.action == "waiting":
         return record_nothing(conn, state, requests, why)
@@ -163,7 +174,9 @@ def _tried(attempt: Attempt, max_batches: int | None) -> Candidate | None:
     return made
 
 
-def _idle(conn: Connection, state: State, attempt: Attempt, requests: int) -> Outcome:
+def _idle(
+    conn: Connection, state: State, attempt: Attempt, requests: int, *, more: bool
+) -> Outcome:
     if attempt.suspects:
         kept = sorted(set(attempt.suspects.values()))
         why = Outcome("quarantined", tuple(kept[:5]), state.line.number)
@@ -173,7 +186,8 @@ def _idle(conn: Connection, state: State, attempt: Attempt, requests: int) -> Ou
     told = f"{found} new examples; a round needs {wanted}"
     if found >= wanted:
         told = f"{found} or more new examples, none settled before the newest, which are tested on"
-    return record_nothing(conn, state, requests, Outcome("nothing", (told,), state.line.number))
+    why = Outcome("nothing", (told,), state.line.number)
+    return why if more else record_nothing(conn, state, requests, why)
 
 
 def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
