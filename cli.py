@@ -443,12 +443,14 @@ def run(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Sweep profiles on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
+    """Sweep profiles and let models learn when due, in the foreground, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
+    from rescore.trainer.loop.job import LOOK_SECONDS, Learning
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    jobs = [runner.sweeping(dsn, every, profile or (), terms)]
+    jobs: list[runner.Job] = [runner.sweeping(dsn, every, profile or (), terms)]
+    jobs.append(Learning(LOOK_SECONDS))
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)

@@ -10,8 +10,10 @@ import numpy as np
 import psycopg
 from scipy.special import expit
 
+from rescore.plpython.prediction import score
 from rescore.tests.support import contract_of, define, one
 from rescore.trainer.loop.learn import learn
+from rescore.trainer.loop.state import read_state
 from rescore.trainer.publish import publish
 
 Connection = psycopg.Connection[Any]
@@ -71,27 +73,27 @@ def drawn(random: np.random.Generator, n: int, flip: float = 1.0) -> tuple[Any, 
     return raw * SCALES + CENTRES, labels
 
 
-def resolved(
-    conn: Connection, design: Any, labels: Any, day: float = 0.0, first: int = 0, **columns: Any
-) -> None:
+def resolved(conn: Connection, design: Any, labels: Any, day: float = 0.0, first: int = 0) -> None:
     """Log resolved snapshots of different customers, one every minute, in one transaction."""
-    version = one(conn, "SELECT champion FROM rescore.deployments WHERE model = 'churn'")
+    champion = read_state(conn, "churn").champion
+    scores = score(champion.estimator, np.clip(design, -1e100, 1e100)).tolist()
     rows = [
         {
             "key": str(first + n),
             "taken_at": (BEGIN + timedelta(days=day, minutes=n)).isoformat(),
             "design": list(map(float, row)),
             "label": float(label),
+            "score": scores[n],
         }
         for n, (row, label) in enumerate(zip(design, labels, strict=True))
     ]
     conn.execute(
         """INSERT INTO rescore.snapshots (model, key, taken_at, version, score, design, label, due_at, resolved, resolved_at)
-           SELECT 'churn', r.key, r.taken_at, %s, 0.5, r.design, r.label, r.taken_at + interval '30 days',
+           SELECT 'churn', r.key, r.taken_at, %s, r.score, r.design, r.label, r.taken_at + interval '30 days',
                   pg_current_xact_id(), r.taken_at + interval '30 days'
-           FROM jsonb_to_recordset(%s::jsonb) AS r (key text, taken_at timestamptz, design float8[], label float8)
+           FROM jsonb_to_recordset(%s::jsonb) AS r (key text, taken_at timestamptz, design float8[], label float8, score float8)
            ORDER BY r.taken_at""",
-        [columns.get("version", version), json.dumps(rows)],
+        [champion.number, json.dumps(rows)],
     )
 
 
