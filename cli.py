@@ -427,6 +427,17 @@ def sweep(
 
 
 @app.command()
+def snapshot(profile: Profile, dsn: Dsn = None, batch: Batch = None, json: Json = False) -> None:
+    """Log the scores of a profile where a round is due, and resolve what is due."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn, console.progress(f"snapshot {profile}") as progress:
+        logged = ops.log(conn, profile, batch, progress)
+    _show_one({"profile": profile, **vars(logged)}, json)
+
+
+@app.command()
 def run(
     every: Annotated[str, typer.Option(help="Interval between two rounds, such as 5m.")] = "5m",
     profile: Annotated[
@@ -443,14 +454,16 @@ def run(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Sweep profiles and let models learn when due, in the foreground, until SIGTERM or Ctrl-C."""
+    """Sweep, log and learn on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
+    from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    jobs: list[runner.Job] = [runner.sweeping(dsn, every, profile or (), terms)]
-    jobs.append(Learning(LOOK_SECONDS))
+    sweeping = runner.sweeping(dsn, every, profile or (), terms)
+    jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
+    jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)

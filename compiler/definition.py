@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
+from rescore.compiler.definition_labels import Interventions, Label, Snapshots
 from rescore.compiler.definition_later import refuse_later
 from rescore.compiler.definition_learn import Learn, Limits, Minimum, Rate, When
 from rescore.compiler.definition_models import (
@@ -23,7 +24,6 @@ from rescore.compiler.definition_models import (
     Except,
     Feature,
     Key,
-    Label,
     Link,
     Model,
     OneHot,
@@ -40,6 +40,7 @@ __all__ = [
     "Event",
     "Except",
     "Feature",
+    "Interventions",
     "Key",
     "Kind",
     "Label",
@@ -54,6 +55,7 @@ __all__ = [
     "Profile",
     "Rate",
     "Score",
+    "Snapshots",
     "When",
     "digest",
     "json_schema",
@@ -81,6 +83,12 @@ class Definition(Part):
     labels: dict[str, Label] = Field({}, description="what the models learn")
     models: dict[str, Model] = Field({}, description="the models")
     scores: dict[str, Score] = Field({}, description="profile columns that models write")
+    snapshot: Snapshots | None = Field(
+        None, description="when scores are logged, to be learnt from"
+    )
+    interventions: Interventions | None = Field(
+        None, description="treatments, and the customers kept untreated"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -188,6 +196,8 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("models", "*", "learn", "minimum"): Minimum,
         ("models", "*", "learn", "limits"): Limits,
         ("scores", "*", "outbox"): Outbox,
+        ("snapshot",): Snapshots,
+        ("interventions",): Interventions,
     }
     return {path: keys_of(part) for path, part in parts.items()}
 

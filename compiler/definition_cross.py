@@ -27,6 +27,7 @@ def cross_problems(definition: Definition) -> Iterator[Problem]:
     yield from _features(definition)
     yield from computed_problems(definition)
     yield from _labels(definition)
+    yield from _snapshot(definition)
     yield from _models(definition)
     yield from learn_problems(definition)
     yield from _conditions(definition)
@@ -52,6 +53,13 @@ def _tables(definition: Definition) -> Iterator[Problem]:
     written: list[tuple[Path, str]] = [(("profile", "table"), definition.profile.table)]
     written += [(("events", name, "table"), e.table) for name, e in definition.events.items()]
     written += [(("links", name, "table"), ln.table) for name, ln in definition.links.items()]
+    written += [
+        (("labels", name, "table"), label.table)
+        for name, label in definition.labels.items()
+        if label.table
+    ]
+    if definition.interventions:
+        written.append((("interventions", "table"), definition.interventions.table))
     own = definition.profile.table
     for path, table in written:
         try:
@@ -59,7 +67,7 @@ def _tables(definition: Definition) -> Iterator[Problem]:
         except ValueError as error:
             hint = "Write table, schema.table, or quote: '\"My table\"'."
             yield Problem(path, str(error), "A table as SQL writes it.", hint)
-        if path[0] == "events" and table == own:
+        if path[0] != "profile" and path[0] != "links" and table == own:
             yield Problem(path, f"{table} is the profile's own table", "A table of events.")
 
 
@@ -96,8 +104,50 @@ def _needs_time(feature: Feature) -> str:
 
 def _labels(definition: Definition) -> Iterator[Problem]:
     for name, label in definition.labels.items():
-        path: Path = ("labels", name, label.kind)
-        yield from _timed(definition, path, label.source, "a label")
+        if label.source:
+            path: Path = ("labels", name, label.kind)
+            yield from _timed(definition, path, label.source, "a label")
+        yield from _censored(definition, name)
+
+
+def _censored(definition: Definition, name: str) -> Iterator[Problem]:
+    other, path = definition.labels[name].censored_by, ("labels", name, "censored_by")
+    if other is None:
+        return
+    if other not in definition.labels:
+        yield unknown(path, "label", other, definition.labels)
+    elif other == name:
+        yield Problem(path, f"label {name} is censored by itself", "Another label.")
+    elif definition.labels[other].none is not None:
+        yield Problem(
+            path,
+            f"label {other} is true when nothing happens, which has no time",
+            "A label with `any` or `table`.",
+        )
+
+
+def _snapshot(definition: Definition) -> Iterator[Problem]:
+    snapshot, path = definition.snapshot, ("snapshot", "on")
+    if snapshot is None:
+        return
+    if not any(model.label for model in definition.models.values()):
+        yield Problem(
+            ("snapshot",),
+            "there is nothing to log: no model has a label",
+            "What is logged waits for its label.",
+            "Name one under models.<model>.label.",
+        )
+    if snapshot.on is None:
+        return
+    if snapshot.on not in definition.events:
+        yield unknown(path, "event", snapshot.on, definition.events)
+    elif not any(f.source == snapshot.on for f in definition.features.values()):
+        yield Problem(
+            path,
+            f"no feature is kept from event {snapshot.on}",
+            "Customers are logged by the triggers that keep features.",
+            "Name the event of a feature, or use `every`.",
+        )
 
 
 def _timed(definition: Definition, path: Path, source: str, what: str) -> Iterator[Problem]:
@@ -141,6 +191,8 @@ def _conditions(definition: Definition) -> Iterator[Problem]:
     written: list[tuple[Path, str | None]] = [(("profile", "only"), definition.profile.only)]
     written += [(("features", n, "where"), f.where) for n, f in definition.features.items()]
     written += [(("labels", n, "where"), label.where) for n, label in definition.labels.items()]
+    if definition.interventions:
+        written.append((("interventions", "where"), definition.interventions.where))
     for path, text in written:
         if text is None:
             continue

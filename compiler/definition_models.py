@@ -270,32 +270,6 @@ class Feature(Part):
         return self.missing == "indicator"
 
 
-class Label(Part):
-    """What a model learns: whether events happen in the time after a moment."""
-
-    none: Text | None = Field(None, description="event: the label is true when none happens")
-    any: Text | None = Field(None, description="event: the label is true when one happens")
-    where: Text | None = Field(None, description="SQL condition on event columns: which count")
-    after: Interval | None = Field(None, description="the time begins so long after the moment")
-    within: Interval = Field(description="the time ends so long after the moment")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Label:
-        for problem in definition_checks.label_problems(self):
-            raise problem
-        return self
-
-    @property
-    def kind(self) -> Literal["none", "any"]:
-        """Whether the absence or the presence of events makes the label true."""
-        return "any" if self.none is None else "none"
-
-    @property
-    def source(self) -> str:
-        """The event's name."""
-        return self.none or self.any or ""
-
-
 class HasFeatures(Protocol):
     """A definition, as far as a model needs it."""
 

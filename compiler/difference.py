@@ -59,6 +59,7 @@ def _columns(profile: Profile) -> dict[str, str]:
     """The columns rescore keeps in the profile table, with their declarations."""
     found = {s.column: s.declaration for s in profile.states}
     found |= {d.column: d.declaration for d in profile.derived}
+    found |= {profile.treatment.column: profile.treatment.declaration} if profile.treatment else {}
     return found | {c: t for s in profile.scores for c, t in s.columns}
 
 
@@ -93,6 +94,11 @@ def difference(
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
         "unknown_past": list(profile.unknown_past),
+        "labels": {
+            o.name: {"seconds": o.horizon.total_seconds(), "early": o.known_early}
+            for o in profile.outcomes
+        },
+        "reads": [[t.schema, t.name] for t in tables.beside],
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rescore.compiler.catalog import Table
+from rescore.compiler.definition import Snapshots
 from rescore.compiler.features import Derived, Input, Refs, State, differs
+from rescore.compiler.outcomes import Outcome, Treatment
 from rescore.compiler.quoting import ident, literal, part, short
 
 MAX_ARGUMENTS = 90
@@ -275,6 +277,9 @@ class Profile:
     models: tuple[Model, ...]
     scores: tuple[Score, ...]
     past: Mapping[str, str]
+    outcomes: tuple[Outcome, ...] = ()
+    treatment: Treatment | None = None
+    snapshots: Snapshots | None = None
 
     @property
     def slug(self) -> str:

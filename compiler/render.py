@@ -11,8 +11,9 @@ from rescore.compiler.features import Input, State, differs
 from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.snapshots import logged_models, logging, sampled
 from rescore.compiler.sweep import is_marked, serves, sweeping
-from rescore.compiler.windows import MOMENT
+from rescore.compiler.windows import MOMENT, interval
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 KEY_PATTERNS = {
@@ -64,9 +65,19 @@ def functions(plan: Profile) -> str:
             ]
     if outbox.watched(plan):
         printed.append(_print("outbox.sql.j2", plan=plan, **_outbox(plan)))
-    return guarded(
-        "\n".join(printed), _guard, [plan.function(part) for part in ("ensure", "score")]
-    )
+    if plan.outcomes:
+        printed.append(_print("outcomes.sql.j2", plan=plan, **_outcomes()))
+    if logged_models(plan):
+        printed.append(_print("snapshots.sql.j2", plan=plan, **logging(plan)))
+    inner = [plan.function(part) for part in ("ensure", "score", "snapshot_keys")]
+    return guarded("\n".join(printed), _guard, inner)
+
+
+def _outcomes() -> dict[str, Any]:
+    return {
+        "firsts": {"event": "e.rescore_first", "row": "r.rescore_first"},
+        "horizon": lambda outcome: interval(outcome.horizon),
+    }
 
 
 def _guard(name: str, body: str) -> str:
@@ -302,9 +313,22 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
+        sampled=_sampling(plan, source, op),
         before=", ".join([*(f"p.{ident(c)}" for c in names), *("false" for _ in unkept)]),
         after=", ".join([*(changed[c] for c in names), *unkept]),
     )
+
+
+def _sampling(plan: Profile, source: EventSource, op: str) -> dict[str, str]:
+    """SQL of who is logged after an event of this table: one key, or which of several."""
+    snapshots = plan.snapshots
+    if snapshots is None or snapshots.on != source.name or op != "insert":
+        return {}
+    share = repr(snapshots.share)
+    return {
+        key: "true" if snapshots.share == 1 else sampled(key, "rescore_v_clock", share)
+        for key in ("rescore_v_key", "s.k")
+    }
 
 
 def _single(source: EventSource, op: str) -> bool:

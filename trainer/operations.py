@@ -11,6 +11,8 @@ from psycopg.rows import dict_row
 
 from rescore.errors import UnknownProfile
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.snapshots import BATCH, Logged
+from rescore.trainer.snapshots import log as log_profile
 from rescore.trainer.sweep import Progress, Swept, Terms
 from rescore.trainer.sweep import sweep as sweep_profile
 from rescore.trainer.usage import check_interval, unknown_profile
@@ -75,6 +77,23 @@ def sweep_model(conn: Connection, model: str, progress: Progress | None = None) 
     with translated():
         profile = one(conn, query("profile_of"), (model,))
     return sweep(conn, profile, max_age="100 years", wait=True, progress=progress)
+
+
+def log(
+    conn: Connection,
+    profile: str,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> Logged:
+    """Log the scores of a profile and resolve what is due: see :mod:`rescore.trainer.snapshots`.
+
+    Parameters
+    ----------
+    conn: in autocommit mode: each batch is a transaction.
+    batch: most rows of a transaction.
+    """
+    with _known(conn, profile):
+        return log_profile(conn, profile, batch=batch or BATCH, progress=progress)
 
 
 def verify(conn: Connection, profile: str) -> Rows:

@@ -113,7 +113,7 @@ def train(
         recipe = _recipe(source, passes, seed)
         until = choose_until(conn, source, until)
         chosen = choose_moments(conn, source, moments, until, most)
-        learnt = _learn(conn, source, chosen, recipe, progress)
+        learnt = _learn(conn, source, chosen, until, recipe, progress)
     report = TrainingReport(
         model=model,
         until=until,
@@ -209,6 +209,7 @@ def _learn(
     conn: Connection,
     source: ex.Source,
     moments: list[Moment],
+    until: datetime,
     recipe: Recipe,
     progress: Progress | None,
 ) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def _learn(
     steps = _Steps(progress, len(moments) + FITTING * (2 if split else 1))
     contract = ex.frozen_contract(conn, source, moments)
     names, columns = zip(*ex.design_columns(conn, contract), strict=True)
-    read = {m: steps.after(ex.read_examples(conn, source, columns, m)) for m in moments}
+    read = {m: steps.after(ex.read_examples(conn, source, columns, m, until)) for m in moments}
     metrics = _measure(read, split, recipe, steps) if split else None
     design, labels = _joined([read[m] for m in moments])
     pipeline = fit(design, labels, recipe, steps.fitting())
