@@ -22,6 +22,11 @@ Progress = Callable[[int, int], None]
 FIRST, MOST = 100, 5000
 BATCH_SECONDS = 0.1
 LOCK_SECONDS = 0.02
+GIVE_WAY = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
 
 
 def backfill(conn: Connection, profile: Profile, progress: Progress | None = None) -> int:
@@ -49,7 +54,7 @@ def _all_batches(conn: Connection, profile: Profile, progress: Progress | None) 
         started = time.monotonic()
         try:
             after, count = _backfill_batch(conn, profile, after, size)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        except GIVE_WAY:
             size = max(1, size // 4)
             continue
         except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
