@@ -17,6 +17,7 @@ from rescore.compiler.outbox import trigger_names
 from rescore.compiler.profile import COMPILED, Profile
 from rescore.compiler.queries import query
 from rescore.compiler.quoting import ident, short
+from rescore.compiler.replication import always_fired
 
 Connection = psycopg.Connection[Any]
 
@@ -60,6 +61,7 @@ def _columns(profile: Profile) -> dict[str, str]:
     """The columns rescore keeps in the profile table, with their declarations."""
     found = {s.column: s.declaration for s in profile.states}
     found |= {d.column: d.declaration for d in profile.derived}
+    found |= {profile.treatment.column: profile.treatment.declaration} if profile.treatment else {}
     return found | {c: t for s in profile.scores for c, t in s.columns}
 
 
@@ -93,7 +95,13 @@ def difference(
         "states": signatures,
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
+        "always": [name for _, _, name in always_fired(profile)],
         "unknown_past": list(profile.unknown_past),
+        "labels": {
+            o.name: {"seconds": o.horizon.total_seconds(), "early": o.known_early}
+            for o in profile.outcomes
+        },
+        "reads": [[t.schema, t.name] for t in tables.beside],
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
@@ -175,7 +183,8 @@ def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
 def _has_triggers(conn: Connection, stored: dict[str, Any]) -> bool:
     """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
     names = [t[2] for t in stored["triggers"]]
-    found = {tuple(r) for r in conn.execute(query("present_triggers"), {"names": names})}
+    given = {"names": names, "always": stored["always"]}
+    found = {tuple(r) for r in conn.execute(query("present_triggers"), given)}
     return {tuple(t) for t in stored["triggers"]} <= found
 
 

@@ -10,12 +10,12 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (
-        SELECT FROM rescore.deployments AS d JOIN rescore.models AS v ON v.model = d.model AND v.version = d.champion
+        SELECT FROM rescore.deployments AS d JOIN rescore.models AS v ON v.model = d.model AND v.version IN (d.champion, d.challenger)
         CROSS JOIN LATERAL jsonb_array_elements(v.contract -> 'inputs') AS i
         WHERE d.model = _reads.model AND i ->> 'name' = ANY(_reads.inputs))
 $$;
 COMMENT ON FUNCTION rescore._reads(text, text[]) IS
-    'Whether the serving version of a model has one of these inputs.';
+    'Whether the champion or challenger of a model has one of these inputs.';
 
 CREATE OR REPLACE FUNCTION rescore._sweep_terms(profile text, max_age interval, tolerance double precision)
 RETURNS jsonb
@@ -23,7 +23,7 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT jsonb_build_object('max_age', max_age, 'tolerance', tolerance, 'definition', p.digest, 'versions', (
-               SELECT coalesce(jsonb_object_agg(d.model, d.champion), '{}') FROM rescore.deployments AS d WHERE d.profile = p.profile))
+               SELECT coalesce(jsonb_object_agg(d.model, concat_ws('/', d.champion, d.challenger, d.challenger_share)), '{}') FROM rescore.deployments AS d WHERE d.profile = p.profile))
     FROM rescore.profiles AS p WHERE p.profile = _sweep_terms.profile
 $$;
 COMMENT ON FUNCTION rescore._sweep_terms(text, interval, double precision) IS
