@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescore import console
+from rescore import cli_traffic, console
 from rescore.cli_keys import keys
 from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
@@ -27,6 +27,7 @@ server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
 app.add_typer(outbox, name="outbox")
+cli_traffic.register(app)
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
@@ -379,7 +380,7 @@ def rollback(
 @app.command()
 def models(dsn: Dsn = None, json: Json = False) -> None:
     """List all versions of all models."""
-    columns = ("model", "version", "serves", "engine", "auc", "log_loss", "created_at")
+    columns = ("model", "version", "role", "share", "engine", "auc", "log_loss", "created_at")
     _rows("models", dsn, json, show=columns)
 
 
@@ -387,8 +388,8 @@ def models(dsn: Dsn = None, json: Json = False) -> None:
 def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
     columns = (
-        "model", "profile", "champion", "since", "learnt", "moved", "quarantined", "backfilling",
-        "incidents",
+        "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
+        "backfilling", "incidents",
     )  # fmt: skip
     _rows("status", dsn, json, show=columns)
 
@@ -455,9 +456,12 @@ def run(
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another runner is at work.")
     ] = False,
+    alerts: Annotated[
+        Path | None, typer.Option(help="YAML file: what is to be told whom.", dir_okay=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Sweep, log and learn on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
+    """Sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
     from rescore.trainer.snapshots import Snapshotting
@@ -467,6 +471,7 @@ def run(
     sweeping = runner.sweeping(dsn, every, profile or (), terms)
     jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
+    jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
@@ -519,6 +524,27 @@ def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
     with connection(dsn) as conn, console.progress(f"rebuild {profile}"):
         changed = ops.rebuild(conn, profile)
     _show_one({"profile": profile, "changed": changed}, json)
+
+
+@app.command()
+def forget(
+    profile: Profile,
+    key: Annotated[str, typer.Argument(help="Key of the person, as in the profile table.")],
+    dsn: Dsn = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the key count again, from its next event on.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove a person from all rescore holds, and keep events from bringing them back."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    if not undo:
+        _rows("forget", dsn, json, profile, key)
+        return
+    with connection(dsn) as conn:
+        _show_one({"profile": profile, "lifted": ops.remember(conn, profile, key)}, json)
 
 
 @app.command("verify-model")

@@ -31,6 +31,7 @@ from rescore.compiler.definition_models import (
 )
 from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_scores import Outbox, Score
+from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import Kind, Parameter
 from rescore.compiler.places import Path, Places, Value, read
 from rescore.errors import BadDefinition
@@ -190,6 +191,7 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("profile", "key"): Key,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
+        ("models", "*", "traffic"): Traffic,
         ("models", "*", "learn"): Learn,
         ("models", "*", "learn", "when"): When,
         ("models", "*", "learn", "rate"): Rate,

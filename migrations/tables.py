@@ -144,6 +144,31 @@ deployments = Table(
     ),
     _number("champion", "Version that serves; null while there is none", nullable=True),
     _moment("updated_at", "When the row last changed"),
+    _number(
+        "challenger",
+        "Version that serves a share of the customers; null while there is none",
+        nullable=True,
+    ),
+    Column("challenger_share", Double, comment="Share of the customers it serves, between 0 and 1"),
+    Column(
+        "shadows",
+        ARRAY(Integer),
+        nullable=False,
+        server_default=text("'{}'::integer[]"),
+        comment="Versions that score beside the champion in snapshots and serve nobody",
+    ),
+    _number(
+        "predecessor",
+        "Version that served before the champion and was not rolled back from; scored beside it "
+        "under a rollback rule",
+        nullable=True,
+    ),
+    CheckConstraint(
+        "(challenger IS NULL) = (challenger_share IS NULL)", name="deployments_challenger_check"
+    ),
+    CheckConstraint(
+        "challenger_share > 0 AND challenger_share < 1", name="deployments_share_check"
+    ),
     CheckConstraint("engine IN ('auto', 'python')", name="deployments_engine_check"),
     CheckConstraint("octet_length(model) BETWEEN 1 AND 40", name="deployments_model_check"),
     comment="One row per model: what it takes and which version serves",
@@ -226,7 +251,7 @@ deployment_history = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of switches"),
     _text("model", "Name of the model"),
-    _text("action", "publish, candidate, promote or rollback"),
+    _text("action", "publish, candidate, promote, rollback, challenge, shadow or demote"),
     _number("version", "Version the action was about"),
     _number("previous", "Version that served before; null when none did", nullable=True),
     Column(
@@ -238,11 +263,35 @@ deployment_history = Table(
     ),
     Column("by", Text, nullable=False, server_default=text("SESSION_USER"), comment="Who made it"),
     _text("reason", "Why, in the words of who made it", nullable=True),
+    _json(
+        "details",
+        "Numbers the decision was made on; null where somebody decided",
+        nullable=True,
+    ),
     CheckConstraint(
-        "action IN ('publish', 'candidate', 'promote', 'rollback')",
+        "action IN ('publish', 'candidate', 'promote', 'rollback', "
+        "'challenge', 'shadow', 'demote')",
         name="deployment_history_action_check",
     ),
     comment="One row per switch of a model's champion, and per recorded candidate",
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _text("cause", "What is wrong with what, without numbers that change", primary_key=True),
+    _text("rule", "Rule that found it"),
+    _text("message", "What was found last"),
+    _moment("first_at", "When it was first found, or found again after it was gone"),
+    _moment("last_at", "When it was last found"),
+    _moment(
+        "sent_at",
+        "When it was told; null while it has not been, or the command failed",
+        nullable=True,
+    ),
+    _moment("resolved_at", "When it was gone; null while it lasts", nullable=True),
+    comment="One row per cause that an alert rule has found; "
+    "told once until it is gone and comes back",
 )
 
 incident_log = Table(
@@ -267,6 +316,43 @@ removed_keys = Table(
     _text("key", "Key of the deleted row, as text", primary_key=True),
     _moment("removed_at", "When it was deleted"),
     comment="Deleted profile rows whose events remain: they are not to be brought back",
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    _text("profile", "Profile the key was forgotten in", primary_key=True),
+    Column(
+        "digest",
+        LargeBinary,
+        primary_key=True,
+        comment="Digest of the key under this database's secret (HMAC-SHA256)",
+    ),
+    _moment("forgotten_at", "When it was forgotten"),
+    _text("forgotten_by", "Who had it forgotten", server_default=text("SESSION_USER")),
+    comment="One row per key that was forgotten: it is not to be brought back by events that "
+    "stayed or come late",
+)
+
+tombstone_secret = Table(
+    "tombstone_secret",
+    metadata,
+    Column("secret_id", Integer, primary_key=True, autoincrement=False, comment="Always 1"),
+    Column(
+        "inner_key",
+        LargeBinary,
+        nullable=False,
+        comment="64 random bytes: the inner key of the HMAC",
+    ),
+    Column(
+        "outer_key",
+        LargeBinary,
+        nullable=False,
+        comment="64 random bytes: the outer key of the HMAC",
+    ),
+    CheckConstraint("secret_id = 1", name="tombstone_secret_single_check"),
+    comment="The secret under which forgotten keys are digested: one row, made when it is "
+    "first needed",
 )
 
 outbox = Table(

@@ -36,6 +36,26 @@ def rollback(
     return serving
 
 
+def challenge(
+    conn: Connection, model: str, version: int, share: float, reason: str | None = None
+) -> None:
+    """Let a recorded version serve a share of the customers, above 0 and below 1."""
+    with translated():
+        one(conn, query("challenge"), (model, version, share, reason))
+
+
+def shadow(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """Let a recorded version score beside the champion, in snapshots."""
+    with translated():
+        one(conn, query("shadow"), (model, version, reason))
+
+
+def demote(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """End a challenge or a shadow."""
+    with translated():
+        one(conn, query("demote"), (model, version, reason))
+
+
 def sweep(
     conn: Connection,
     profile: str,
@@ -107,6 +127,28 @@ def rebuild(conn: Connection, profile: str) -> int:
     with _known(conn, profile):
         changed: int = one(conn, query("rebuild"), (profile,))
     return changed
+
+
+def forget(conn: Connection, profile: str, key: str) -> Rows:
+    """Remove what rescore holds of a person; return what was removed, and what is not rescore's.
+
+    Returns
+    -------
+    One row per place: ``place``, rows ``removed``, rows ``remaining``.
+
+    Raises
+    ------
+    UnknownProfile, BadKey, NotAllowed
+    """
+    with _known(conn, profile):
+        return _fetched(conn, "forget", profile, key)
+
+
+def remember(conn: Connection, profile: str, key: str) -> bool:
+    """Lift the tombstone of a key; return whether it had one."""
+    with _known(conn, profile):
+        lifted: bool = one(conn, query("remember"), (profile, key))
+    return lifted
 
 
 def verify_model(conn: Connection, model: str) -> float | None:
