@@ -1,6 +1,6 @@
 -- The next examples after a position, in the order in which they were resolved, as one row of
 -- arrays in binary form. What resolved them has ended for everybody (`bound`), so that nothing can
--- come between any more. One row is all there is to read; see trainer/loop/block.py.
+-- come between any more. date_part and not extract, whose numeric is slow. One row is all there is to read; see trainer/loop/block.py.
 -- Calls nothing; reads rescore.snapshots and rescore.released.
 SELECT pg_catalog.array_agg(b.key), pg_catalog.array_send(pg_catalog.array_agg(b.id)), pg_catalog.array_send(pg_catalog.array_agg(b.xid)),
        pg_catalog.array_send(pg_catalog.array_agg(b.taken)), pg_catalog.array_send(pg_catalog.array_agg(b.due)),
@@ -8,8 +8,8 @@ SELECT pg_catalog.array_agg(b.key), pg_catalog.array_send(pg_catalog.array_agg(b
        pg_catalog.array_send(pg_catalog.array_agg(b.released)), pg_catalog.array_send(pg_catalog.array_agg(b.holdout)),
        pg_catalog.array_send(pg_catalog.array_agg(b.design))
 FROM (
-    SELECT s.key, s.id, s.resolved::text::pg_catalog.int8 AS xid, s.design, s.label,
-           extract(epoch FROM s.taken_at)::pg_catalog.float8 AS taken, extract(epoch FROM s.due_at)::pg_catalog.float8 AS due,
+    SELECT s.key, s.id, s.resolved AS xid, s.design, s.label,
+           pg_catalog.date_part('epoch', s.taken_at) AS taken, pg_catalog.date_part('epoch', s.due_at) AS due,
            coalesce(s.score, 'NaN') AS score, coalesce(s.holdout, false)::pg_catalog.int4::pg_catalog.float8 AS holdout,
            EXISTS (SELECT FROM rescore.released AS r WHERE r.model = s.model AND r.id = s.id)::pg_catalog.int4::pg_catalog.float8 AS released
     FROM rescore.snapshots AS s

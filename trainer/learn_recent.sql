@@ -6,8 +6,8 @@ SELECT pg_catalog.array_agg(b.key), pg_catalog.array_send(pg_catalog.array_agg(b
        pg_catalog.array_send(pg_catalog.array_agg(0::pg_catalog.float8)), pg_catalog.array_send(pg_catalog.array_agg(0::pg_catalog.float8)),
        pg_catalog.array_send(pg_catalog.array_agg(b.design))
 FROM (
-    SELECT s.key, s.id, 0::pg_catalog.int8 AS xid, s.design, coalesce(s.label, 'NaN') AS label, coalesce(s.score, 'NaN') AS score,
-           extract(epoch FROM s.taken_at)::pg_catalog.float8 AS taken
+    SELECT s.key, s.id, '0'::pg_catalog.xid8 AS xid, s.design, coalesce(s.label, 'NaN') AS label, coalesce(s.score, 'NaN') AS score,
+           pg_catalog.date_part('epoch', s.taken_at) AS taken
     FROM rescore.snapshots AS s
     WHERE s.model = %(model)s AND s.quarantined IS NULL AND s.version = ANY (%(versions)s)
       AND (NOT %(resolved)s OR s.label IS NOT NULL)

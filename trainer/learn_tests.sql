@@ -7,8 +7,8 @@ SELECT pg_catalog.array_agg(b.key), pg_catalog.array_send(pg_catalog.array_agg(b
        pg_catalog.array_send(pg_catalog.array_agg(0::pg_catalog.float8)), pg_catalog.array_send(pg_catalog.array_agg(b.holdout)),
        pg_catalog.array_send(pg_catalog.array_agg(b.design))
 FROM (
-    SELECT s.key, s.id, s.resolved::text::pg_catalog.int8 AS xid, s.design, s.label,
-           extract(epoch FROM s.taken_at)::pg_catalog.float8 AS taken, extract(epoch FROM s.due_at)::pg_catalog.float8 AS due,
+    SELECT s.key, s.id, s.resolved AS xid, s.design, s.label,
+           pg_catalog.date_part('epoch', s.taken_at) AS taken, pg_catalog.date_part('epoch', s.due_at) AS due,
            coalesce(s.score, 'NaN') AS score, coalesce(s.holdout, false)::pg_catalog.int4::pg_catalog.float8 AS holdout
     FROM rescore.snapshots AS s
     WHERE s.model = %(model)s AND (s.resolved, s.id) <= (%(xid)s::text::pg_catalog.xid8, %(id)s)
