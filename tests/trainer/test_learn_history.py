@@ -11,6 +11,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from rescore.errors import NotEnoughData
 from rescore.tests.learning_shop import LEARN, TABLES, drawn, stream
 from rescore.tests.support import contract_of, define, one
 from rescore.tests.trainer.conftest import UNTIL
@@ -118,15 +119,10 @@ scores: {churn_score: {model: churn}}
 """
 
 
-@pytest.mark.parametrize("columns", [2, 40])
-def test_arrays_are_read_as_they_are(plain_dsn: str, columns: int) -> None:
-    from rescore.trainer.loop.block import numbers
-
-    rows = np.random.default_rng(0).normal(size=(50, columns))
-    with connection(plain_dsn) as conn:
-        query = "SELECT array_send(array_agg(r.v::float8[])) FROM unnest(%s::text[]) AS r (v)"
-        texts = ["{" + ",".join(map(repr, map(float, row))) + "}" for row in rows]
-        data = conn.cursor(binary=True).execute(query, [texts]).fetchone()
-        assert data is not None
-        assert (numbers(data[0], ">f8").reshape(50, columns) == rows).all()
-    assert len(numbers(None, ">i8")) == 0
+def test_rows_of_another_length_are_not_taken_for_what_they_are_not(plain_shop: Connection) -> None:
+    conn = plain_shop
+    train(conn, "churn", until=UNTIL, publish=True)
+    snapshots(conn, UNTIL, 600)
+    conn.execute("UPDATE rescore.snapshots SET design = design[1:3] WHERE id = 300")
+    with pytest.raises(NotEnoughData, match="not complete"):
+        learn(conn, "churn")
