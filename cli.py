@@ -53,6 +53,10 @@ Rate = Annotated[float | None, typer.Option(help="Most rows written per second."
 Tolerance = Annotated[
     float, typer.Option(help="Leave scores that the clock has moved by no more.", min=0.0)
 ]
+Jobs = Annotated[int, typer.Option(help="Sessions, each with a part of the keys.", min=1)]
+SweepJobs = Annotated[
+    int, typer.Option(help="Sessions that sweep a profile, each a part of the keys.", min=1)
+]
 Drop = Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.")]
 
 
@@ -402,6 +406,7 @@ def sweep(
     batch: Batch = None,
     rate: Rate = None,
     tolerance: Tolerance = 0.0,
+    jobs: Jobs = 1,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew where a sweep was cut short.")
     ] = False,
@@ -422,6 +427,7 @@ def sweep(
             batch,
             rate=rate,
             tolerance=tolerance,
+            jobs=jobs,
             restart=restart,
             wait=wait,
             progress=progress,
@@ -452,6 +458,7 @@ def run(
     batch: Batch = None,
     rate: Rate = None,
     tolerance: Tolerance = 0.0,
+    sweep_jobs: SweepJobs = 1,
     once: Annotated[bool, typer.Option("--once", help="One round, then end.")] = False,
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another runner is at work.")
@@ -468,7 +475,7 @@ def run(
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    sweeping = runner.sweeping(dsn, every, profile or (), terms)
+    sweeping = runner.sweeping(dsn, every, profile or (), terms, sweep_jobs)
     jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
     jobs += cli_traffic.jobs(sweeping.every, terms, alerts)

@@ -56,7 +56,7 @@ AS $$
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
     ('compiled', 2, false, '{EXECUTE}', '{outcomes,outcomes_begin}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
-    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,snapshot,forget,staleness}')
+    ('compiled', 3, false, '{EXECUTE}', '{keys,bounds,rescore,rescore_unlocked,recompute,differences,come_back,coming,snapshot,forget,staleness}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';

@@ -63,12 +63,14 @@ class Sweeping:
     every: seconds.
     profiles: their names; none for all there are.
     terms: of each sweep.
+    jobs: sessions that sweep a profile.
     """
 
     every: float
     profiles: tuple[str, ...] = ()
     terms: Terms = field(default_factory=Terms)
     name: str = "sweep"
+    jobs: int = 1
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Sweep each profile; one that fails does not keep the others from it."""
@@ -82,7 +84,7 @@ class Sweeping:
     def _one(self, conn: Connection, profile: str, stop: Event) -> Facts:
         try:
             with translated():
-                swept = sweep(conn, profile, self.terms, stop=stop)
+                swept = sweep(conn, profile, self.terms, jobs=self.jobs, stop=stop)
         except NoServer:
             raise
         except RescoreError as error:
@@ -92,7 +94,9 @@ class Sweeping:
         return told | {"seconds": swept.seconds, "finished": swept.finished}
 
 
-def sweeping(dsn: str | None, every: str, profiles: Sequence[str], terms: Terms) -> Sweeping:
+def sweeping(
+    dsn: str | None, every: str, profiles: Sequence[str], terms: Terms, jobs: int = 1
+) -> Sweeping:
     """Return the job that sweeps, its arguments checked.
 
     Raises
@@ -106,7 +110,7 @@ def sweeping(dsn: str | None, every: str, profiles: Sequence[str], terms: Terms)
             raise unknown_profile(conn, unknown)
         if terms.max_age is not None:
             check_interval(conn, terms.max_age, "--max-age")
-        return Sweeping(seconds(conn, every, "--every"), tuple(profiles), terms)
+        return Sweeping(seconds(conn, every, "--every"), tuple(profiles), terms, jobs=jobs)
 
 
 def run(

@@ -1,17 +1,19 @@
-"""A sweep from outside: the batches of ``CALL rescore.sweep``, with progress and a clean stop."""
+"""A sweep from outside: the batches of ``CALL rescore.sweep``, by one session or several."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import psycopg
 
 from rescore.errors import Busy
-from rescore.trainer.database import Connection, query
+from rescore.trainer.database import Connection, another, one, query
 
 Progress = Callable[[int, int], None]
 RETRY_SECONDS = 0.5
@@ -60,6 +62,7 @@ def sweep(
     profile: str,
     terms: Terms,
     *,
+    jobs: int = 1,
     restart: bool = False,
     wait: bool = False,
     stop: Event | None = None,
@@ -70,6 +73,7 @@ def sweep(
     Parameters
     ----------
     conn: in autocommit mode: each batch is a transaction.
+    jobs: sessions that sweep, each a part of the keys: this one, and others opened like it.
     restart: begin anew all the same.
     wait: for another session that sweeps this profile.
     stop: once set, the batch is finished and no other begun.
@@ -81,27 +85,80 @@ def sweep(
     Busy: another session sweeps the profile, or its table stayed locked.
     """
     started, stop = time.monotonic(), stop or Event()
-    given = {"profile": profile, **vars(terms)}
-    expected = _begin(conn, given | {"restart": restart}, wait, stop)
-    looked, changed, locked, finished = 0, 0, 0, False
-    while not finished and not stop.is_set():
-        row = conn.execute(query("sweep_step"), given).fetchone()
-        assert row is not None
-        finished, looked, changed, locked, pause = row
-        if progress:
-            progress(looked, max(expected, looked))
-        stop.wait(pause)
-    return Swept(looked, changed, locked, round(time.monotonic() - started, 3), finished)
+    with ExitStack() as opened:
+        sessions = [conn, *(opened.enter_context(another(conn)) for _ in range(jobs - 1))]
+        pids = [one(each, query("sweep_pid")) for each in sessions] if jobs > 1 else None
+        given = {"profile": profile, **vars(terms)}
+        expected, parts = _begin(conn, given | {"restart": restart, "pids": pids}, wait, stop)
+        given["rate"] = terms.rate and terms.rate / max(parts, 1)
+        work = _Parts(given, expected, stop, progress)
+        work.sweep(sessions[:parts])
+    return work.swept(parts, time.monotonic() - started)
 
 
-def _begin(conn: Connection, given: dict[str, Any], wait: bool, stop: Event) -> int:
-    """Begin and return about how many rows there are; a sweep that is stopped needs none."""
+class _Parts:
+    """The parts of a sweep, swept side by side, and what they have come to together."""
+
+    def __init__(
+        self, given: dict[str, Any], expected: int, stop: Event, progress: Progress | None
+    ) -> None:
+        self._given, self._expected = given, expected
+        self._stop, self._failed = stop, Event()
+        self._progress, self._telling = progress, Lock()
+        self._totals: dict[int, tuple[bool, int, int, int]] = {}
+
+    def sweep(self, sessions: Sequence[Connection]) -> None:
+        """Sweep a part with each session; the first error ends all of them."""
+        if len(sessions) <= 1:
+            for session in sessions:
+                self._part(session, 1)
+            return
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            futures = [pool.submit(self._part, s, i) for i, s in enumerate(sessions, 1)]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                self._failed.set()  # leaving the pool waits for the batches under way
+                raise
+
+    def swept(self, parts: int, seconds: float) -> Swept:
+        """Return what the parts did, together."""
+        looked, changed, locked = self._sums()
+        ended = [finished for finished, *_ in self._totals.values()]
+        finished = parts > 0 and len(ended) == parts and all(ended)
+        return Swept(looked, changed, locked, round(seconds, 3), finished)
+
+    def _part(self, session: Connection, part: int) -> None:
+        finished, given = False, self._given | {"part": part}
+        while not (finished or self._stop.is_set() or self._failed.is_set()):
+            row = session.execute(query("sweep_step"), given).fetchone()
+            assert row is not None
+            finished, *_, pause = row
+            self._tell(part, row[:4])
+            self._stop.wait(pause)
+
+    def _tell(self, part: int, totals: tuple[bool, int, int, int]) -> None:
+        with self._telling:
+            self._totals[part] = totals
+            looked, _, _ = self._sums()
+            if self._progress:
+                self._progress(looked, max(self._expected, looked))
+
+    def _sums(self) -> tuple[int, int, int]:
+        _, looked, changed, locked = zip((True, 0, 0, 0), *self._totals.values(), strict=True)
+        return sum(looked), sum(changed), sum(locked)
+
+
+def _begin(conn: Connection, given: dict[str, Any], wait: bool, stop: Event) -> tuple[int, int]:
+    """Begin: about how many rows, and how many parts; a sweep that is stopped has none."""
     while not stop.is_set():
         try:
             row = conn.execute(query("sweep_begin"), given).fetchone()
-            return int(row[0] or 0) if row else 0
+            assert row is not None
+            return row[0] or 0, row[1]
         except psycopg.Error as error:
             if not wait or error.sqlstate != Busy.sqlstate:
                 raise
         stop.wait(RETRY_SECONDS)
-    return 0
+    return 0, 0

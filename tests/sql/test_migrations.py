@@ -31,6 +31,8 @@ RELEASED: dict[str, str] = {
     "0007_traffic.sql": "edbd5cb96cc83ede43955c63ba38454cebdc6d6c4a65b40ccd5d68665ceb3b38",
     "0009_tombstones.py": "8855da4ed15feae3c3c22f058b3fd124f8b1ccdfaa40217a4117d173633cebd5",
     "0009_tombstones.sql": "e217c3f070e83e437b5c68d8fd4af1349dfdfc3a8937fe245d4c3dada8055fae",
+    "0010_sweep_parts.py": "7826799cd8531f10a2430ead7eeb9088ef71092291080c2eb79e69c1bc129a13",
+    "0010_sweep_parts.sql": "22992b1ecc66c16572ca84c376ba0d96a40e4ac2bdbdb70db1dede6525a42bf1",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
