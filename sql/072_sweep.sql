@@ -133,7 +133,7 @@ BEGIN
     INSERT INTO rescore.sweeps AS s (profile, part, terms, size) VALUES (p.profile, 1, '{}', 1) ON CONFLICT DO NOTHING;
     PERFORM rescore._sweep_lock(p.profile, 1);
     PERFORM rescore._sweep_lock(s.profile, s.part) FROM rescore.sweeps AS s WHERE s.profile = p.profile AND s.part > 1 ORDER BY s.part;
-    IF restart OR NOT EXISTS (SELECT FROM rescore.sweeps AS s WHERE s.profile = p.profile AND s.terms = aim AND s.finished_at IS NULL) THEN
+    IF restart OR (SELECT bool_and(s.finished_at IS NOT NULL) OR bool_or(s.terms <> aim) FROM rescore.sweeps AS s WHERE s.profile = p.profile) THEN
         PERFORM rescore._sweep_divide(p, aim, cardinality(processes));
     END IF;
     -- It begins small: how long a batch takes is not known yet.
@@ -293,6 +293,15 @@ END
 $$;
 COMMENT ON FUNCTION rescore._sweep_step(text, interval, integer, double precision, double precision, integer) IS
     'One batch of a part of a sweep that was begun, to be committed by itself: totals so far, whether it was the last, and how many seconds to wait before the next.';
+
+CREATE OR REPLACE FUNCTION rescore._sweep_leave(profile text)
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE rescore.sweeps AS s SET held_until = NULL WHERE s.profile = _sweep_leave.profile AND s.pid = pg_backend_pid()
+$$;
+COMMENT ON FUNCTION rescore._sweep_leave(text) IS 'Lets others go on at once with what this session has left off sweeping.';
 
 -- No SET clause: it would forbid the COMMITs. Hence the qualified names.
 CREATE OR REPLACE PROCEDURE rescore.sweep(profile text, max_age interval DEFAULT NULL, batch integer DEFAULT 10000, rate double precision DEFAULT NULL,

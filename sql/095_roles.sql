@@ -45,7 +45,7 @@ AS $$
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model,snapshot,resolve}'),
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
     ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_learn_lock,_learn_record,_record_lineage,_drift_record}'),
-    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
+    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step,_sweep_leave}'),
     ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_tend,_resolve_step,_check_step,_check_due,explain_snapshot}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.

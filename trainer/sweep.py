@@ -137,6 +137,8 @@ class _Parts:
             finished, *_, pause = row
             self._tell(part, row[:4])
             self._stop.wait(pause)
+        if not finished:
+            session.execute(query("sweep_leave"), given)
 
     def _tell(self, part: int, totals: tuple[bool, int, int, int]) -> None:
         with self._telling:
