@@ -117,7 +117,8 @@ def test_what_was_cut_short_goes_on_in_the_same_parts(conn: Connection) -> None:
     done = sweep(conn, "customers", ALL, jobs=2)
     assert (one(conn, bounds), done.looked, done.finished) == (until, 302, True)
     assert (0 < before < 100, done.changed, wrong_version(conn)) == (True, 300, 0)
-    assert conn.execute(STAMPS).fetchone() == (300, 300)
+    # Each once: the new ones by their events.
+    assert conn.execute(STAMPS).fetchone() == (302, 302)
 
 
 @pytest.mark.parametrize(("first", "then", "parts"), [(2, 1, 1), (2, 3, 3), (1, 2, 2)])

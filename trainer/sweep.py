@@ -73,7 +73,8 @@ def sweep(
     Parameters
     ----------
     conn: in autocommit mode: each batch is a transaction.
-    jobs: sessions that sweep, each a part of the keys: this one, and others opened like it.
+    jobs: sessions that sweep, each a part of the keys: this one, and others opened by the
+        same connection string.
     restart: begin anew all the same.
     wait: for another session that sweeps this profile.
     stop: once set, the batch is finished and no other begun.
