@@ -229,6 +229,75 @@ def train(
 
 
 @app.command()
+def learn(
+    model: Model,
+    dsn: Dsn = None,
+    max_batches: Annotated[
+        int | None, typer.Option(help="One round of no more micro-batches than this.", min=1)
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Go on from the champion, not from what was refused.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="For a session that learns this model already.")
+    ] = False,
+    sweep: Sweep = True,
+    json: Json = False,
+) -> None:
+    """Learn on from what was resolved since the last round; exit code 3 when the gate refuses."""
+    from rescore.trainer.database import connection
+    from rescore.trainer.loop.learn import learn as learn_model
+    from rescore.trainer.loop.report import summary
+
+    with connection(dsn) as conn, console.progress(f"learn {model}") as progress:
+        made = learn_model(
+            conn, model, max_batches=max_batches, restart=restart, wait=wait, progress=progress
+        )
+    if json:
+        console.print_json(made.to_json())
+    else:
+        console.print_lines(summary(made))
+    _sweep_after(model, dsn, wanted=sweep and made.published)
+    raise typer.Exit(3 if made.refused else 0)
+
+
+@app.command()
+def quarantine(dsn: Dsn = None, json: Json = False) -> None:
+    """List the snapshots kept out of learning, by model and reason."""
+    _rows("quarantined", dsn, json, empty="nothing is kept out")
+
+
+@app.command()
+def release(
+    model: Model,
+    snapshot: Annotated[
+        list[int] | None, typer.Option("--id", help="A snapshot; repeat. Default: all.")
+    ] = None,
+    dsn: Dsn = None,
+    json: Json = False,
+) -> None:
+    """Let snapshots out of quarantine: they are learnt whatever they hold."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        _show_one({"model": model, "released": ops.release(conn, model, snapshot)}, json)
+
+
+@app.command()
+def drift(model: Model, dsn: Dsn = None, json: Json = False) -> None:
+    """Compare the newest snapshots with what the serving version learnt from, column by column."""
+    from rescore.trainer.database import connection
+    from rescore.trainer.loop.drift import watch
+
+    with connection(dsn) as conn:
+        rows = [each.to_json() for each in watch(conn, model)]
+    columns = ("feature", "psi", "psi_by_chance", "outside", "before", "now", "changed_at")
+    some = [{name: row[name] for name in columns} for row in rows] if not json else rows
+    console.show(some, as_json=json, empty="nothing to compare")
+
+
+@app.command()
 def examples(
     model: Model,
     out: Annotated[Path, typer.Option(help="A .csv or .npz file.", dir_okay=False)],
@@ -389,15 +458,16 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Sweep, log, judge versions and tell alerts on a schedule, until SIGTERM or Ctrl-C."""
+    """Sweep, log, learn, judge versions and tell alerts when due, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
+    from rescore.trainer.loop.job import LOOK_SECONDS, Learning
     from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
     sweeping = runner.sweeping(dsn, every, profile or (), terms)
     jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
-    jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
+    jobs += [Learning(LOOK_SECONDS), *cli_traffic.jobs(sweeping.every, terms, alerts)]
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)

@@ -18,7 +18,7 @@ from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
 from rescore.compiler.definition_labels import Interventions, Label, Snapshots
 from rescore.compiler.definition_later import refuse_later
-from rescore.compiler.definition_learn import Learn, Minimum, Rate, When
+from rescore.compiler.definition_learn import Learn, Limits, Minimum, Rate, When
 from rescore.compiler.definition_models import (
     Event,
     Except,
@@ -46,6 +46,7 @@ __all__ = [
     "Kind",
     "Label",
     "Learn",
+    "Limits",
     "Link",
     "Minimum",
     "Model",
@@ -195,6 +196,7 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("models", "*", "learn", "when"): When,
         ("models", "*", "learn", "rate"): Rate,
         ("models", "*", "learn", "minimum"): Minimum,
+        ("models", "*", "learn", "limits"): Limits,
         ("scores", "*", "outbox"): Outbox,
         ("snapshot",): Snapshots,
         ("interventions",): Interventions,

@@ -99,6 +99,17 @@ class Minimum(Part):
     negatives: int = Field(30, ge=1, description="customers without it")
 
 
+class Limits(Part):
+    """How far a candidate may be from the champion, whatever its metric says."""
+
+    weights: Positive = Field(
+        5.0, description="change of the standardized weights, by the length of the champion's"
+    )
+    scores: Positive = Field(
+        1.0, description="stability index between both models' scores of the same examples"
+    )
+
+
 class When(Part):
     """What starts a round of learning in `rescore run`; any of these does."""
 
@@ -116,7 +127,7 @@ class When(Part):
 class Learn(Part):
     """How a model learns on."""
 
-    when: When = Field(When(), description="what starts a round in `rescore run`")
+    when: When = Field(When.model_validate({}), description="what starts a round in `rescore run`")
     batch: int = Field(500, ge=1, le=100_000, description="examples of a micro-batch")
     examples: int | None = Field(
         None, ge=1, description="a round is exactly so many examples; default: all full batches"
@@ -134,7 +145,12 @@ class Learn(Part):
         0.01, ge=-1e100, le=1e100, description="how much worse it may be; below 0: must be better"
     )
     confidence: float = Field(0.95, ge=0.5, lt=1, description="how sure that must be")
-    minimum: Minimum = Field(Minimum(), description="how many customers there must be to test on")
+    minimum: Minimum = Field(
+        Minimum.model_validate({}), description="how many customers there must be to test on"
+    )
+    limits: Limits = Field(
+        Limits.model_validate({}), description="how far a candidate may be from the champion"
+    )
     segments: Names = Field((), description="features with categories: calibrated in each, too")
     suspect: Share = Field(
         "5%", description="from so many implausible rows on, the whole batch is quarantined"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -144,6 +144,18 @@ def models(conn: Connection) -> Rows:
 def status(conn: Connection) -> Rows:
     """Return one row per deployed model: what serves, since when, and open incidents."""
     return _rows(conn, "status")
+
+
+def quarantined(conn: Connection) -> Rows:
+    """Return what is kept out of learning, by model and reason."""
+    return _rows(conn, "quarantined")
+
+
+def release(conn: Connection, model: str, ids: Sequence[int] | None = None) -> int:
+    """Let snapshots out of quarantine, all of the model's or those named; return how many."""
+    with translated():
+        freed: int = one(conn, query("release"), (model, None if ids is None else list(ids)))
+    return freed
 
 
 @contextmanager
