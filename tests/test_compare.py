@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -10,7 +12,9 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from rescore import cli
 from rescore.cli import app
+from rescore.compiler.definition_traffic import Traffic
 from rescore.errors import NotEnoughData, RescoreError
 from rescore.tests import trials
 from rescore.tests.support import one
@@ -158,3 +162,9 @@ def test_the_command_line_tells_the_difference(conn: Connection, dsn: str) -> No
     assert "stop: version 2 is worse" in shown and "outcomes by who served" in shown
     assert run(app, ["demote", "churn", str(bad), "--dsn", dsn]).exit_code == 0
     assert serving(conn)[1] is None
+
+
+def test_the_manual_lists_exactly_the_keys_of_rules() -> None:
+    text = (Path(cli.__file__).parent / "docs" / "serving.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| (.*?) \|$", text, re.MULTILINE)
+    assert listed == [(name, f.description) for name, f in Traffic.model_fields.items()]
