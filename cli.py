@@ -467,7 +467,8 @@ def run(
     terms = Terms(max_age, batch, rate, tolerance)
     sweeping = runner.sweeping(dsn, every, profile or (), terms)
     jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
-    jobs += [Learning(LOOK_SECONDS), *cli_traffic.jobs(sweeping.every, terms, alerts)]
+    jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
+    jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from rescore.compiler.definition_errors import Problem, did_you_mean, refuse, unknown
 from rescore.compiler.definition_part import Part
@@ -81,7 +81,7 @@ Share: TypeAlias = Annotated[str, BeforeValidator(_as_share)]
 Test: TypeAlias = Annotated[str, BeforeValidator(_as_test)]
 MetricName: TypeAlias = Annotated[str, BeforeValidator(_as_metric)]
 Positive: TypeAlias = Annotated[float, Field(gt=0, le=1e100)]
-Length: TypeAlias = Annotated[Interval, BeforeValidator(_as_time)]
+Length: TypeAlias = Annotated[Interval, AfterValidator(_as_time)]
 
 
 class Rate(Part):
