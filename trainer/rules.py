@@ -129,7 +129,7 @@ class Judging:
         told = [self._one(conn, name, stop) for name in models if not stop.is_set()]
         switched = [f"{t['model']}: {t['reason']}" for t in told if "reason" in t]
         failed = [f"{t['model']}: {t['error']}" for t in told if "error" in t]
-        facts: Facts = {"models": len(models)}
+        facts: Facts = {"judged": len(models)}
         facts |= {"switched": "; ".join(switched)} if switched else {}
         return facts | ({"error": "; ".join(failed)} if failed else {})
 
