@@ -126,6 +126,26 @@ def test_a_bad_version_forced_into_service_is_rolled_back(conn: Connection) -> N
     assert serving(conn) == (good, None)
 
 
+def test_what_learning_let_through_challenges_by_the_rule(dsn: str) -> None:
+    with trials.connected(dsn, rules="{challenge: 40%, promote: 0, customers: 100}") as conn:
+        poor = trials.version(conn, -0.5)
+        refused, passed = (trials.version(conn, w, candidate=True) for w in (2.0, 1.0))
+        conn.execute(
+            """INSERT INTO rescore.learn_log
+                   (model, version, action, examples, positives, from_xid, from_id, to_xid, to_id)
+               SELECT 'churn', v.version, v.action, 0, 0, '1', 0, '1', 0
+               FROM (VALUES (%s, 'refused'), (%s, 'candidate')) AS v (version, action)""",
+            [refused, passed],
+        )
+        assert "switched" in judge(conn)
+        assert serving(conn) == (poor, passed)
+        assert one(conn, "SELECT count(DISTINCT churn_score_version) FROM customers") == 2
+        trials.live(conn, 1)
+        assert "switched" in judge(conn)
+        assert serving(conn) == (passed, None)
+        assert "switched" not in judge(conn)
+
+
 def test_what_somebody_switched_meanwhile_is_left(conn: Connection) -> None:
     good, bad = trials.version(conn, 1.0), trials.version(conn, -1.0)
     trials.live(conn, 1)

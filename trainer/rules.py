@@ -26,22 +26,23 @@ class Switch:
 
     Attributes
     ----------
-    action: ``promote``, ``demote`` or ``rollback``.
-    version: that is promoted, demoted or rolled back to.
+    action: ``challenge``, ``promote``, ``demote`` or ``rollback``.
+    version: that challenges, is promoted, demoted or rolled back to.
     reason: a sentence for the history.
+    found: what it was decided on; None for a challenge, which is how something is found.
     """
 
     action: str
     version: int
     reason: str
-    found: Comparison
+    found: Comparison | None
 
 
 def decide(conn: Connection, state: Traffic) -> Switch | None:
     """Return what the rules of a model want now; None while they want nothing."""
     if state.champion is None or state.is_cooling():
         return None
-    return _rollback(conn, state) or _challenge(conn, state)
+    return _rollback(conn, state) or _judge(conn, state) or _challenge(conn, state)
 
 
 def _rollback(conn: Connection, state: Traffic) -> Switch | None:
@@ -56,6 +57,16 @@ def _rollback(conn: Connection, state: Traffic) -> Switch | None:
 
 
 def _challenge(conn: Connection, state: Traffic) -> Switch | None:
+    """Let the newest version that learning let through, and only recorded, challenge."""
+    if state.rules.challenge is None or state.challenger is not None:
+        return None
+    version = one(conn, query("newest_candidate"), {"model": state.model})
+    text = f"by rule: version {version} passed its gate, and is to prove itself"
+    return Switch("challenge", version, text, None) if version else None
+
+
+def _judge(conn: Connection, state: Traffic) -> Switch | None:
+    """Compare the challenger with the champion."""
     rules, version = state.rules, state.challenger
     if version is None or (rules.promote is None and rules.demote is None):
         return None
@@ -99,14 +110,18 @@ def act(conn: Connection, state: Traffic, wanted: Switch) -> bool:
         "champion": state.champion,
         "action": wanted.action,
         "version": wanted.version,
+        "share": state.rules.challenge,
         "reason": wanted.reason,
-        "details": Jsonb(
-            {"rule": wanted.action, "clock": state.now.isoformat(), **wanted.found.to_json()}
-        ),
+        "details": Jsonb(_details(state, wanted)),
     }
     with translated(), conn.transaction():
         conn.execute(query("publish_lock"))
         return one(conn, query("switch"), given) is not None
+
+
+def _details(state: Traffic, wanted: Switch) -> Facts:
+    found = wanted.found.to_json() if wanted.found else {}
+    return {"rule": wanted.action, "clock": state.now.isoformat(), **found}
 
 
 @dataclass(frozen=True)
