@@ -458,7 +458,7 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Sweep, log, learn, judge versions and tell alerts when due, until SIGTERM or Ctrl-C."""
+    """Sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
     from rescore.trainer.snapshots import Snapshotting
@@ -521,6 +521,27 @@ def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
     with connection(dsn) as conn, console.progress(f"rebuild {profile}"):
         changed = ops.rebuild(conn, profile)
     _show_one({"profile": profile, "changed": changed}, json)
+
+
+@app.command()
+def forget(
+    profile: Profile,
+    key: Annotated[str, typer.Argument(help="Key of the person, as in the profile table.")],
+    dsn: Dsn = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the key count again, from its next event on.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove a person from all rescore holds, and keep events from bringing them back."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    if not undo:
+        _rows("forget", dsn, json, profile, key)
+        return
+    with connection(dsn) as conn:
+        _show_one({"profile": profile, "lifted": ops.remember(conn, profile, key)}, json)
 
 
 @app.command("verify-model")

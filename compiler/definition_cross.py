@@ -76,6 +76,13 @@ def _events(definition: Definition) -> Iterator[Problem]:
         if event.via is None:
             continue
         path: Path = ("events", name, "via")
+        if event.trigger == "replicated":
+            yield Problem(
+                path,
+                f"event {name} is replicated and has no key of its own",
+                "The link's triggers are statement triggers, which a subscription does not fire.",
+                "Leave out `via` and keep the key in the event.",
+            )
         if event.via not in definition.links:
             yield unknown(path, "link", event.via, definition.links)
         if event.key is not None:

@@ -99,8 +99,10 @@ class Event(Part):
     key: Text | None = Field(None, description="key column; default: the profile's key name")
     via: Text | None = Field(None, description="link that gives the key, in place of `key`")
     known_at: Text | None = Field(None, description="column that says when it became known")
-    trigger: Literal["statement", "row"] = Field(
-        "statement", description="`statement`, or `row` where statement triggers do not fire"
+    trigger: Literal["statement", "row", "replicated"] = Field(
+        "statement",
+        description="`statement`; `row` where statement triggers do not fire; `replicated` where a "
+        "subscription of logical replication fills the table",
     )
     index: bool = Field(True, description="ask for an index on the key")
 

@@ -60,6 +60,7 @@ class EventSource:
     known_at: str
     link: Link | None
     row_trigger: bool
+    replicated: bool
     index: bool
     counted: tuple[State, ...]
     hidden: tuple[State, ...]

@@ -64,6 +64,23 @@ WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indexprs IS NULL AND k.place <
 GROUP BY i.indexrelid, i.indisunique, i.indpred, i.indimmediate
 ORDER BY i.indexrelid
 
+-- name: parts
+-- The ordinary tables among a table's partitions.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_partition_tree(%(oid)s) AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.oid <> %(oid)s
+ORDER BY 1, 2
+
+-- name: broken
+-- Indexes that were not built to the end, of a table and of its partitions.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT i.indisvalid AND c.relkind = 'i'
+  AND i.indrelid IN (SELECT %(oid)s UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(%(oid)s) AS t)
+ORDER BY 1, 2
+
 -- name: installed
 -- Whether rescore is installed here, with what the compiler of this version calls.
 SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL AND pg_catalog.to_regproc('rescore._secure') IS NOT NULL
@@ -174,12 +191,13 @@ SELECT profile FROM rescore.profiles WHERE slug = %(slug)s AND profile <> %(prof
 SELECT rescore._create_router(%(model)s)
 
 -- name: present_triggers
--- Triggers of rescore that are there and enabled, with their table.
+-- Triggers of rescore that are there and fire when they should, with their table.
 SELECT n.nspname, c.relname, t.tgname
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
+  AND (t.tgenabled = 'A' OR (t.tgenabled = 'O' AND t.tgname <> ALL(%(always)s)))
 
 -- name: present_functions
 -- Names of generated functions that are there.

@@ -12,6 +12,7 @@ from rescore.compiler.features import Input, State, differs
 from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.replication import enabled_always
 from rescore.compiler.snapshots import logged_models, logging, sampled
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT, interval
@@ -43,6 +44,8 @@ def functions(plan: Profile) -> str:
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
         *(_by_key(plan, model) for model in plan.scorers),
+        _print("forget.sql.j2", plan=plan),
+        _print("staleness.sql.j2", plan=plan),
         *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]
     for source in plan.sources:
@@ -95,7 +98,7 @@ def triggers(plan: Profile) -> str:
     printed = _print("triggers.sql.j2", plan=plan, links=links, operations=OPERATIONS)
     if outbox.watched(plan):
         printed += _print("outbox_triggers.sql.j2", plan=plan, **_outbox(plan))
-    return printed
+    return printed + enabled_always(plan)
 
 
 def _outbox(plan: Profile) -> dict[str, Any]:

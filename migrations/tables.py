@@ -318,6 +318,43 @@ removed_keys = Table(
     comment="Deleted profile rows whose events remain: they are not to be brought back",
 )
 
+tombstones = Table(
+    "tombstones",
+    metadata,
+    _text("profile", "Profile the key was forgotten in", primary_key=True),
+    Column(
+        "digest",
+        LargeBinary,
+        primary_key=True,
+        comment="Digest of the key under this database's secret (HMAC-SHA256)",
+    ),
+    _moment("forgotten_at", "When it was forgotten"),
+    _text("forgotten_by", "Who had it forgotten", server_default=text("SESSION_USER")),
+    comment="One row per key that was forgotten: it is not to be brought back by events that "
+    "stayed or come late",
+)
+
+tombstone_secret = Table(
+    "tombstone_secret",
+    metadata,
+    Column("secret_id", Integer, primary_key=True, autoincrement=False, comment="Always 1"),
+    Column(
+        "inner_key",
+        LargeBinary,
+        nullable=False,
+        comment="64 random bytes: the inner key of the HMAC",
+    ),
+    Column(
+        "outer_key",
+        LargeBinary,
+        nullable=False,
+        comment="64 random bytes: the outer key of the HMAC",
+    ),
+    CheckConstraint("secret_id = 1", name="tombstone_secret_single_check"),
+    comment="The secret under which forgotten keys are digested: one row, made when it is "
+    "first needed",
+)
+
 outbox = Table(
     "outbox",
     metadata,

@@ -1,5 +1,5 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: 078_coming. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- Calls: 078_coming, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
 -- rescore.incident_log, rescore.outbox_lag.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
@@ -90,7 +90,9 @@ SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
        coalesce(pg_catalog.string_agg(CASE WHEN l.here THEN pg_catalog.concat(l.consumer, ' ', l.pending, ' rows behind')
                                            ELSE l.consumer || ' is of another database: register it again' END, ', ' ORDER BY l.consumer),
                 'no consumers')
-FROM rescore.outbox_lag AS l;
+FROM rescore.outbox_lag AS l
+UNION ALL
+SELECT u."check", u.status, u.detail FROM rescore._upkeep() AS u;
 COMMENT ON VIEW rescore.health IS 'What an administrator should look at: one row per check.';
 COMMENT ON COLUMN rescore.health."check" IS 'What was looked at';
 COMMENT ON COLUMN rescore.health.status IS 'ok, warning or error';

@@ -129,6 +129,28 @@ def rebuild(conn: Connection, profile: str) -> int:
     return changed
 
 
+def forget(conn: Connection, profile: str, key: str) -> Rows:
+    """Remove what rescore holds of a person; return what was removed, and what is not rescore's.
+
+    Returns
+    -------
+    One row per place: ``place``, rows ``removed``, rows ``remaining``.
+
+    Raises
+    ------
+    UnknownProfile, BadKey, NotAllowed
+    """
+    with _known(conn, profile):
+        return _fetched(conn, "forget", profile, key)
+
+
+def remember(conn: Connection, profile: str, key: str) -> bool:
+    """Lift the tombstone of a key; return whether it had one."""
+    with _known(conn, profile):
+        lifted: bool = one(conn, query("remember"), (profile, key))
+    return lifted
+
+
 def verify_model(conn: Connection, model: str) -> float | None:
     """Return the largest difference between compiled scorer and artefact over the live rows."""
     with translated():

@@ -29,6 +29,8 @@ RELEASED: dict[str, str] = {
     "0006_learning.sql": "5e9dc7ee96959b75812514cb1b9d39d571414a3ff664fdcac837e1d8d63744ae",
     "0007_traffic.py": "667b3adfa389b60de8cd13d0e97ac44a1febef16f9dc33419b17c176b4e7bd5d",
     "0007_traffic.sql": "edbd5cb96cc83ede43955c63ba38454cebdc6d6c4a65b40ccd5d68665ceb3b38",
+    "0009_tombstones.py": "8855da4ed15feae3c3c22f058b3fd124f8b1ccdfaa40217a4117d173633cebd5",
+    "0009_tombstones.sql": "e217c3f070e83e437b5c68d8fd4af1349dfdfc3a8937fe245d4c3dada8055fae",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
