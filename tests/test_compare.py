@@ -146,6 +146,20 @@ def test_what_learning_let_through_challenges_by_the_rule(dsn: str) -> None:
         assert "switched" not in judge(conn)
 
 
+def test_versions_are_compared_again_when_something_has_resolved(conn: Connection) -> None:
+    trials.version(conn, 1.0)
+    ops.challenge(conn, "churn", trials.version(conn, 0.9, candidate=True), 0.5)
+    job = Judging(60, Terms())
+    trials.live(conn, 1, days=1)
+    assert "switched" not in job.work(conn, Event())
+    before = job.judged["churn"]
+    job.work(conn, Event())
+    assert job.judged["churn"] == before
+    trials.live(conn, 30, days=1)
+    job.work(conn, Event())
+    assert job.judged["churn"] != before
+
+
 def test_what_somebody_switched_meanwhile_is_left(conn: Connection) -> None:
     good, bad = trials.version(conn, 1.0), trials.version(conn, -1.0)
     trials.live(conn, 1)

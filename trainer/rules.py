@@ -6,7 +6,7 @@ one has acted, none acts for the cool-down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
@@ -38,11 +38,17 @@ class Switch:
     found: Comparison | None
 
 
-def decide(conn: Connection, state: Traffic) -> Switch | None:
-    """Return what the rules of a model want now; None while they want nothing."""
+def decide(conn: Connection, state: Traffic, *, judged: bool = False) -> Switch | None:
+    """Return what the rules of a model want now; None while they want nothing.
+
+    Parameters
+    ----------
+    judged: these versions have been compared since the last snapshot was resolved.
+    """
     if state.champion is None or state.is_cooling():
         return None
-    return _rollback(conn, state) or _judge(conn, state) or _challenge(conn, state)
+    wanted = None if judged else _rollback(conn, state) or _judge(conn, state)
+    return wanted or _challenge(conn, state)
 
 
 def _rollback(conn: Connection, state: Traffic) -> Switch | None:
@@ -132,11 +138,13 @@ class Judging:
     ----------
     every: seconds.
     terms: of the sweep.
+    judged: by model, what was compared last without anything to do.
     """
 
     every: float
     terms: Terms
     name: str = "rules"
+    judged: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do one round; a model that fails does not keep the others from it."""
@@ -151,7 +159,7 @@ class Judging:
     def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
         try:
             state = traffic(conn, model)
-            wanted = decide(conn, state)
+            wanted = self._decide(conn, state)
             if wanted is None or not act(conn, state, wanted):
                 return {"model": model}
             with translated():
@@ -162,3 +170,12 @@ class Judging:
         except RescoreError as error:
             return {"model": model, "error": error.message}
         return {"model": model, "action": wanted.action, "reason": wanted.reason}
+
+    def _decide(self, conn: Connection, state: Traffic) -> Switch | None:
+        """Compare versions only where a snapshot was resolved since they were compared last."""
+        resolved = one(conn, query("last_resolved"), (state.model,))
+        now = (state.champion, state.challenger, state.predecessor, state.rules, resolved)
+        wanted = decide(conn, state, judged=self.judged.get(state.model) == now)
+        if wanted is None and not state.is_cooling():
+            self.judged[state.model] = now
+        return wanted
