@@ -91,12 +91,13 @@ def _subscription(
         " WITH (create_slot = false, slot_name = {name})"
     )
     dsn = sql.Literal(place.dsn(publisher))
-    target.execute(statement.format(name=sql.Identifier(SLOT), dsn=dsn))
-    try:
-        _wait(target, "copied", "the tables were not copied")
-        yield
-    finally:
-        target.execute(sql.SQL("DROP SUBSCRIPTION {}").format(sql.Identifier(SLOT)))
+    with psycopg.connect(place.superuser_dsn(target.info.dbname), autocommit=True) as superuser:
+        superuser.execute(statement.format(name=sql.Identifier(SLOT), dsn=dsn))
+        try:
+            _wait(superuser, "copied", "the tables were not copied")
+            yield
+        finally:
+            superuser.execute(sql.SQL("DROP SUBSCRIPTION {}").format(sql.Identifier(SLOT)))
 
 
 def _caught_up(source: Connection) -> list[str]:
