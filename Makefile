@@ -11,7 +11,7 @@ demo: setup       ## replay 69,659 real purchases: events, scores, retraining
 	@.venv/bin/rescore demo
 
 test: setup       ## the test suite, on a PostgreSQL of its own
-	@.venv/bin/pytest
+	@.venv/bin/pytest -n auto --maxprocesses 4 --dist worksteal
 
 torture: setup    ## minutes of writers, crashes, restores: what was done how often, what was lost
 	@.venv/bin/python torture/run.py
