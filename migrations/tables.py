@@ -286,9 +286,7 @@ tombstones = Table(
 tombstone_secret = Table(
     "tombstone_secret",
     metadata,
-    Column(
-        "secret_id", Integer, primary_key=True, autoincrement=False, comment="Always 1"
-    ),
+    Column("secret_id", Integer, primary_key=True, autoincrement=False, comment="Always 1"),
     Column(
         "inner_key",
         LargeBinary,
