@@ -40,13 +40,13 @@ AS $$
 BEGIN
     -- The key is not named: messages are logged.
     IF cardinality(rescore._forgotten(profile, ARRAY[key])) > 0 THEN
-        RAISE EXCEPTION USING ERRCODE = 'RS025', MESSAGE = format('the new row of profile %s is of somebody who was forgotten', profile),
+        RAISE EXCEPTION USING ERRCODE = 'RS026', MESSAGE = format('the new row of profile %s is of somebody who was forgotten', profile),
             DETAIL = 'Its key has a tombstone in rescore.tombstones.',
             HINT = 'Leave the row out; or, where they have come back themselves, call rescore.remember(profile, key) first.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION rescore._refuse_forgotten(text, text) IS 'Raises RS025 for a key that was forgotten.';
+COMMENT ON FUNCTION rescore._refuse_forgotten(text, text) IS 'Raises RS026 for a key that was forgotten.';
 
 CREATE OR REPLACE FUNCTION rescore._plain_key(p rescore.profiles, key text)
 RETURNS text

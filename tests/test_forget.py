@@ -114,7 +114,7 @@ def test_their_row_cannot_be_inserted_and_the_error_does_not_name_them(conn: Con
     ):
         with pytest.raises(psycopg.Error) as caught:
             conn.execute(statement.encode(), [PERSON])
-        assert caught.value.sqlstate == "RS025"
+        assert caught.value.sqlstate == "RS026"
         assert str(PERSON) not in str(caught.value)
     conn.execute("INSERT INTO customers (customer_id) VALUES (4)")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ from psycopg.rows import dict_row
 
 from rescore.errors import UnknownProfile
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.snapshots import BATCH, Logged
+from rescore.trainer.snapshots import log as log_profile
 from rescore.trainer.sweep import Progress, Swept, Terms
 from rescore.trainer.sweep import sweep as sweep_profile
 from rescore.trainer.usage import check_interval, unknown_profile
@@ -32,6 +34,26 @@ def rollback(
     with translated():
         serving: int = one(conn, query("rollback"), (model, version, reason))
     return serving
+
+
+def challenge(
+    conn: Connection, model: str, version: int, share: float, reason: str | None = None
+) -> None:
+    """Let a recorded version serve a share of the customers, above 0 and below 1."""
+    with translated():
+        one(conn, query("challenge"), (model, version, share, reason))
+
+
+def shadow(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """Let a recorded version score beside the champion, in snapshots."""
+    with translated():
+        one(conn, query("shadow"), (model, version, reason))
+
+
+def demote(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """End a challenge or a shadow."""
+    with translated():
+        one(conn, query("demote"), (model, version, reason))
 
 
 def sweep(
@@ -75,6 +97,23 @@ def sweep_model(conn: Connection, model: str, progress: Progress | None = None) 
     with translated():
         profile = one(conn, query("profile_of"), (model,))
     return sweep(conn, profile, max_age="100 years", wait=True, progress=progress)
+
+
+def log(
+    conn: Connection,
+    profile: str,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> Logged:
+    """Log the scores of a profile and resolve what is due: see :mod:`rescore.trainer.snapshots`.
+
+    Parameters
+    ----------
+    conn: in autocommit mode: each batch is a transaction.
+    batch: most rows of a transaction.
+    """
+    with _known(conn, profile):
+        return log_profile(conn, profile, batch=batch or BATCH, progress=progress)
 
 
 def verify(conn: Connection, profile: str) -> Rows:
@@ -127,6 +166,18 @@ def models(conn: Connection) -> Rows:
 def status(conn: Connection) -> Rows:
     """Return one row per deployed model: what serves, since when, and open incidents."""
     return _rows(conn, "status")
+
+
+def quarantined(conn: Connection) -> Rows:
+    """Return what is kept out of learning, by model and reason."""
+    return _rows(conn, "quarantined")
+
+
+def release(conn: Connection, model: str, ids: Sequence[int] | None = None) -> int:
+    """Let snapshots out of quarantine, all of the model's or those named; return how many."""
+    with translated():
+        freed: int = one(conn, query("release"), (model, None if ids is None else list(ids)))
+    return freed
 
 
 @contextmanager
