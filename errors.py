@@ -197,6 +197,12 @@ class UnknownSnapshot(RescoreError):
     sqlstate = "RS025"
 
 
+class Forgotten(RescoreError):
+    """A new profile row is of somebody who was forgotten."""
+
+    sqlstate = "RS026"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

@@ -9,6 +9,7 @@ from rescore.compiler.build_outcomes import Outcomes
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
+from rescore.compiler.ensemble import Ensemble
 from rescore.compiler.expression import check
 from rescore.compiler.features import (
     INTEGERS,
@@ -246,7 +247,8 @@ class _Builder:
             time=time,
             known_at=self._time(name, event.known_at, "known_at"),
             link=link,
-            row_trigger=event.trigger == "row",
+            row_trigger=event.trigger != "statement",
+            replicated=event.trigger == "replicated",
             index=event.index,
             counted=tuple(s for k in kinds for s in k.kept()),
             hidden=hidden_states(part(name, 24), time, kinds) if kinds else (),
@@ -340,13 +342,16 @@ class _Builder:
         if [f for f in wanted if f in chosen] != chosen:
             wanted = [*chosen, *kept]
         taken = tuple(replace(by_name[f], retired=f in kept) for f in wanted)
-        return Model(name, taken, model.engine, model.model_dump(mode="json", by_alias=True))
+        spec = model.model_dump(mode="json", by_alias=True)
+        return Model(name, taken, model.engine, spec, self.definition.profile.key.name)
 
     def _score(self, column: str, models: Mapping[str, Model]) -> Score:
         score = self.definition.scores[column]
         moved_by = score.outbox.moved_by if score.outbox else None
         by_band = score.outbox.band if score.outbox else False
-        return Score(column, models[score.model], score.bands or (), moved_by, by_band)
+        members = tuple((models[name], weight) for name, weight in score.members.items())
+        model = Ensemble(column, members) if score.ensemble else members[0][0]
+        return Score(column, model, score.bands or (), moved_by, by_band)
 
     def _only(self) -> Only | None:
         text, table = self.definition.profile.only, self.tables.profile

@@ -18,6 +18,7 @@ from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
 from rescore.compiler.definition_labels import Interventions, Label, Snapshots
 from rescore.compiler.definition_later import refuse_later
+from rescore.compiler.definition_learn import Learn, Limits, Minimum, Rate, When
 from rescore.compiler.definition_models import (
     Event,
     Except,
@@ -26,10 +27,11 @@ from rescore.compiler.definition_models import (
     Link,
     Model,
     OneHot,
-    Part,
     Profile,
 )
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_scores import Outbox, Score
+from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import Kind, Parameter
 from rescore.compiler.places import Path, Places, Value, read
 from rescore.errors import BadDefinition
@@ -43,14 +45,19 @@ __all__ = [
     "Key",
     "Kind",
     "Label",
+    "Learn",
+    "Limits",
     "Link",
+    "Minimum",
     "Model",
     "OneHot",
     "Outbox",
     "Parameter",
     "Profile",
+    "Rate",
     "Score",
     "Snapshots",
+    "When",
     "digest",
     "json_schema",
     "load",
@@ -184,6 +191,12 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("profile", "key"): Key,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
+        ("models", "*", "traffic"): Traffic,
+        ("models", "*", "learn"): Learn,
+        ("models", "*", "learn", "when"): When,
+        ("models", "*", "learn", "rate"): Rate,
+        ("models", "*", "learn", "minimum"): Minimum,
+        ("models", "*", "learn", "limits"): Limits,
         ("scores", "*", "outbox"): Outbox,
         ("snapshot",): Snapshots,
         ("interventions",): Interventions,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rescore.compiler import expression
 from rescore.compiler.definition_computed import computed_problems
 from rescore.compiler.definition_errors import Problem, did_you_mean, unknown
+from rescore.compiler.definition_learn import learn_problems
 from rescore.compiler.definition_names import name_problems, split_table
 from rescore.compiler.places import Path
 from rescore.errors import RescoreError
@@ -28,6 +29,7 @@ def cross_problems(definition: Definition) -> Iterator[Problem]:
     yield from _labels(definition)
     yield from _snapshot(definition)
     yield from _models(definition)
+    yield from learn_problems(definition)
     yield from _conditions(definition)
 
 
@@ -74,6 +76,13 @@ def _events(definition: Definition) -> Iterator[Problem]:
         if event.via is None:
             continue
         path: Path = ("events", name, "via")
+        if event.trigger == "replicated":
+            yield Problem(
+                path,
+                f"event {name} is replicated and has no key of its own",
+                "The link's triggers are statement triggers, which a subscription does not fire.",
+                "Leave out `via` and keep the key in the event.",
+            )
         if event.via not in definition.links:
             yield unknown(path, "link", event.via, definition.links)
         if event.key is not None:
@@ -168,8 +177,12 @@ def _models(definition: Definition) -> Iterator[Problem]:
             yield unknown((*path, "label"), "label", model.label, definition.labels)
         yield from _model_features(definition, name)
     for name, score in definition.scores.items():
-        if score.model not in definition.models:
-            yield unknown(("scores", name, "model"), "model", score.model, definition.models)
+        key = "ensemble" if score.ensemble else "model"
+        for named in score.members:
+            if named not in definition.models:
+                yield unknown(("scores", name, key), "model", named, definition.models)
+        if score.ensemble and name in definition.models:
+            yield Problem(("scores", name), f"a model is called {name} too", "Another name.")
 
 
 def _model_features(definition: Definition, name: str) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from rescore.compiler.definition_errors import refuse
-from rescore.compiler.definition_models import Part
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_types import Interval, Text
 
 _PERCENT = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%\s*")

@@ -16,7 +16,7 @@ LATER: dict[str, frozenset[str]] = {
     "events": frozenset({"mode", "history_from"}),
     "features": frozenset(),
     "labels": frozenset(),
-    "models": frozenset({"calibrate", "snapshot"}),
+    "models": frozenset({"snapshot"}),
     "scores": frozenset({"snapshot"}),
 }  # fmt: skip
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from rescore.compiler import outbox
 from rescore.compiler.definers import guarded
+from rescore.compiler.ensemble import Ensemble
 from rescore.compiler.features import Input, State, differs
 from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.replication import enabled_always
 from rescore.compiler.snapshots import logged_models, logging, sampled
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT, interval
@@ -41,7 +43,9 @@ def functions(plan: Profile) -> str:
         _print("sweep.sql.j2", plan=plan, **sweeping(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
-        *(_by_key(plan, model) for model in plan.models),
+        *(_by_key(plan, model) for model in plan.scorers),
+        _print("forget.sql.j2", plan=plan),
+        _print("staleness.sql.j2", plan=plan),
         *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]
     for source in plan.sources:
@@ -94,7 +98,7 @@ def triggers(plan: Profile) -> str:
     printed = _print("triggers.sql.j2", plan=plan, links=links, operations=OPERATIONS)
     if outbox.watched(plan):
         printed += _print("outbox_triggers.sql.j2", plan=plan, **_outbox(plan))
-    return printed
+    return printed + enabled_always(plan)
 
 
 def _outbox(plan: Profile) -> dict[str, Any]:
@@ -111,11 +115,12 @@ def predict_key(models: Sequence[tuple[str, str, str]]) -> str:
     return _print("predict_key.sql.j2", models=models, key_patterns=KEY_PATTERNS)
 
 
-def _by_key(plan: Profile, model: Model) -> str:
+def _by_key(plan: Profile, model: Model | Ensemble) -> str:
     return _print(
         "model_key.sql.j2",
         plan=plan,
         model=model,
+        is_ensemble=isinstance(model, Ensemble),
         live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
         due=plan.due("p", "rescore_v_moment"),
         row_json=_json(
@@ -136,7 +141,7 @@ def _row_scores(plan: Profile) -> dict[str, str]:
     def ref(column: str) -> str:
         return f"($2).{ident(column)}"
 
-    return {m.name: plan.call(m, ref, plan.clock_sql, "($2)") for m in plan.models}
+    return {m.name: plan.call(m, ref, plan.clock_sql, "($2)") for m in plan.scorers}
 
 
 def _reading(plan: Profile) -> dict[str, Any]:
@@ -171,7 +176,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
         },
         "checked_score": {
             s.column: f"(p.{ident(s.at_column)} IS NOT NULL AND p.{ident(s.version_column)}"
-            f" IS NOT DISTINCT FROM {s.model.function('_version')}())"
+            f" IS NOT DISTINCT FROM {s.model.served(lambda c: f'p.{ident(c)}')})"
             for s in plan.scores
         },
     }
@@ -274,7 +279,7 @@ def _is_wrong(plan: Profile, score: Score, changed: dict[str, str]) -> str:
     stored = f"p.{ident(score.column)}"
     right = f"abs({stored} - {expected}) <= 1e-9 * greatest(1, abs({stored}))"
     checked = (
-        f"NOT {score.model.function('_deferred')}() AND {at} IS NOT NULL"
+        f"NOT {score.model.deferred} AND {at} IS NOT NULL"
         f" AND p.{ident(score.version_column)} IS NOT DISTINCT FROM {serves(plan, score)}"
     )
     return f"CASE WHEN {checked} THEN ({right}) IS NOT TRUE ELSE false END"
@@ -286,6 +291,7 @@ def _own(plan: Profile) -> dict[str, Any]:
 
     return {
         "new_derived": {d.column: d.expression(new) for d in plan.derived},
+        "new_version": {s.column: s.model.served(new) for s in plan.scores},
         "new_score": {
             s.column: plan.call(s.model, new, "rescore_v_clock", "NEW") for s in plan.scores
         },

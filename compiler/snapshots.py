@@ -60,10 +60,10 @@ def _logged(plan: Profile, model: Model) -> Logged:
     return Logged(
         model=model,
         score=model.call(_ref, MOMENT),
-        version=f"{model.function('_version')}()",
-        serving="'champion'",
-        others="NULL::jsonb",
-        design=model.design_row(_ref, MOMENT),
+        version=model.served(_ref),
+        serving=f"CASE WHEN {model.challenged(_ref)} THEN 'challenger' ELSE 'champion' END",
+        others=model.others(_ref, MOMENT),
+        design=model.served_row(_ref, MOMENT),
         due=f"{MOMENT} + {interval(horizon)}",
     )
 

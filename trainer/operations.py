@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,26 @@ def rollback(
     with translated():
         serving: int = one(conn, query("rollback"), (model, version, reason))
     return serving
+
+
+def challenge(
+    conn: Connection, model: str, version: int, share: float, reason: str | None = None
+) -> None:
+    """Let a recorded version serve a share of the customers, above 0 and below 1."""
+    with translated():
+        one(conn, query("challenge"), (model, version, share, reason))
+
+
+def shadow(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """Let a recorded version score beside the champion, in snapshots."""
+    with translated():
+        one(conn, query("shadow"), (model, version, reason))
+
+
+def demote(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """End a challenge or a shadow."""
+    with translated():
+        one(conn, query("demote"), (model, version, reason))
 
 
 def sweep(
@@ -109,6 +129,28 @@ def rebuild(conn: Connection, profile: str) -> int:
     return changed
 
 
+def forget(conn: Connection, profile: str, key: str) -> Rows:
+    """Remove what rescore holds of a person; return what was removed, and what is not rescore's.
+
+    Returns
+    -------
+    One row per place: ``place``, rows ``removed``, rows ``remaining``.
+
+    Raises
+    ------
+    UnknownProfile, BadKey, NotAllowed
+    """
+    with _known(conn, profile):
+        return _fetched(conn, "forget", profile, key)
+
+
+def remember(conn: Connection, profile: str, key: str) -> bool:
+    """Lift the tombstone of a key; return whether it had one."""
+    with _known(conn, profile):
+        lifted: bool = one(conn, query("remember"), (profile, key))
+    return lifted
+
+
 def verify_model(conn: Connection, model: str) -> float | None:
     """Return the largest difference between compiled scorer and artefact over the live rows."""
     with translated():
@@ -124,6 +166,18 @@ def models(conn: Connection) -> Rows:
 def status(conn: Connection) -> Rows:
     """Return one row per deployed model: what serves, since when, and open incidents."""
     return _rows(conn, "status")
+
+
+def quarantined(conn: Connection) -> Rows:
+    """Return what is kept out of learning, by model and reason."""
+    return _rows(conn, "quarantined")
+
+
+def release(conn: Connection, model: str, ids: Sequence[int] | None = None) -> int:
+    """Let snapshots out of quarantine, all of the model's or those named; return how many."""
+    with translated():
+        freed: int = one(conn, query("release"), (model, None if ids is None else list(ids)))
+    return freed
 
 
 @contextmanager

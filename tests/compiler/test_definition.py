@@ -190,7 +190,6 @@ LATER_KEYS = [
     ("last: channel", "first: 5", "first: 5 (feature last_channel, line 17)"),
     ("time: ordered_at", "time: ordered_at, mode: queued", "mode (event orders, line 9)"),
     ("time: ordered_at", "history_from: 2025-10-01", "history_from (event orders, line 9)"),
-    ("scaler: none", "calibrate: platt", "calibrate (model churn, line 32)"),
     ("{model: churn}", "{model: churn, snapshot: 1}", "snapshot (score churn_score, line 37)"),
 ]
 
@@ -292,6 +291,11 @@ def _section(mark: str) -> str:
         d.OneHot,
         d.Label,
         d.Model,
+        d.Learn,
+        d.When,
+        d.Minimum,
+        d.Limits,
+        d.Rate,
         d.Score,
         d.Outbox,
         d.Snapshots,

@@ -25,6 +25,12 @@ RELEASED: dict[str, str] = {
     "0004_sweeps.sql": "8e84a88a28775170927e392087775d89802c556d0bb6d88091e73723368c2f2e",
     "0005_snapshots.py": "7a0199a133cdc328700c2c0478e0288d55657c21836355677c7eb825ffc0ec84",
     "0005_snapshots.sql": "dfa625d3447031bf64c147077685ff283159e3ef87d309973f171498a04af916",
+    "0006_learning.py": "cd22cdd2dffc5c99744c1727419b9737e4a81bbe5fe8d45d7db1f13b86b61b28",
+    "0006_learning.sql": "5e9dc7ee96959b75812514cb1b9d39d571414a3ff664fdcac837e1d8d63744ae",
+    "0007_traffic.py": "667b3adfa389b60de8cd13d0e97ac44a1febef16f9dc33419b17c176b4e7bd5d",
+    "0007_traffic.sql": "edbd5cb96cc83ede43955c63ba38454cebdc6d6c4a65b40ccd5d68665ceb3b38",
+    "0009_tombstones.py": "8855da4ed15feae3c3c22f058b3fd124f8b1ccdfaa40217a4117d173633cebd5",
+    "0009_tombstones.sql": "e217c3f070e83e437b5c68d8fd4af1349dfdfc3a8937fe245d4c3dada8055fae",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
