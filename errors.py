@@ -191,6 +191,12 @@ class ExtensionMissing(RescoreError):
     sqlstate = "RS024"
 
 
+class Paused(RescoreError):
+    """The profile is paused: nothing of it is counted or scored until it is resumed."""
+
+    sqlstate = "RS025"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

@@ -239,6 +239,7 @@ class _Builder:
             columns=tuple(sorted(self._relevant(name, event, column))),
             reach=self._reach(event, table, kinds),
             time_column=event.time or "",
+            most_waiting=event.most_waiting,
         )
 
     def _reach(self, event: Event, table: Table, kinds: Sequence[Kind]) -> str:

@@ -28,6 +28,7 @@ from rescore.compiler.definition_models import (
     OneHot,
     Part,
     Profile,
+    Queue,
 )
 from rescore.compiler.definition_scores import Outbox, Score
 from rescore.compiler.definition_types import Kind, Parameter
@@ -48,6 +49,7 @@ __all__ = [
     "Outbox",
     "Parameter",
     "Profile",
+    "Queue",
     "Score",
     "digest",
     "json_schema",
@@ -174,6 +176,7 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         (): Definition,
         ("profile",): Profile,
         ("profile", "key"): Key,
+        ("events", "*", "queue"): Queue,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
         ("scores", "*", "outbox"): Outbox,

@@ -90,6 +90,17 @@ class Link(Part):
     gives: Text = Field(description="column of the link table that holds the key")
 
 
+class Queue(Part):
+    """How long the queue of an event table may get."""
+
+    limit: int = Field(
+        100_000,
+        ge=1,
+        le=10**9,
+        description="rows; beyond, a transaction counts its own events when it commits",
+    )
+
+
 class Event(Part):
     """A table of events."""
 
@@ -106,6 +117,23 @@ class Event(Part):
         "statement", description="`statement`, or `row` where statement triggers do not fire"
     )
     index: bool = Field(True, description="ask for an index on the key")
+    mode: Literal["live", "queued"] = Field(
+        "live", description="`live`, or `queued`: events are counted soon after, by `rescore run`"
+    )
+    queue: Queue | None = Field(
+        None, description="with `mode: queued`: `{limit: 100000}`, the most rows that wait"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Event:
+        if self.queue and self.mode != "queued":
+            raise refuse("`queue` without `mode: queued`", "Only queued events wait.")
+        return self
+
+    @property
+    def most_waiting(self) -> int:
+        """How many rows of the queue may wait; 0 where events are counted at once."""
+        return (self.queue or Queue()).limit if self.mode == "queued" else 0
 
 
 class OneHot(Part):

@@ -42,7 +42,8 @@ class EventSource:
 
     ``key`` is SQL over ``e`` (and ``l`` behind a link) in the profile's key type; ``key_ref``
     the bare column, for index scans; ``time`` a timestamptz over ``e`` or empty; ``columns``
-    the event columns that matter, all others may change freely.
+    the event columns that matter, all others may change freely. ``most_waiting``: how many rows
+    may wait in the queue, 0 where events are counted at once.
     """
 
     name: str
@@ -61,6 +62,12 @@ class EventSource:
     columns: tuple[str, ...]
     reach: str
     time_column: str
+    most_waiting: int = 0
+
+    @property
+    def queued(self) -> bool:
+        """Whether its events wait in the queue, and are counted by a fold."""
+        return self.most_waiting > 0
 
     @property
     def index_columns(self) -> tuple[str, ...]:
@@ -290,6 +297,15 @@ class Profile:
     def states(self) -> tuple[State, ...]:
         """All state columns, source by source."""
         return tuple(s for source in self.sources for s in source.states)
+
+    @property
+    def queued(self) -> bool:
+        """Whether events of some table wait in the queue."""
+        return any(s.queued for s in self.sources)
+
+    def waits(self, key: str) -> str:
+        """SQL condition: events of this customer wait in the queue; empty: none ever do."""
+        return f"rescore._is_queued({literal(self.name)}, {key}::text)" if self.queued else ""
 
     @property
     def clock_sql(self) -> str:

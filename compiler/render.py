@@ -40,6 +40,7 @@ def functions(plan: Profile) -> str:
         _print("sweep.sql.j2", plan=plan, **sweeping(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
+        *([_print("fold.sql.j2", plan=plan)] if plan.states else []),
         *(_by_key(plan, model) for model in plan.models),
         *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]
@@ -106,7 +107,7 @@ def _by_key(plan: Profile, model: Model) -> str:
         plan=plan,
         model=model,
         live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
-        due=plan.due("p", "rescore_v_moment"),
+        due=_is_past(plan, "p", f"p.{ident(plan.key)}"),
         row_json=_json(
             model.inputs, lambda i: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock")
         ),
@@ -145,7 +146,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
         "past_values": {i.name: _past_value(plan, i, alias, at) for i in plan.inputs},
         "past_only": _past_only(plan, at),
         "holds": _holding(plan),
-        "live": plan.due("rescore_v_row", "rescore_v_moment"),
+        "live": _is_past(plan, "rescore_v_row", "rescore_v_key"),
         "live_derived": {
             d.column: d.expression(lambda c: f"rescore_v_row.{ident(c)}") for d in plan.derived
         },
@@ -166,11 +167,22 @@ def _reading(plan: Profile) -> dict[str, Any]:
     }
 
 
+def _is_past(plan: Profile, row: str, key: str) -> str:
+    """SQL condition: what the row stores of events is not what they say now; empty: it always is."""
+    return " OR ".join(c for c in (plan.due(row, MOMENT), plan.waits(key)) if c)
+
+
 def _holding(plan: Profile) -> dict[str, str]:
     """SQL condition for each state and derived column: the stored value holds at the moment."""
-    of_source = {s.name: s.holds("p", "rescore_v_moment") or "true" for s in plan.sources}
+    of_source = {s.name: _source_holds(s) for s in plan.sources}
     found = {s.column: of_source[source.name] for source in plan.sources for s in source.states}
     return found | {d.column: _all_hold(found[s] for s in d.states) for d in plan.derived}
+
+
+def _source_holds(source: EventSource) -> str:
+    """SQL condition where ``is_waiting`` is known: what is stored of the source holds."""
+    waits = "NOT w.is_waiting" if source.queued else ""
+    return " AND ".join(c for c in (source.holds("p", MOMENT), waits) if c) or "true"
 
 
 def _all_hold(conditions: Iterable[str]) -> str:

@@ -29,18 +29,19 @@ AS $$
     -- level: 1 all three roles, 2 trainer and admin, 3 admin, 4 none of them. What is not named here is its owner's.
     VALUES
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
-    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,health,outbox_lag}'),
+    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,health,outbox_lag,queue_lag}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps}'),
-    ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys}'),
+    ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys,queue}'),
+    ('relation', 4, true, '{SELECT}', '{folds}'),
     ('relation', 4, true, '{INSERT}', '{outbox}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
     ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,_reads,_python_score,_python_scores}'),
-    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
-    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model}'),
-    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
+    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued}'),
+    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model}'),
+    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step,_fold_step}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),
@@ -49,7 +50,7 @@ AS $$
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
-    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming}')
+    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,fold}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';

@@ -23,6 +23,8 @@ RELEASED: dict[str, str] = {
     "0003_outbox.sql": "c675e4686619cecf638fa4895cf6066776b65f3a92028a555d4dc284b2f11d53",
     "0004_sweeps.py": "4d2133e8239d5b376b8bb5ead329e21c6aaa6bca320dc8a21bee06c0ee93d072",
     "0004_sweeps.sql": "8e84a88a28775170927e392087775d89802c556d0bb6d88091e73723368c2f2e",
+    "0008_queue.py": "de715791f869427950b1d60fcc57b14fd6b28a14c656e3a3f8009615dc967cc7",
+    "0008_queue.sql": "17c3e50a0d2a06ef6cee97eaefea537d78d6e40f57b1fe452248dca769cf8b0f",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
