@@ -100,13 +100,16 @@ def difference(
             (functions + triggers + _models_text(profile)).encode()
         ).hexdigest(),
     }
-    gone = _obsolete(old["plan"], stored)
-    watched = _has_triggers(conn, stored)
+    stored["tables"] = _shapes(conn, profile)
+    on = _triggers_on(conn, profile, old["plan"])
+    gone = _obsolete(on, old["plan"], stored)
+    watched = _has_triggers(conn, stored, profile) and not _parts_come(conn, profile)
     known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
     added = {c for c, _ in missing}
     stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added)
     fresh = stored["digest"] != old["plan"].get("digest") or not watched
     fresh = fresh or not _has_functions(conn, stored)
+    fresh = fresh or stored["tables"] != old["plan"].get("tables")
     changes = [f"create table {profile.relation}"] if not profile.exists else []
     changes += [f"drop column {c}" for c in [*retyped, *(left if drop else ())]]
     changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
@@ -124,7 +127,7 @@ def difference(
         notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
-        locks=_locks(profile, old["plan"], stored, altered),
+        locks=_locks(profile, on, stored, altered),
         stored=stored,
     )
 
@@ -156,11 +159,38 @@ def _trigger_names(profile: Profile) -> list[list[str]]:
     return found + [[profile.schema, profile.table, n] for n in own]
 
 
-def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _shapes(conn: Connection, profile: Profile) -> list[dict[str, Any]]:
+    """What the profile depends on of each table, so that it can be told later what became of it."""
+    read: dict[tuple[str, str], set[str]] = {}
+    for s in profile.sources:
+        read.setdefault((s.table.schema, s.table.name), set()).update(s.columns)
+    for k in profile.links:
+        read.setdefault((k.table.schema, k.table.name), set()).update((k.on, k.gives))
+    found = []
+    for (schema, name), columns in sorted(read.items()):
+        given = {"name": ident(schema, name), "columns": sorted(columns)}
+        shape = (conn.execute(query("shape"), given).fetchone() or [None])[0]
+        found.append({"schema": schema, "name": name, "shape": shape})
+    return found
+
+
+def _parts_come(conn: Connection, profile: Profile) -> bool:
+    """Whether events came or went with partitions, unseen by any trigger."""
+    return conn.execute(query("parts_come"), {"profile": profile.name}).rowcount > 0
+
+
+def _triggers_on(conn: Connection, profile: Profile, old: dict[str, Any]) -> list[list[str]]:
+    """Triggers of the profile with the tables they are on now, whatever these were called before."""
+    if not old:
+        return []
+    return [list(r) for r in conn.execute(query("strays"), {"profile": profile.name})]
+
+
+def _obsolete(on: list[list[str]], old: dict[str, Any], new: dict[str, Any]) -> str:
     """SQL that drops triggers and functions an earlier definition needed."""
     lines = [
         f"DROP TRIGGER IF EXISTS {ident(t[2])} ON {ident(t[0], t[1])};"
-        for t in old.get("triggers", [])
+        for t in on
         if t not in new["triggers"]
     ]
     lines += [
@@ -171,10 +201,11 @@ def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _has_triggers(conn: Connection, stored: dict[str, Any]) -> bool:
+def _has_triggers(conn: Connection, stored: dict[str, Any], profile: Profile) -> bool:
     """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
-    names = [t[2] for t in stored["triggers"]]
-    found = {tuple(r) for r in conn.execute(query("present_triggers"), {"names": names})}
+    paused = (conn.execute(query("paused"), {"profile": profile.name}).fetchone() or [False])[0]
+    given = {"names": [t[2] for t in stored["triggers"]], "paused": paused}
+    found = {tuple(r) for r in conn.execute(query("present_triggers"), given)}
     return {tuple(t) for t in stored["triggers"]} <= found
 
 
@@ -190,7 +221,7 @@ def _is_at(profile: Profile, old: dict[str, Any]) -> bool:
 
 
 def _locks(
-    profile: Profile, old: dict[str, Any], new: dict[str, Any], alters: bool
+    profile: Profile, on: list[list[str]], new: dict[str, Any], alters: bool
 ) -> list[tuple[str, str]]:
     """Tables to lock and how, strongest at once: one raised later could deadlock with a reader.
 
@@ -198,7 +229,7 @@ def _locks(
     """
     watched = [s.relation for s in profile.sources] + [k.relation for k in profile.links]
     modes = dict.fromkeys(sorted(watched), "SHARE ROW EXCLUSIVE")
-    for schema, table, name in old.get("triggers", []):
+    for schema, table, name in on:
         if [schema, table, name] not in new["triggers"]:
             modes[ident(schema, table)] = "ACCESS EXCLUSIVE"
     own = modes.pop(profile.relation, "SHARE ROW EXCLUSIVE")

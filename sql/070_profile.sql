@@ -1,7 +1,7 @@
 -- Whole profiles: verifying, rebuilding. Each dispatches to functions that `rescore apply`
 -- generates; S is the profile's slug. Sweeping stands in 072_sweep.sql.
 -- Calls: 010_errors, 060_read, rescore_compiled.S__differences, S__keys, S__recompute.
--- Tables: reads rescore.profiles; the generated functions write the profile table.
+-- Tables: reads rescore.profiles; takes rows of rescore.queue; the generated functions write the profile table.
 
 CREATE OR REPLACE FUNCTION rescore.verify(profile text)
 RETURNS TABLE (key text, feature text, stored text, expected text)
@@ -27,6 +27,8 @@ DECLARE
     after text;
     changed bigint;
     total bigint := 0;
+    -- What waits now is seen by every recount below.
+    waiting bigint[] := rescore._queue_ids(profile);
 BEGIN
     LOOP
         EXECUTE format('SELECT rescore_compiled.%I($1::%s, 5000)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after;
@@ -35,6 +37,7 @@ BEGIN
         total := total + changed;
         after := keys[cardinality(keys)];
     END LOOP;
+    PERFORM rescore._unqueue(profile, waiting);
     RETURN total;
 END
 $$;

@@ -15,6 +15,20 @@ $$;
 COMMENT ON FUNCTION rescore._is_queued(text, text) IS
     'Whether events of a customer are still to be counted.';
 
+CREATE OR REPLACE FUNCTION rescore._queue_ids(profile text)
+RETURNS bigint[]
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(array_agg(q.id), '{}') FROM rescore.queue AS q WHERE q.profile = _queue_ids.profile $$;
+COMMENT ON FUNCTION rescore._queue_ids(text) IS 'The rows that wait in a profile''s queue.';
+
+CREATE OR REPLACE FUNCTION rescore._unqueue(profile text, ids bigint[])
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ DELETE FROM rescore.queue AS q WHERE q.profile = _unqueue.profile AND q.id = ANY (_unqueue.ids) $$;
+COMMENT ON FUNCTION rescore._unqueue(text, bigint[]) IS 'Takes rows away that a rebuild has counted.';
+
 CREATE OR REPLACE FUNCTION rescore._fold_ids(p rescore.profiles, ids bigint[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
