@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescore import console
+from rescore import cli_queue, console
 from rescore.cli_keys import keys
 from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
@@ -27,6 +27,8 @@ server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
 app.add_typer(outbox, name="outbox")
+for command in (cli_queue.fold, cli_queue.pause, cli_queue.resume):
+    app.command()(command)
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
@@ -359,7 +361,8 @@ def sweep(
 
 @app.command()
 def run(
-    every: Annotated[str, typer.Option(help="Interval between two rounds, such as 5m.")] = "5m",
+    every: Annotated[str, typer.Option(help="Interval between two sweeps, such as 5m.")] = "5m",
+    fold_every: Annotated[str, typer.Option(help="Interval between two folds.")] = "1s",
     profile: Annotated[
         list[str] | None, typer.Option(help="Repeat for several; default: all there are.")
     ] = None,
@@ -374,12 +377,17 @@ def run(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Sweep profiles on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
+    """Fold queues and sweep profiles on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
+    from rescore.trainer.fold import folding
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    jobs = [runner.sweeping(dsn, every, profile or (), terms)]
+    fold = folding(dsn, fold_every, profile or ())
+    jobs: list[runner.Job] = [
+        fold,
+        runner.sweeping(dsn, every, profile or (), terms, fold.when_due),
+    ]
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)

@@ -31,6 +31,9 @@ from rescore.compiler.definition_types import (
 )
 from rescore.plpython.transforms import MOST_EDGES
 
+MOST_WAITING = 100_000
+"""Rows of a queue, unless the definition says otherwise."""
+
 
 class Part(BaseModel):
     """What all parts share: unknown keys are refused, values are not converted or changed."""
@@ -94,7 +97,7 @@ class Queue(Part):
     """How long the queue of an event table may get."""
 
     limit: int = Field(
-        100_000,
+        MOST_WAITING,
         ge=1,
         le=10**9,
         description="rows; beyond, a transaction counts its own events when it commits",
@@ -133,7 +136,9 @@ class Event(Part):
     @property
     def most_waiting(self) -> int:
         """How many rows of the queue may wait; 0 where events are counted at once."""
-        return (self.queue or Queue()).limit if self.mode == "queued" else 0
+        if self.mode != "queued":
+            return 0
+        return self.queue.limit if self.queue else MOST_WAITING
 
 
 class OneHot(Part):

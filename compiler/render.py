@@ -168,7 +168,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
 
 
 def _is_past(plan: Profile, row: str, key: str) -> str:
-    """SQL condition: what the row stores of events is not what they say now; empty: it always is."""
+    """SQL condition: the row does not hold what events say now; empty: it always does."""
     return " OR ".join(c for c in (plan.due(row, MOMENT), plan.waits(key)) if c)
 
 

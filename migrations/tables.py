@@ -459,7 +459,9 @@ folds = Table(
         comment="Rows folded so far",
     ),
     _moment("folded_at", "When rows were last folded", nullable=True),
-    _moment("paused_at", "Since when no trigger counts anything; null while they do", nullable=True),
+    _moment(
+        "paused_at", "Since when no trigger counts anything; null while they do", nullable=True
+    ),
     _text("paused_by", "Who paused it", nullable=True),
     _text("reason", "Why", nullable=True),
     comment="One row per profile whose queue was ever folded, or which was ever paused",

@@ -29,6 +29,18 @@ SET search_path = pg_catalog, pg_temp
 AS $$ DELETE FROM rescore.queue AS q WHERE q.profile = _unqueue.profile AND q.id = ANY (_unqueue.ids) $$;
 COMMENT ON FUNCTION rescore._unqueue(text, bigint[]) IS 'Takes rows away that a rebuild has counted.';
 
+CREATE OR REPLACE FUNCTION rescore._waiting()
+RETURNS TABLE (profile text)
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.profile FROM rescore.profiles AS p
+    WHERE EXISTS (SELECT FROM rescore.queue AS q WHERE q.profile = p.profile)
+      AND NOT EXISTS (SELECT FROM rescore.folds AS f WHERE f.profile = p.profile AND f.paused_at IS NOT NULL)
+    ORDER BY p.profile
+$$;
+COMMENT ON FUNCTION rescore._waiting() IS 'Profiles with something to fold that are not paused.';
+
 CREATE OR REPLACE FUNCTION rescore._fold_ids(p rescore.profiles, ids bigint[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

@@ -100,3 +100,24 @@ AS $$
 $$;
 COMMENT ON FUNCTION rescore.trigger_problems() IS
     'Triggers of rescore that are missing, or disabled though their profile is not paused.';
+
+CREATE OR REPLACE FUNCTION rescore._know_parts(profile text)
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Noted while they are there: one that goes later is then missed.
+    UPDATE rescore.profiles AS p SET plan = jsonb_set(p.plan, '{tables}', n.tables)
+    FROM (SELECT jsonb_agg(CASE WHEN b.parts IS NULL THEN t.v ELSE jsonb_set(t.v, '{shape,parts}', b.parts) END ORDER BY t.n) AS tables
+          FROM rescore.profiles AS q CROSS JOIN LATERAL jsonb_array_elements(q.plan -> 'tables') WITH ORDINALITY AS t (v, n)
+          LEFT JOIN rescore._watched_tables() AS w ON w.profile = q.profile AND w.shown = format('%I.%I', t.v ->> 'schema', t.v ->> 'name') AND w.kind = 'p'
+          CROSS JOIN LATERAL (
+              SELECT jsonb_agg(a.part ORDER BY a.part) AS parts
+              FROM (SELECT jsonb_array_elements_text(w.was -> 'parts') AS part
+                    UNION SELECT s.part FROM jsonb_array_elements_text(w.shape -> 'parts') AS s (part)
+                    WHERE rescore._born_empty(to_regclass(s.part))) AS a) AS b
+          WHERE q.profile = _know_parts.profile) AS n
+    WHERE p.profile = _know_parts.profile AND n.tables IS DISTINCT FROM p.plan -> 'tables'
+$$;
+COMMENT ON FUNCTION rescore._know_parts(text) IS
+    'Notes partitions that were created since a profile was applied, so that it is seen when they go.';

@@ -41,7 +41,7 @@ AS $$
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,_reads,_python_score,_python_scores}'),
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model}'),
-    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_triggers,_is_paused,_require_running,_sweep_begin,_sweep_step,_fold_step}'),
+    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_triggers,_is_paused,_require_running,_sweep_begin,_sweep_step,_fold_step,_waiting}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,pause,resume,_note_pause,_queue_ids,_unqueue,_watched_tables,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),
