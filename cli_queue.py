@@ -55,7 +55,7 @@ def resume(
     batch: Annotated[int, typer.Option(help="Most customers per transaction.", min=1)] = 1000,
     json: Json = False,
 ) -> None:
-    """End a pause, and count what happened meanwhile; repeated, it goes on where it was cut short."""
+    """End a pause, and count what happened meanwhile; repeated, it goes on."""
     from rescore.trainer import pause as pausing
     from rescore.trainer.database import connection
 
