@@ -13,8 +13,8 @@ import psycopg
 from rescore.compiler import render
 from rescore.compiler.build import Tables
 from rescore.compiler.outbox import trigger_names
+from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
 from rescore.compiler.profile import COMPILED, Profile
-from rescore.compiler.queries import query
 from rescore.compiler.quoting import ident, short
 
 Connection = psycopg.Connection[Any]
@@ -92,6 +92,7 @@ def difference(
         "states": signatures,
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
+        "tables": shapes(conn, profile),
         "unknown_past": list(profile.unknown_past),
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
@@ -100,16 +101,14 @@ def difference(
             (functions + triggers + _models_text(profile)).encode()
         ).hexdigest(),
     }
-    stored["tables"] = _shapes(conn, profile)
-    on = _triggers_on(conn, profile, old["plan"])
+    on = triggers_on(conn, profile, old["plan"])
     gone = _obsolete(on, old["plan"], stored)
-    watched = _has_triggers(conn, stored, profile) and not _parts_come(conn, profile)
+    watched = has_triggers(conn, stored, profile) and not parts_come(conn, profile)
     known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
     added = {c for c, _ in missing}
     stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added)
-    fresh = stored["digest"] != old["plan"].get("digest") or not watched
-    fresh = fresh or not _has_functions(conn, stored)
-    fresh = fresh or stored["tables"] != old["plan"].get("tables")
+    fresh = any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
+    fresh = fresh or not watched or not has_functions(conn, stored)
     changes = [f"create table {profile.relation}"] if not profile.exists else []
     changes += [f"drop column {c}" for c in [*retyped, *(left if drop else ())]]
     changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
@@ -159,33 +158,6 @@ def _trigger_names(profile: Profile) -> list[list[str]]:
     return found + [[profile.schema, profile.table, n] for n in own]
 
 
-def _shapes(conn: Connection, profile: Profile) -> list[dict[str, Any]]:
-    """What the profile depends on of each table, so that it can be told later what became of it."""
-    read: dict[tuple[str, str], set[str]] = {}
-    for s in profile.sources:
-        read.setdefault((s.table.schema, s.table.name), set()).update(s.columns)
-    for k in profile.links:
-        read.setdefault((k.table.schema, k.table.name), set()).update((k.on, k.gives))
-    found = []
-    for (schema, name), columns in sorted(read.items()):
-        given = {"name": ident(schema, name), "columns": sorted(columns)}
-        shape = (conn.execute(query("shape"), given).fetchone() or [None])[0]
-        found.append({"schema": schema, "name": name, "shape": shape})
-    return found
-
-
-def _parts_come(conn: Connection, profile: Profile) -> bool:
-    """Whether events came or went with partitions, unseen by any trigger."""
-    return conn.execute(query("parts_come"), {"profile": profile.name}).rowcount > 0
-
-
-def _triggers_on(conn: Connection, profile: Profile, old: dict[str, Any]) -> list[list[str]]:
-    """Triggers of the profile with the tables they are on now, whatever these were called before."""
-    if not old:
-        return []
-    return [list(r) for r in conn.execute(query("strays"), {"profile": profile.name})]
-
-
 def _obsolete(on: list[list[str]], old: dict[str, Any], new: dict[str, Any]) -> str:
     """SQL that drops triggers and functions an earlier definition needed."""
     lines = [
@@ -199,20 +171,6 @@ def _obsolete(on: list[list[str]], old: dict[str, Any], new: dict[str, Any]) -> 
         if f not in new["functions"]
     ]
     return "\n".join(lines)
-
-
-def _has_triggers(conn: Connection, stored: dict[str, Any], profile: Profile) -> bool:
-    """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
-    paused = (conn.execute(query("paused"), {"profile": profile.name}).fetchone() or [False])[0]
-    given = {"names": [t[2] for t in stored["triggers"]], "paused": paused}
-    found = {tuple(r) for r in conn.execute(query("present_triggers"), given)}
-    return {tuple(t) for t in stored["triggers"]} <= found
-
-
-def _has_functions(conn: Connection, stored: dict[str, Any]) -> bool:
-    names = stored["functions"]
-    found = {r[0] for r in conn.execute(query("present_functions"), {"names": names})}
-    return set(names) <= found
 
 
 def _is_at(profile: Profile, old: dict[str, Any]) -> bool:

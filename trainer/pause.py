@@ -1,4 +1,4 @@
-"""``rescore pause`` and ``rescore resume``: with the tables locked for a moment, and then no more."""
+"""``rescore pause`` and ``rescore resume``: the tables are locked for a moment only."""
 
 from __future__ import annotations
 
