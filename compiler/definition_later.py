@@ -13,7 +13,6 @@ from rescore.errors import NotSupported
 LATER: dict[str, frozenset[str]] = {
     "": frozenset({"interventions", "snapshot"}),
     "profile": frozenset({"snapshot"}),
-    "events": frozenset({"history_from"}),
     "features": frozenset(),
     "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),
     "models": frozenset({"calibrate", "snapshot"}),

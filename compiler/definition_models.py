@@ -16,6 +16,7 @@ from rescore.compiler.definition_types import (
     Categories,
     Category,
     Clip,
+    Day,
     Edges,
     Interval,
     Kept,
@@ -127,10 +128,16 @@ class Event(Part):
         None, description="with `mode: queued`: `{limit: 100000}`, the most rows that wait"
     )
 
+    history_from: Day | None = Field(
+        None, description="day before which events are gone or incomplete: counters are kept"
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Event:
         if self.queue and self.mode != "queued":
             raise refuse("`queue` without `mode: queued`", "Only queued events wait.")
+        if self.history_from and self.time is None:
+            raise refuse("`history_from` without `time`", "`time`: the column that says when.")
         return self
 
     @property

@@ -12,6 +12,7 @@ import psycopg
 
 from rescore.compiler import render
 from rescore.compiler.build import Tables
+from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
 from rescore.compiler.profile import COMPILED, Profile
@@ -59,6 +60,7 @@ def _columns(profile: Profile) -> dict[str, str]:
     """The columns rescore keeps in the profile table, with their declarations."""
     found = {s.column: s.declaration for s in profile.states}
     found |= {d.column: d.declaration for d in profile.derived}
+    found |= {s.opening: s.type for s in profile.openings}
     return found | {c: t for s in profile.scores for c, t in s.columns}
 
 
@@ -93,6 +95,7 @@ def difference(
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
         "tables": shapes(conn, profile),
+        "days": days(profile),
         "unknown_past": list(profile.unknown_past),
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
@@ -106,18 +109,19 @@ def difference(
     watched = has_triggers(conn, stored, profile) and not parts_come(conn, profile)
     known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
     added = {c for c, _ in missing}
-    stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added)
-    fresh = any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
+    undone = undone_states(profile, old["plan"])
+    stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added | undone)
+    openings = _openings(profile, signatures, added, old)
+    fresh = bool(openings) or any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
     fresh = fresh or not watched or not has_functions(conn, stored)
-    changes = [f"create table {profile.relation}"] if not profile.exists else []
-    changes += [f"drop column {c}" for c in [*retyped, *(left if drop else ())]]
-    changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
-    changes += [f"recount {c} from its events" for c in stale if c not in added]
     altered = bool(table_sql or drop_sql)
+    dropped = [*retyped, *(left if drop else ())]
+    changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])
     changes += ["write functions and triggers"] if fresh or altered or gone else []
     sql = ""
     if fresh or altered or gone or stale:
-        sql = "\n".join(x for x in (table_sql, gone, functions, triggers, drop_sql) if x)
+        parts = (table_sql, openings, gone, functions, triggers, drop_sql)
+        sql = "\n".join(x for x in parts if x)
     indexes = _indexes(profile)
     return Plan(
         profile=profile,
@@ -129,6 +133,30 @@ def difference(
         locks=_locks(profile, on, stored, altered),
         stored=stored,
     )
+
+
+def _changes(
+    profile: Profile,
+    missing: Sequence[tuple[str, str]],
+    dropped: Sequence[str],
+    recounted: Sequence[str],
+) -> list[str]:
+    """One line each of what becomes of the profile's columns."""
+    changes = [f"create table {profile.relation}"] if not profile.exists else []
+    changes += [f"drop column {c}" for c in dropped]
+    changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
+    return changes + [f"recount {c} from its events" for c in recounted]
+
+
+def _openings(
+    profile: Profile, signatures: dict[str, str], added: set[str], old: dict[str, Any]
+) -> str:
+    """SQL that keeps what the events of a time that is gone had made."""
+    if not _is_at(profile, old):
+        return ""
+    known = old["plan"].get("states", {})
+    same = [c for c in signatures if signatures[c] == known.get(c) and c not in added]
+    return opening_sql(profile, old["plan"], same)
 
 
 def _models_text(profile: Profile) -> str:

@@ -43,7 +43,8 @@ class EventSource:
     ``key`` is SQL over ``e`` (and ``l`` behind a link) in the profile's key type; ``key_ref``
     the bare column, for index scans; ``time`` a timestamptz over ``e`` or empty; ``columns``
     the event columns that matter, all others may change freely. ``most_waiting``: how many rows
-    may wait in the queue, 0 where events are counted at once.
+    may wait in the queue, 0 where events are counted at once; ``first_day`` SQL of the
+    moment before which events are gone or incomplete, and not looked at; empty: all are there.
     """
 
     name: str
@@ -63,6 +64,15 @@ class EventSource:
     reach: str
     time_column: str
     most_waiting: int = 0
+    first_day: str = ""
+    last_day: str = ""
+
+    @property
+    def since(self) -> str:
+        """SQL condition over ``e``: the event is of the days that are looked at; empty: all are."""
+        first = f"{self.time} >= {self.first_day}" if self.first_day else ""
+        last = f"{self.time} < {self.last_day}" if self.last_day else ""
+        return " AND ".join(c for c in (first, last) if c)
 
     @property
     def queued(self) -> bool:
@@ -306,6 +316,11 @@ class Profile:
     def waits(self, key: str) -> str:
         """SQL condition: events of this customer wait in the queue; empty: none ever do."""
         return f"rescore._is_queued({literal(self.name)}, {key}::text)" if self.queued else ""
+
+    @property
+    def openings(self) -> tuple[State, ...]:
+        """States beside which is kept what events that are gone had made."""
+        return tuple(s for s in self.states if s.opens)
 
     @property
     def clock_sql(self) -> str:

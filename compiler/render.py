@@ -133,7 +133,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
     timed = [s for s in plan.sources if s.time]
     alias = {s.name: f"s{n}" for n, s in enumerate(timed, 1)}
     histories = _histories(plan)
-    counted = {s.column: s.filled(f"r.{ident(s.column)}") for s in plan.states}
+    counted = _recounted(plan.states)
     place = {s.column: n for n, s in enumerate(plan.states, 1)}
     at = {
         column: f"h{n}"
@@ -147,6 +147,8 @@ def _reading(plan: Profile) -> dict[str, Any]:
         "past_only": _past_only(plan, at),
         "holds": _holding(plan),
         "live": _is_past(plan, "rescore_v_row", "rescore_v_key"),
+        "live_states": _recounted(plan.states, row="rescore_v_row"),
+        "opened": [_has_opening(s) for s in plan.sources if s.since],
         "live_derived": {
             d.column: d.expression(lambda c: f"rescore_v_row.{ident(c)}") for d in plan.derived
         },
@@ -232,7 +234,7 @@ def _past_state(plan: Profile, column: str, alias: dict[str, str]) -> str:
 
     def ref(name: str) -> str:
         prefix, state = states[name]
-        return state.filled(f"{prefix}.{ident(name)}")
+        return state.opened(lambda c: f"{prefix}.{ident(c)}", "p")
 
     derived = next((d for d in plan.derived if d.column == column), None)
     return derived.expression(ref) if derived else ref(column)
@@ -248,13 +250,22 @@ def _past_only(plan: Profile, at: dict[str, str]) -> str:
     return f"{plan.function('only')}({', '.join(refs)})"
 
 
-def _recounted(states: Sequence[State], alias: str = "r") -> dict[str, str]:
+def _recounted(states: Sequence[State], alias: str = "r", row: str = "p") -> dict[str, str]:
     """Column → SQL of states whose new value comes from a recount joined from the left."""
-    return {s.column: s.filled(f"{alias}.{ident(s.column)}") for s in states}
+    return {s.column: s.opened(lambda c: f"{alias}.{ident(c)}", row) for s in states}
+
+
+def _has_opening(source: EventSource) -> str:
+    """SQL condition: the customer had events before those that are looked at."""
+    kept = [s for s in source.states if s.opens]
+    there = (
+        f"COALESCE(p.{ident(s.opening)}, {s.initial}) IS DISTINCT FROM {s.initial}" for s in kept
+    )
+    return " OR ".join(there) or "false"
 
 
 def _writing(plan: Profile) -> dict[str, Any]:
-    changed = {s.column: f"r.{ident(s.column)}" for s in plan.states}
+    changed = _recounted(plan.states)
     return {
         "refs_p": lambda c: f"p.{ident(c)}",
         "recomputed": plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
@@ -286,6 +297,7 @@ def _own(plan: Profile) -> dict[str, Any]:
         return f"NEW.{ident(column)}"
 
     return {
+        "new_states": _recounted(plan.states, row="NEW"),
         "new_derived": {d.column: d.expression(new) for d in plan.derived},
         "new_score": {
             s.column: plan.call(s.model, new, "rescore_v_clock", "NEW") for s in plan.scores

@@ -45,6 +45,20 @@ COMMENT ON FUNCTION rescore.rebuild(text) IS
     'Recomputes a profile from its events, in batches of one transaction; returns how many rows changed.';
 REVOKE EXECUTE ON FUNCTION rescore.rebuild(text) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION rescore._no_opening(state text)
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'RS014', MESSAGE = format('what column %s held before that day cannot be told from what came since', quote_ident(state)),
+        DETAIL = 'Events before the day of `history_from` are gone, and this counter is no sum that they could be taken off.',
+        HINT = 'Name the day before the events are removed, or begin with a new feature.';
+END
+$$;
+COMMENT ON FUNCTION rescore._no_opening(text) IS
+    'Raises RS014: a counter whose events are gone in part cannot be split at a day.';
+
 CREATE OR REPLACE FUNCTION rescore.verify_model(model text)
 RETURNS double precision
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE
