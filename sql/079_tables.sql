@@ -90,11 +90,14 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH wanted AS (
-        SELECT p.profile, n.v ->> -1 AS name, to_regclass(format('%I.%I', n.v ->> 0, n.v ->> 1))::oid AS relation
-        FROM rescore.profiles AS p CROSS JOIN LATERAL jsonb_array_elements(coalesce(p.plan -> 'triggers', '[]')) AS n (v))
+        SELECT p.profile, CASE a.placed WHEN true THEN n.v ->> -1 ELSE n.v #>> '{}' END AS name, a.placed,
+               CASE WHEN a.placed THEN to_regclass(format('%I.%I', n.v ->> 0, n.v ->> 1))::oid END AS relation
+        FROM rescore.profiles AS p CROSS JOIN LATERAL jsonb_array_elements(coalesce(p.plan -> 'triggers', '[]')) AS n (v)
+        -- The first version noted names alone.
+        CROSS JOIN LATERAL (SELECT jsonb_typeof(n.v) = 'array' AS placed) AS a)
     SELECT w.profile, w.name, CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'disabled' END
     FROM wanted AS w
-    LEFT JOIN pg_trigger AS t ON t.tgrelid = w.relation AND t.tgname = w.name
+    LEFT JOIN pg_trigger AS t ON t.tgname = w.name AND t.tgparentid = 0 AND (t.tgrelid = w.relation OR NOT w.placed)
     WHERE t.oid IS NULL OR NOT rescore._is_paused(w.profile)
           AND (t.tgenabled NOT IN ('O', 'A') OR EXISTS (SELECT FROM pg_trigger AS c WHERE c.tgparentid = t.oid AND c.tgenabled NOT IN ('O', 'A')))
 $$;

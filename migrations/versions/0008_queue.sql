@@ -23,6 +23,7 @@ COMMENT ON COLUMN rescore.queue.at_commit IS 'Whether the transaction that wrote
 COMMENT ON COLUMN rescore.queue.position IS 'Of a row for everybody: last key done; null before the first';
 COMMENT ON COLUMN rescore.queue.xid IS 'Transaction that wrote it';
 COMMENT ON COLUMN rescore.queue.created_at IS 'When that transaction began';
+COMMENT ON SEQUENCE rescore.queue_id_seq IS 'Numbers of the rows of rescore.queue';
 
 CREATE INDEX queue_key_idx ON rescore.queue (profile, key);
 

