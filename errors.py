@@ -191,10 +191,22 @@ class ExtensionMissing(RescoreError):
     sqlstate = "RS024"
 
 
+class UnknownSnapshot(RescoreError):
+    """No snapshot of that number, or of that customer by that moment, is kept."""
+
+    sqlstate = "RS025"
+
+
+class Forgotten(RescoreError):
+    """A new profile row is of somebody who was forgotten."""
+
+    sqlstate = "RS026"
+
+
 class Paused(RescoreError):
     """The profile is paused: nothing of it is counted or scored until it is resumed."""
 
-    sqlstate = "RS025"
+    sqlstate = "RS027"
 
 
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:

@@ -147,7 +147,7 @@ def _store(conn: Connection, definition: Definition, made: Plan, source: str) ->
                 "model": model.name,
                 "profile": p.name,
                 "engine": model.engine,
-                "scores": [s.column for s in p.scores if s.model is model],
+                "scores": [s.column for s in p.scores if model in s.model.models],
                 "inputs": Jsonb([i.contract() for i in model.inputs]),
                 "spec": Jsonb(dict(model.spec)),
             },

@@ -11,11 +11,11 @@ from rescore.compiler.places import Path, Places, Value
 from rescore.errors import NotSupported
 
 LATER: dict[str, frozenset[str]] = {
-    "": frozenset({"interventions", "snapshot"}),
+    "": frozenset(),
     "profile": frozenset({"snapshot"}),
     "features": frozenset(),
-    "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),
-    "models": frozenset({"calibrate", "snapshot"}),
+    "labels": frozenset(),
+    "models": frozenset({"snapshot"}),
     "scores": frozenset({"snapshot"}),
 }  # fmt: skip
 

@@ -101,6 +101,11 @@ def _column_names(definition: Definition) -> Iterator[Problem]:
         written += [(("events", name, k), getattr(event, k)) for k in ("time", "key", "known_at")]
     for name, link in definition.links.items():
         written += [(("links", name, k), getattr(link, k)) for k in ("on", "gives")]
+    for name, label in definition.labels.items():
+        written += [(("labels", name, k), getattr(label, k)) for k in ("at", "key", "known_at")]
+    if treated := definition.interventions:
+        keys = ("time", "key", "column")
+        written += [(("interventions", k), getattr(treated, k)) for k in keys]
     for path, column in written:
         if column is not None:
             yield from _identifier(path, column, ())
@@ -148,6 +153,8 @@ def _written_columns(definition: Definition) -> Iterator[tuple[Path, str, str]]:
     for name, score in definition.scores.items():
         for suffix in ("", *score.suffixes):
             yield ("scores", name), name + suffix, f"score {name}"
+    if definition.interventions:
+        yield ("interventions", "column"), definition.interventions.column, "the holdout"
 
 
 def _overwritten(definition: Definition, owners: dict[str, str]) -> Iterator[Problem]:

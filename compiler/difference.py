@@ -12,11 +12,13 @@ import psycopg
 
 from rescore.compiler import render
 from rescore.compiler.build import Tables
+from rescore.compiler.catalog import Table
 from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
 from rescore.compiler.profile import COMPILED, Profile
 from rescore.compiler.quoting import ident, short
+from rescore.compiler.replication import always_fired
 
 Connection = psycopg.Connection[Any]
 
@@ -61,6 +63,7 @@ def _columns(profile: Profile) -> dict[str, str]:
     found = {s.column: s.declaration for s in profile.states}
     found |= {d.column: d.declaration for d in profile.derived}
     found |= {s.opening: s.type for s in profile.openings}
+    found |= {profile.treatment.column: profile.treatment.declaration} if profile.treatment else {}
     return found | {c: t for s in profile.scores for c, t in s.columns}
 
 
@@ -96,7 +99,13 @@ def difference(
         "triggers": _trigger_names(profile),
         "tables": shapes(conn, profile),
         "days": days(profile),
+        "always": [name for _, _, name in always_fired(profile)],
         "unknown_past": list(profile.unknown_past),
+        "labels": {
+            o.name: {"seconds": o.horizon.total_seconds(), "early": o.known_early}
+            for o in profile.outcomes
+        },
+        "reads": [[t.schema, t.name] for t in tables.beside],
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
@@ -126,7 +135,7 @@ def difference(
     return Plan(
         profile=profile,
         sql=sql,
-        changes=changes + [f"create an index: {i}" for i in indexes],
+        changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
         notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
@@ -228,16 +237,32 @@ def _indexes(profile: Profile) -> list[str]:
     """Statements for missing indexes: on event keys, and on the customer of a link."""
     wanted = [(s.table, s.index_columns) for s in profile.sources if s.index]
     wanted += [(k.table, (k.gives,)) for k in profile.links]
-    found = []
-    for table, columns in wanted:
-        if not table.indexed_by(*columns):
-            name = short(f"{table.name}_{'_'.join(columns)}_rescore_idx", 63)
-            how = "CONCURRENTLY " if table.kind == "r" else ""
-            found.append(
-                f"CREATE INDEX {how}IF NOT EXISTS {ident(name)}"
-                f" ON {ident(table.schema, table.name)} ({', '.join(map(ident, columns))})"
-            )
+    found = [
+        statement
+        for table, columns in wanted
+        if not table.indexed_by(*columns)
+        for statement in _index(table, columns)
+    ]
     return list(dict.fromkeys(found))
+
+
+def _index(table: Table, columns: Sequence[str]) -> list[str]:
+    """Statements that create an index while events go on being written.
+
+    That of a partitioned table would lock all of it: made of its partitions' indexes, it is there
+    at once.
+    """
+    own = (table.schema, table.name)
+    names = {
+        of: short(f"{of[1]}_{'_'.join(columns)}_rescore_idx", 63) for of in (*table.parts, own)
+    }
+    cut_short = [(of[0], name) for of, name in names.items() if (of[0], name) in table.broken]
+    made = [f"DROP INDEX CONCURRENTLY IF EXISTS {ident(*index)}" for index in cut_short]
+    for of, name in names.items():
+        how = "" if of == own and table.kind == "p" else "CONCURRENTLY "
+        keys = ", ".join(map(ident, columns))
+        made.append(f"CREATE INDEX {how}IF NOT EXISTS {ident(name)} ON {ident(*of)} ({keys})")
+    return made
 
 
 def _new_meanings(profile: Profile, stale: Sequence[str], old: dict[str, Any]) -> list[str]:

@@ -43,7 +43,8 @@ def triggers_on(conn: Connection, profile: Profile, old: dict[str, Any]) -> list
 def has_triggers(conn: Connection, stored: dict[str, Any], profile: Profile) -> bool:
     """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
     paused = (conn.execute(query("paused"), {"profile": profile.name}).fetchone() or [False])[0]
-    given = {"names": [t[2] for t in stored["triggers"]], "paused": paused}
+    names = [t[2] for t in stored["triggers"]]
+    given = {"names": names, "always": stored["always"], "paused": paused}
     found = {tuple(r) for r in conn.execute(query("present_triggers"), given)}
     return {tuple(t) for t in stored["triggers"]} <= found
 

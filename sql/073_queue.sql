@@ -137,13 +137,13 @@ DECLARE
 BEGIN
     SELECT * INTO f FROM rescore.folds AS g WHERE g.profile = _require_running.profile AND g.paused_at IS NOT NULL;
     IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'RS025', MESSAGE = format('profile %s is paused', profile),
+        RAISE EXCEPTION USING ERRCODE = 'RS027', MESSAGE = format('profile %s is paused', profile),
             DETAIL = format('Since %s, by %s%s.', f.paused_at, f.paused_by, coalesce(': ' || f.reason, '')),
             HINT = 'End it with `rescore resume`.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION rescore._require_running(text) IS 'Raises RS025 while a profile is paused.';
+COMMENT ON FUNCTION rescore._require_running(text) IS 'Raises RS027 while a profile is paused.';
 
 CREATE OR REPLACE FUNCTION rescore._fold_step(profile text, batch integer, OUT rows bigint, OUT customers bigint, OUT missed boolean, OUT more boolean)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -181,7 +181,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore._fold_step(text, integer) IS
-    'Folds the next rows of a profile''s queue, to be committed by itself: rows taken, customers counted anew because everybody is to be, whether others held rows so that nothing was done, and whether there may be more; RS025 while the profile is paused.';
+    'Folds the next rows of a profile''s queue, to be committed by itself: rows taken, customers counted anew because everybody is to be, whether others held rows so that nothing was done, and whether there may be more; RS027 while the profile is paused.';
 
 -- No SET clause: it would forbid the COMMITs. Hence the qualified names.
 CREATE OR REPLACE PROCEDURE rescore.fold(profile text, batch integer DEFAULT 1000)

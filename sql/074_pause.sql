@@ -4,13 +4,14 @@
 -- link and profile tables; writes rescore.folds, rescore.queue.
 
 CREATE OR REPLACE FUNCTION rescore._triggers(profile text)
-RETURNS TABLE (relation oid, shown text, name text, enabled boolean, own boolean, notes boolean)
+RETURNS TABLE (relation oid, shown text, name text, enabled boolean, own boolean, notes boolean, always boolean)
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT t.tgrelid, t.tgrelid::regclass::text, t.tgname::text, t.tgenabled IN ('O', 'A'),
            t.tgrelid = to_regclass(format('%I.%I', p.table_schema, p.table_name)) IS TRUE,
-           t.tgrelid = to_regclass(format('%I.%I', p.table_schema, p.table_name)) IS TRUE AND t.tgtype & 40 <> 0
+           t.tgrelid = to_regclass(format('%I.%I', p.table_schema, p.table_name)) IS TRUE AND t.tgtype & 40 <> 0,
+           coalesce(p.plan -> 'always' ? t.tgname, false)
     FROM rescore.profiles AS p
     JOIN pg_proc AS f ON f.pronamespace = 'rescore_compiled'::regnamespace AND starts_with(f.proname, p.slug || '__')
     JOIN pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0 AND NOT t.tgisinternal
@@ -36,7 +37,7 @@ BEGIN
     END LOOP;
     -- Who deletes a row of the profile is noted all the same: the customer must not come back with the resume.
     FOR t IN SELECT * FROM rescore._triggers(profile) AS g WHERE g.enabled <> wanted AND NOT g.notes LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', t.relation::regclass, CASE WHEN wanted THEN 'ENABLE' ELSE 'DISABLE' END, t.name);
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', t.relation::regclass, CASE WHEN NOT wanted THEN 'DISABLE' WHEN t.always THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END, t.name);
         changed := changed + 1;
     END LOOP;
     RETURN changed;
@@ -79,7 +80,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore.pause(text, text) IS
-    'Stops every effect of a profile on who writes its tables: disables its triggers, as the owner of the tables, and returns how many; RS025 while it is paused already.';
+    'Stops every effect of a profile on who writes its tables: disables its triggers, as the owner of the tables, and returns how many; RS027 while it is paused already.';
 
 CREATE OR REPLACE FUNCTION rescore.resume(profile text)
 RETURNS integer

@@ -131,7 +131,7 @@ def test_paused_means_by_nobody(conn: Connection, plain_dsn: str) -> None:
     for statement in ("CALL rescore.fold('customers')", "CALL rescore.sweep('customers')"):
         with pytest.raises(psycopg.Error) as caught:
             conn.execute(statement.encode())
-        assert caught.value.sqlstate == "RS025"
+        assert caught.value.sqlstate == "RS027"
         assert "why not" in (caught.value.diag.message_detail or "")
     with pytest.raises(Paused, match="is paused"):
         pause(conn, "customers")

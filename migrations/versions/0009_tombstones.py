@@ -1,7 +1,7 @@
-"""What profiles still have to count.
+"""Who was forgotten, as digests that name nobody.
 
-Revision ID: 0008
-Revises: 0004
+Revision ID: 0009
+Revises: 0007
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0004"
+revision = "0009"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

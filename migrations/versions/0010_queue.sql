@@ -1,4 +1,4 @@
--- Revision 0008: what profiles still have to count, and how far they have come.
+-- Revision 0010: what profiles still have to count, and how far they have come.
 -- Calls: nothing. Tables: creates rescore.queue, rescore.folds.
 -- Frozen once released: a change is a new revision.
 
