@@ -60,6 +60,7 @@ class State:
     start: SQL of the value of a customer without events, where it is neither 0 nor NULL by itself.
     about: what the column's comment says.
     newest: how many of the newest events make the state, if not all do; ``order`` is their order.
+    opens: the events before some day are gone, and what they had made is kept beside it.
     guard: SQL condition over ``p`` and ``rescore_v_time``, the time of a single event: it may be
         merged. Where it does not hold, and whenever several events come, the state is recounted.
     differs: SQL condition: the stored ``{p}`` is not the recount ``{r}``.
@@ -88,6 +89,8 @@ class State:
     about: str = ""
     newest: int = 0
     order: str = ""
+    # Not in the representation, as in Derived: the state means the same with and without.
+    opens: bool = field(default=False, repr=False)
 
     @property
     def additive(self) -> bool:
@@ -116,6 +119,26 @@ class State:
     def filled(self, ref: str) -> str:
         """SQL: a reference to a recount, which has no row for a customer without events."""
         return ref if self.initial == "NULL" else f"COALESCE({ref}, {self.initial})"
+
+    @property
+    def opening(self) -> str:
+        """The profile column with what the events before made; empty: there are none before."""
+        return f"{self.column}__open" if self.opens else ""
+
+    def opened(self, counted: Refs, row: str) -> str:
+        """SQL: the state of all events, given those since and the row that keeps the rest."""
+        if not self.opens:
+            return self.filled(counted(self.column))
+        if self.combine == "add":
+            before = f"{row}.{ident(self.opening)}"
+            return f"COALESCE({before}, 0) + COALESCE({counted(self.column)}, 0)"
+        return self.filled(self.merging.merge(lambda c: f"{row}.{ident(f'{c}__open')}", counted))
+
+    @property
+    def merging(self) -> State:
+        """The state without its times, where these say no more than whether there are any."""
+        timed = self.combine in ("first", "last") or "{dt}" in self.fold
+        return self if timed else replace(self, at="")
 
     @property
     def contributes(self) -> str:
@@ -277,6 +300,7 @@ class Source:
     """What a kind may ask of its event table: its columns, and its time as SQL over ``e``.
 
     ``hll`` is the schema of the extension of that name, empty where the database has none.
+    ``opens``: events before some day are gone or incomplete.
     """
 
     name: str
@@ -284,6 +308,7 @@ class Source:
     time: str
     zone: str
     hll: str = ""
+    opens: bool = False
 
     @property
     def counts(self) -> str:
@@ -397,8 +422,9 @@ class Kind(ABC):
 
     def kept(self) -> tuple[State, ...]:
         """The state columns as the profile keeps them: an event counts once its time has come."""
-        counts, timed = self.source.counts, self.window is not None
-        return tuple(replace(s, counts=counts, timed=s.timed or timed) for s in self.states())
+        counts, windowed = self.source.counts, self.window is not None
+        timed = [replace(s, counts=counts, timed=s.timed or windowed) for s in self.states()]
+        return tuple(replace(s, opens=self.source.opens and not s.timed) for s in timed)
 
     def value_column(self) -> Column:
         """The event column the feature aggregates."""
