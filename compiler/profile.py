@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rescore.compiler.catalog import Table
@@ -42,7 +42,8 @@ class EventSource:
 
     ``key`` is SQL over ``e`` (and ``l`` behind a link) in the profile's key type; ``key_ref``
     the bare column, for index scans; ``time`` a timestamptz over ``e`` or empty; ``columns``
-    the event columns that matter, all others may change freely.
+    the event columns that matter, all others may change freely. ``recent``: SQL of an interval;
+    younger events stand to every window as new ones do.
     """
 
     name: str
@@ -61,6 +62,7 @@ class EventSource:
     columns: tuple[str, ...]
     reach: str
     time_column: str
+    recent: str = field(default="", repr=False)
 
     @property
     def index_columns(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from rescore.compiler.features import Input, State, differs
 from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.single import reading
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT
 
@@ -283,6 +284,7 @@ def _own(plan: Profile) -> dict[str, Any]:
 
 def _event(plan: Profile, source: EventSource, op: str) -> str:
     signed = op != "insert"
+    single = reading(plan, source) if _is_single(source, op) else None
     recounted = source.recounted if signed else source.refreshed
     merged = _merged(source.states, lambda c: f"d.{ident(c)}")
     changed = {**merged, **_recounted(recounted)}
@@ -294,11 +296,10 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         plan=plan,
         source=source,
         op=op,
-        single=_single(source, op),
+        single=single,
         recounted=recounted,
         merges=source.merges("p", "rescore_v_moment"),
-        single_values=_single_values(source),
-        single_scored=_single_changes(plan, source),
+        single_scored=_single_changes(plan, source, single.given) if single else [],
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
@@ -307,24 +308,17 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
     )
 
 
-def _single(source: EventSource, op: str) -> bool:
+def _is_single(source: EventSource, op: str) -> bool:
     return op == "insert" and source.link is None and bool(source.states)
 
 
-def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
-    """SQL of each contribution of a single row → variable and type; equal ones are read once."""
-    found: dict[str, tuple[str, str]] = {}
-    for s in source.timely:
-        if s.single != "1":
-            found.setdefault(s.single, (f"rescore_v_{len(found) + 1}", s.type))
-    return found
-
-
-def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]:
-    names = {expression: name for expression, (name, _) in _single_values(source).items()}
-    given = {s.column: names.get(s.single, "1") for s in source.timely}
+def _single_changes(
+    plan: Profile, source: EventSource, given: dict[str, str]
+) -> list[tuple[str, str]]:
     changed = {
-        s.column: s.advance(lambda c: f"p.{ident(c)}", given.__getitem__) for s in source.timely
+        s.column: s.advance(lambda c: f"p.{ident(c)}", given.__getitem__)
+        for s in source.timely
+        if s.column in given
     }
     return plan.counters(changed) + plan.scored(changed, "rescore_v_clock")
 
