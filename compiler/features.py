@@ -65,6 +65,7 @@ class State:
     differs: SQL condition: the stored ``{p}`` is not the recount ``{r}``.
     counts: SQL condition over ``e``: the event has a time, and it has come.
     recent: ``value`` of an event that is recent to all windows of its source, where it is simpler.
+    shortcut: as ``step``, for a state beside one with a step and the same ``at``.
     timed: holds until a moment only, and is recounted rather than added to unless the row is
         known to hold.
     """
@@ -91,6 +92,7 @@ class State:
     order: str = ""
     # Not in the representation, by which a profile's plan is compared with the stored one.
     recent: str = field(default="", repr=False)
+    shortcut: str = field(default="", repr=False)
 
     @property
     def additive(self) -> bool:
@@ -163,7 +165,8 @@ class State:
 
     def advance(self, old: Refs, new: Refs) -> str:
         """SQL: the state after a single event, not before ``at``, reached the state ``old``."""
-        return self.step.format(**self._parts(old, new)) if self.step else self.merge(old, new)
+        step = self.step or self.shortcut
+        return step.format(**self._parts(old, new)) if step else self.merge(old, new)
 
     def _folded(self, old: Refs, new: Refs) -> str:
         parts = self._parts(old, new)

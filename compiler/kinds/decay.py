@@ -205,7 +205,7 @@ class Ewma(Decayed):
             self.at,
             fold=f"rescore._join_mean({{p}}, {{p1}}, {{pt}}, {{d}}, {{d1}}, {{dt}}, {self.rate})",
             gather=self.gathered("mean", self.number),
-            step=self.mean_after_one,
+            shortcut=self.mean_after_one,
             beside=(f"{self.name}__weight",),
             differs=_unlike("0"),
         )
