@@ -66,6 +66,7 @@ class State:
     counts: SQL condition over ``e``: the event has a time, and it has come.
     recent: ``value`` of an event that is recent to all windows of its source, where it is simpler.
     shortcut: as ``step``, for a state beside one with a step and the same ``at``.
+    dear: computing it takes so long that it is done once for all that use it.
     timed: holds until a moment only, and is recounted rather than added to unless the row is
         known to hold.
     """
@@ -93,6 +94,7 @@ class State:
     # Not in the representation, by which a profile's plan is compared with the stored one.
     recent: str = field(default="", repr=False)
     shortcut: str = field(default="", repr=False)
+    dear: bool = field(default=False, repr=False)
 
     @property
     def additive(self) -> bool:

@@ -11,7 +11,7 @@ from rescore.compiler.features import Input, State, differs
 from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
-from rescore.compiler.single import reading
+from rescore.compiler.single import changes, reading
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT
 
@@ -299,7 +299,7 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         single=single,
         recounted=recounted,
         merges=source.merges("p", "rescore_v_moment"),
-        single_scored=_single_changes(plan, source, single.given) if single else [],
+        changes=changes(plan, source, single.given) if single else None,
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
@@ -310,17 +310,6 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
 
 def _is_single(source: EventSource, op: str) -> bool:
     return op == "insert" and source.link is None and bool(source.states)
-
-
-def _single_changes(
-    plan: Profile, source: EventSource, given: dict[str, str]
-) -> list[tuple[str, str]]:
-    changed = {
-        s.column: s.advance(lambda c: f"p.{ident(c)}", given.__getitem__)
-        for s in source.timely
-        if s.column in given
-    }
-    return plan.counters(changed) + plan.scored(changed, "rescore_v_clock")
 
 
 def _merged(states: Sequence[State], new: Any) -> dict[str, str]:

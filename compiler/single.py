@@ -1,9 +1,9 @@
 """A single event, the usual case: what it says, read once into variables of the trigger function.
 
 Contributions of many features hold the same conditions and columns. Each is evaluated once; what a
-contribution is made of them (CASE, COALESCE) costs next to nothing and stands where it is used, or,
-where several scores use it, is itself put into a variable. PostgreSQL sets expressions up anew in
-every statement, function by function: what is not repeated need not be set up.
+contribution is made of them (CASE, COALESCE) costs next to nothing and stands where it is used.
+PostgreSQL sets expressions up anew in every statement, function by function: what is not repeated
+need not be set up.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pglast.enums import BoolExprType, NullTestType
 from rescore.compiler.expression import parse_tree, print_tree
 from rescore.compiler.features import State
 from rescore.compiler.profile import EventSource, Profile
+from rescore.compiler.quoting import ident
 from rescore.errors import BadDefinition
 
-KEY, TIME = "rescore_v_key", "rescore_v_time"
+KEY, TIME, CLOCK = "rescore_v_key", "rescore_v_time", "rescore_v_clock"
+MANY = 3
+"""So many scores use new values often enough for a subquery that computes them once."""
 NOTHING = {"add": "0", "min": "NULL", "max": "NULL"}
 """Contributions that leave a state as it is."""
 
@@ -29,28 +32,16 @@ Variables = dict[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class Reading:
-    """How the variables are filled.
+    """What is read of a single event.
 
     Attributes
     ----------
-    read: variable → type and SQL over the event ``e``.
-    made: variable → type and SQL over those of ``read``.
+    variables: name → type and SQL over the event ``e``.
     given: SQL of the contribution to each state that can change, over the variables.
     """
 
-    read: Variables
-    made: Variables
+    variables: Variables
     given: dict[str, str]
-
-    @property
-    def declared(self) -> dict[str, str]:
-        """Each variable and its type."""
-        return {name: type_ for name, (type_, _) in (self.read | self.made).items()}
-
-    @property
-    def outer(self) -> list[str]:
-        """What a query over ``read`` selects, where there is one."""
-        return [*self.read, *(sql for _, sql in self.made.values())]
 
 
 def reading(plan: Profile, source: EventSource) -> Reading:
@@ -60,21 +51,35 @@ def reading(plan: Profile, source: EventSource) -> Reading:
         found.name(source.time, "timestamp with time zone", TIME)
     found.name(source.key, plan.key_type, KEY)
     given = {s: found.contribution(s) for s in source.timely}
-    given = {s: sql for s, sql in given.items() if sql != NOTHING.get(s.combine)}
-    made: Variables = {}
-    if len(plan.scores) > 1:
-        given = {s: _made(sql, s.type, found.read, made) for s, sql in given.items()}
-    return Reading(found.read, made, {s.column: sql for s, sql in given.items()})
+    changing = {s.column: sql for s, sql in given.items() if sql != NOTHING.get(s.combine)}
+    return Reading(found.read, changing)
 
 
-def _made(sql: str, type_: str, read: Variables, made: Variables) -> str:
-    """Return the variable that holds this SQL, made if there is none; constants need none."""
-    if sql in read or not sql.startswith(("CASE", "COALESCE")):
-        return sql
-    known = next((name for name, pair in made.items() if pair == (type_, sql)), None)
-    name = known or f"rescore_v_m{len(made) + 1}"
-    made[name] = (type_, sql)
-    return name
+def changes(plan: Profile, source: EventSource, given: dict[str, str]) -> Changes:
+    """Return what a single event changes, given its contributions.
+
+    Columns and SQL; and, where computing them once pays, SQL of the new values, to which the rest
+    refers as ``n``: a subquery costs as much as a third model or a large sketch.
+    """
+    new = plan.counters(
+        {
+            s.column: s.advance(lambda c: f"p.{ident(c)}", given.__getitem__)
+            for s in source.timely
+            if s.column in given
+        }
+    )
+    if len(plan.scores) < MANY and not any(s.dear for s in source.states):
+        return Changes(new + plan.scored(dict(new), CLOCK), [])
+    named = {column: f"n.{ident(column)}" for column, _ in new}
+    return Changes([*named.items(), *plan.scored(named, CLOCK)], new)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The columns that are set, each to its SQL; ``new``: values computed before, as ``n``."""
+
+    sets: list[tuple[str, str]]
+    new: list[tuple[str, str]]
 
 
 @dataclass
@@ -112,7 +117,7 @@ class _Fragments:
         if isinstance(node, ast.CaseExpr) and node.arg is None:
             return self._case(node, type_)
         if isinstance(node, ast.CoalesceExpr):
-            return self._coalesce(node.args, type_)
+            return self._coalesce(node.args or (), type_)
         if not type_:
             raise _Untyped
         return self.name(print_tree(node), type_)
@@ -142,10 +147,10 @@ class _Fragments:
         sql = print_tree(node)
         if self.source.time and sql == print_tree(parse_tree(self.source.time)):
             return TIME
-        fields = [str(f.sval) for f in node.fields]
-        if len(fields) != 2 or fields[0] != "e":
+        alias, name = _names(node)
+        if alias != "e":
             return sql  # the moment, a variable itself
-        return self.name(sql, self.source.table.columns[fields[1]].type)
+        return self.name(sql, self.source.table.columns[name].type)
 
     def _case(self, node: Any, type_: str, otherwise: str = "") -> str:
         whens: list[str] = []
@@ -186,9 +191,8 @@ class _Fragments:
     def _is_never_null(self, node: Any) -> bool:
         if isinstance(node, ast.A_Const):
             return not node.isnull
-        if not isinstance(node, ast.ColumnRef) or str(node.fields[0].sval) != "e":
-            return False
-        column = self.source.table.columns.get(str(node.fields[-1].sval))
+        alias, name = _names(node) if isinstance(node, ast.ColumnRef) else ("", "")
+        column = self.source.table.columns.get(name) if alias == "e" else None
         return column is not None and column.not_null
 
 
@@ -198,3 +202,9 @@ class _Untyped(Exception):
 
 def _is_typed_constant(node: Any) -> bool:
     return isinstance(node, ast.TypeCast) and isinstance(node.arg, ast.A_Const)
+
+
+def _names(column: Any) -> tuple[str, str]:
+    """Return the alias, empty if there is none, and the name of a column reference."""
+    *alias, name = (str(field.sval) for field in column.fields)
+    return (alias[0] if alias else ""), name
