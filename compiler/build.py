@@ -254,6 +254,7 @@ class _Builder:
             index=event.index,
             counted=tuple(s for k in kinds for s in k.kept()),
             hidden=hidden_states(part(name, EVENT_BYTES), time, kinds) if kinds else (),
+            recent=_recent(kinds),
             columns=tuple(sorted(self._relevant(name, event, column))),
             reach=self._reach(event, table, kinds),
             time_column=event.time or "",
@@ -418,3 +419,9 @@ class _Builder:
                     detail="It was not added by rescore, which will not overwrite it.",
                     hint="Give the feature or score another name.",
                 )
+
+
+def _recent(kinds: Sequence[Kind]) -> str:
+    """SQL of the time an event of which stands to each window as new events do; empty: any."""
+    lengths = [k.window.recent for k in kinds if k.window and k.window.recent]
+    return interval(min(lengths)) if lengths else ""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rescore.compiler.catalog import Table
@@ -50,6 +50,8 @@ class EventSource:
     the event columns that matter, all others may change freely. ``most_waiting``: how many rows
     may wait in the queue, 0 where events are counted at once; ``first_day`` SQL of the
     moment before which events are gone or incomplete, and not looked at; empty: all are there.
+    ``recent``: SQL of an interval;
+    younger events stand to every window as new ones do.
     """
 
     name: str
@@ -72,6 +74,7 @@ class EventSource:
     most_waiting: int = 0
     first_day: str = ""
     last_day: str = ""
+    recent: str = field(default="", repr=False)
 
     @property
     def since(self) -> str:

@@ -14,6 +14,7 @@ from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
 from rescore.compiler.replication import enabled_always
 from rescore.compiler.snapshots import logged_models, logging, sampled
+from rescore.compiler.single import changes, reading
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT, interval
 
@@ -324,6 +325,7 @@ def _own(plan: Profile) -> dict[str, Any]:
 
 def _event(plan: Profile, source: EventSource, op: str) -> str:
     signed = op != "insert"
+    single = reading(plan, source) if _is_single(source, op) else None
     recounted = source.recounted if signed else source.refreshed
     merged = _merged(source.states, lambda c: f"d.{ident(c)}")
     changed = {**merged, **_recounted(recounted)}
@@ -335,11 +337,10 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         plan=plan,
         source=source,
         op=op,
-        single=_single(source, op),
+        single=single,
         recounted=recounted,
         merges=source.merges("p", "rescore_v_moment"),
-        single_values=_single_values(source),
-        single_scored=_single_changes(plan, source),
+        changes=changes(plan, source, single.given) if single else None,
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
@@ -361,26 +362,8 @@ def _sampling(plan: Profile, source: EventSource, op: str) -> dict[str, str]:
     }
 
 
-def _single(source: EventSource, op: str) -> bool:
+def _is_single(source: EventSource, op: str) -> bool:
     return op == "insert" and source.link is None and bool(source.states)
-
-
-def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
-    """SQL of each contribution of a single row → variable and type; equal ones are read once."""
-    found: dict[str, tuple[str, str]] = {}
-    for s in source.timely:
-        if s.single != "1":
-            found.setdefault(s.single, (f"rescore_v_{len(found) + 1}", s.type))
-    return found
-
-
-def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]:
-    names = {expression: name for expression, (name, _) in _single_values(source).items()}
-    given = {s.column: names.get(s.single, "1") for s in source.timely}
-    changed = {
-        s.column: s.advance(lambda c: f"p.{ident(c)}", given.__getitem__) for s in source.timely
-    }
-    return plan.counters(changed) + plan.scored(changed, "rescore_v_clock")
 
 
 def _merged(states: Sequence[State], new: Any) -> dict[str, str]:
