@@ -13,8 +13,8 @@ from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
 from rescore.compiler.replication import enabled_always
-from rescore.compiler.snapshots import logged_models, logging, sampled
 from rescore.compiler.single import changes, reading
+from rescore.compiler.snapshots import logged_models, logging, sampled
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT, interval
 
