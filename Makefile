@@ -1,5 +1,5 @@
 # Every target sets up what it needs first; see server/setup.sh.
-.PHONY: help setup demo test lint bench bench-quick docs clean
+.PHONY: help setup demo test torture lint bench bench-quick docs clean
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -11,7 +11,10 @@ demo: setup       ## replay 69,659 real purchases: events, scores, retraining
 	@.venv/bin/rescore demo
 
 test: setup       ## the test suite, on a PostgreSQL of its own
-	@.venv/bin/pytest
+	@.venv/bin/pytest -n auto --maxprocesses 4 --dist worksteal
+
+torture: setup    ## minutes of writers, crashes, restores: what was done how often, what was lost
+	@.venv/bin/python torture/run.py
 
 lint: setup       ## style, types, layers
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescore import console
+from rescore import cli_traffic, console
 from rescore.cli_keys import keys
 from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
@@ -27,6 +27,7 @@ server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
 app.add_typer(outbox, name="outbox")
+cli_traffic.register(app)
 
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
@@ -228,6 +229,75 @@ def train(
 
 
 @app.command()
+def learn(
+    model: Model,
+    dsn: Dsn = None,
+    max_batches: Annotated[
+        int | None, typer.Option(help="One round of no more micro-batches than this.", min=1)
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Go on from the champion, not from what was refused.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="For a session that learns this model already.")
+    ] = False,
+    sweep: Sweep = True,
+    json: Json = False,
+) -> None:
+    """Learn on from what was resolved since the last round; exit code 3 when the gate refuses."""
+    from rescore.trainer.database import connection
+    from rescore.trainer.loop.learn import learn as learn_model
+    from rescore.trainer.loop.report import summary
+
+    with connection(dsn) as conn, console.progress(f"learn {model}") as progress:
+        made = learn_model(
+            conn, model, max_batches=max_batches, restart=restart, wait=wait, progress=progress
+        )
+    if json:
+        console.print_json(made.to_json())
+    else:
+        console.print_lines(summary(made))
+    _sweep_after(model, dsn, wanted=sweep and made.published)
+    raise typer.Exit(3 if made.refused else 0)
+
+
+@app.command()
+def quarantine(dsn: Dsn = None, json: Json = False) -> None:
+    """List the snapshots kept out of learning, by model and reason."""
+    _rows("quarantined", dsn, json, empty="nothing is kept out")
+
+
+@app.command()
+def release(
+    model: Model,
+    snapshot: Annotated[
+        list[int] | None, typer.Option("--id", help="A snapshot; repeat. Default: all.")
+    ] = None,
+    dsn: Dsn = None,
+    json: Json = False,
+) -> None:
+    """Let snapshots out of quarantine: they are learnt whatever they hold."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        _show_one({"model": model, "released": ops.release(conn, model, snapshot)}, json)
+
+
+@app.command()
+def drift(model: Model, dsn: Dsn = None, json: Json = False) -> None:
+    """Compare the newest snapshots with what the serving version learnt from, column by column."""
+    from rescore.trainer.database import connection
+    from rescore.trainer.loop.drift import watch
+
+    with connection(dsn) as conn:
+        rows = [each.to_json() for each in watch(conn, model)]
+    columns = ("feature", "psi", "psi_by_chance", "outside", "before", "now", "changed_at")
+    some = [{name: row[name] for name in columns} for row in rows] if not json else rows
+    console.show(some, as_json=json, empty="nothing to compare")
+
+
+@app.command()
 def examples(
     model: Model,
     out: Annotated[Path, typer.Option(help="A .csv or .npz file.", dir_okay=False)],
@@ -310,14 +380,17 @@ def rollback(
 @app.command()
 def models(dsn: Dsn = None, json: Json = False) -> None:
     """List all versions of all models."""
-    columns = ("model", "version", "serves", "engine", "auc", "log_loss", "created_at")
+    columns = ("model", "version", "role", "share", "engine", "auc", "log_loss", "created_at")
     _rows("models", dsn, json, show=columns)
 
 
 @app.command()
 def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
-    columns = ("model", "profile", "champion", "since", "backfilling", "incidents")
+    columns = (
+        "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
+        "backfilling", "incidents",
+    )  # fmt: skip
     _rows("status", dsn, json, show=columns)
 
 
@@ -358,6 +431,17 @@ def sweep(
 
 
 @app.command()
+def snapshot(profile: Profile, dsn: Dsn = None, batch: Batch = None, json: Json = False) -> None:
+    """Log the scores of a profile where a round is due, and resolve what is due."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn, console.progress(f"snapshot {profile}") as progress:
+        logged = ops.log(conn, profile, batch, progress)
+    _show_one({"profile": profile, **vars(logged)}, json)
+
+
+@app.command()
 def run(
     every: Annotated[str, typer.Option(help="Interval between two rounds, such as 5m.")] = "5m",
     profile: Annotated[
@@ -372,14 +456,22 @@ def run(
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another runner is at work.")
     ] = False,
+    alerts: Annotated[
+        Path | None, typer.Option(help="YAML file: what is to be told whom.", dir_okay=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Sweep profiles on a schedule, in the foreground, until SIGTERM or Ctrl-C."""
+    """Sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
+    from rescore.trainer.loop.job import LOOK_SECONDS, Learning
+    from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    jobs = [runner.sweeping(dsn, every, profile or (), terms)]
+    sweeping = runner.sweeping(dsn, every, profile or (), terms)
+    jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
+    jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
+    jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
         failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
@@ -432,6 +524,27 @@ def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
     with connection(dsn) as conn, console.progress(f"rebuild {profile}"):
         changed = ops.rebuild(conn, profile)
     _show_one({"profile": profile, "changed": changed}, json)
+
+
+@app.command()
+def forget(
+    profile: Profile,
+    key: Annotated[str, typer.Argument(help="Key of the person, as in the profile table.")],
+    dsn: Dsn = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the key count again, from its next event on.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove a person from all rescore holds, and keep events from bringing them back."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    if not undo:
+        _rows("forget", dsn, json, profile, key)
+        return
+    with connection(dsn) as conn:
+        _show_one({"profile": profile, "lifted": ops.remember(conn, profile, key)}, json)
 
 
 @app.command("verify-model")

@@ -191,6 +191,18 @@ class ExtensionMissing(RescoreError):
     sqlstate = "RS024"
 
 
+class UnknownSnapshot(RescoreError):
+    """No snapshot of that number, or of that customer by that moment, is kept."""
+
+    sqlstate = "RS025"
+
+
+class Forgotten(RescoreError):
+    """A new profile row is of somebody who was forgotten."""
+
+    sqlstate = "RS026"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rescore.compiler.build_outcomes import Outcomes
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
+from rescore.compiler.definition_names import EVENT_BYTES
+from rescore.compiler.ensemble import Ensemble
 from rescore.compiler.expression import check
 from rescore.compiler.features import (
     INTEGERS,
@@ -37,7 +40,8 @@ class Tables:
 
     ``profile`` is None where the table is still to be created as ``schema``.``name``;
     ``owned`` are the columns rescore added to it, ``serving`` the inputs of each model's
-    serving version, ``hll`` the schema of the extension hll, empty where there is none.
+    serving version, ``hll`` the schema of the extension hll, empty where there is none;
+    ``labels`` are the tables of labels by their names, ``treatments`` that of interventions.
     """
 
     schema: str
@@ -48,6 +52,13 @@ class Tables:
     owned: frozenset[str] = frozenset()
     serving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hll: str = ""
+    labels: Mapping[str, Table] = field(default_factory=dict)
+    treatments: Table | None = None
+
+    @property
+    def beside(self) -> tuple[Table, ...]:
+        """Tables that are read, but not watched."""
+        return (*self.labels.values(), *([self.treatments] if self.treatments else []))
 
 
 def build(definition: Definition, tables: Tables) -> Profile:
@@ -83,6 +94,7 @@ class _Builder:
         models = tuple(self._model(n, inputs) for n in d.models)
         by_name = {m.name: m for m in models}
         only = self._only()
+        outcomes = Outcomes(d, t, self.links, self._check_key_column)
         made = Profile(
             name=d.profile.name,
             schema=t.schema,
@@ -103,6 +115,9 @@ class _Builder:
             models=models,
             scores=tuple(self._score(c, by_name) for c in d.scores),
             past=self._past(only),
+            outcomes=tuple(map(outcomes.outcome, d.labels)),
+            treatment=outcomes.treatment(),
+            snapshots=d.snapshot,
         )
         self._check_names(made)
         return made
@@ -110,7 +125,8 @@ class _Builder:
     def _check_readable(self) -> None:
         """Names stand in generated SQL, beside names of rescore's own."""
         t = self.tables
-        found = [x for x in (t.profile, *t.events.values(), *t.links.values()) if x]
+        given = (t.profile, *t.events.values(), *t.links.values(), *t.beside)
+        found = [x for x in given if x]
         names = [self.definition.profile.name, t.schema, t.name]
         names += [n for x in found for n in (x.schema, x.name, *x.columns)]
         for name in names:
@@ -224,7 +240,7 @@ class _Builder:
         key_type = self.definition.profile.key.type
         return EventSource(
             name=name,
-            slug=part(name, 24),
+            slug=part(name, EVENT_BYTES),
             table=table,
             key=f"{ref}::{key_type}",
             key_ref=ref,
@@ -232,10 +248,11 @@ class _Builder:
             time=time,
             known_at=self._time(name, event.known_at, "known_at"),
             link=link,
-            row_trigger=event.trigger == "row",
+            row_trigger=event.trigger != "statement",
+            replicated=event.trigger == "replicated",
             index=event.index,
             counted=tuple(s for k in kinds for s in k.kept()),
-            hidden=hidden_states(part(name, 24), time, kinds) if kinds else (),
+            hidden=hidden_states(part(name, EVENT_BYTES), time, kinds) if kinds else (),
             recent=_recent(kinds),
             columns=tuple(sorted(self._relevant(name, event, column))),
             reach=self._reach(event, table, kinds),
@@ -327,13 +344,16 @@ class _Builder:
         if [f for f in wanted if f in chosen] != chosen:
             wanted = [*chosen, *kept]
         taken = tuple(replace(by_name[f], retired=f in kept) for f in wanted)
-        return Model(name, taken, model.engine, model.model_dump(mode="json", by_alias=True))
+        spec = model.model_dump(mode="json", by_alias=True)
+        return Model(name, taken, model.engine, spec, self.definition.profile.key.name)
 
     def _score(self, column: str, models: Mapping[str, Model]) -> Score:
         score = self.definition.scores[column]
         moved_by = score.outbox.moved_by if score.outbox else None
         by_band = score.outbox.band if score.outbox else False
-        return Score(column, models[score.model], score.bands or (), moved_by, by_band)
+        members = tuple((models[name], weight) for name, weight in score.members.items())
+        model = Ensemble(column, members) if score.ensemble else members[0][0]
+        return Score(column, model, score.bands or (), moved_by, by_band)
 
     def _only(self) -> Only | None:
         text, table = self.definition.profile.only, self.tables.profile
@@ -380,6 +400,7 @@ class _Builder:
             return
         added = [s.column for s in made.states] + [d.column for d in made.derived]
         added += [c for s in made.scores for c, _ in s.columns]
+        added += [made.treatment.column] if made.treatment else []
         for column in added:
             if column in table.columns and column not in self.tables.owned:
                 raise DoesNotFit(

@@ -51,13 +51,19 @@ class Index:
 
 @dataclass(frozen=True)
 class Table:
-    """A user's table: where it is, its columns by name and its indexes."""
+    """A user's table: where it is, its columns by name and its indexes.
+
+    ``parts``: schemas and names of the ordinary tables that are its partitions, at any depth;
+    ``broken``: those of indexes left invalid by a CREATE INDEX CONCURRENTLY that was cut short.
+    """
 
     schema: str
     name: str
     kind: str
     columns: Mapping[str, Column]
     indexes: tuple[Index, ...]
+    parts: tuple[tuple[str, str], ...] = ()
+    broken: tuple[tuple[str, str], ...] = ()
 
     def column(self, name: str, place: str) -> Column:
         """Return the column ``name``; :class:`DoesNotFit` naming ``place`` when there is none."""
@@ -96,12 +102,15 @@ def read_table(conn: psycopg.Connection[Any], name: str) -> Table | None:
             return None
         columns = cur.execute(query("columns"), {"oid": found["oid"]}).fetchall()
         indexes = cur.execute(query("indexes"), {"oid": found["oid"]}).fetchall()
+    parts, broken = (conn.execute(query(q), {"oid": found["oid"]}) for q in ("parts", "broken"))
     return Table(
         schema=found["schema"],
         name=found["name"],
         kind=found["kind"],
         columns={c["name"]: Column(**c) for c in columns},
         indexes=tuple(Index(**{**ix, "columns": tuple(ix["columns"])}) for ix in indexes),
+        parts=tuple(parts),
+        broken=tuple(broken),
     )
 
 

@@ -16,20 +16,22 @@ from pydantic import Field, ValidationError, model_validator
 
 from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
+from rescore.compiler.definition_labels import Interventions, Label, Snapshots
 from rescore.compiler.definition_later import refuse_later
+from rescore.compiler.definition_learn import Learn, Limits, Minimum, Rate, When
 from rescore.compiler.definition_models import (
     Event,
     Except,
     Feature,
     Key,
-    Label,
     Link,
     Model,
     OneHot,
-    Part,
     Profile,
 )
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_scores import Outbox, Score
+from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import Kind, Parameter
 from rescore.compiler.places import Path, Places, Value, read
 from rescore.errors import BadDefinition
@@ -39,16 +41,23 @@ __all__ = [
     "Event",
     "Except",
     "Feature",
+    "Interventions",
     "Key",
     "Kind",
     "Label",
+    "Learn",
+    "Limits",
     "Link",
+    "Minimum",
     "Model",
     "OneHot",
     "Outbox",
     "Parameter",
     "Profile",
+    "Rate",
     "Score",
+    "Snapshots",
+    "When",
     "digest",
     "json_schema",
     "load",
@@ -75,6 +84,12 @@ class Definition(Part):
     labels: dict[str, Label] = Field({}, description="what the models learn")
     models: dict[str, Model] = Field({}, description="the models")
     scores: dict[str, Score] = Field({}, description="profile columns that models write")
+    snapshot: Snapshots | None = Field(
+        None, description="when scores are logged, to be learnt from"
+    )
+    interventions: Interventions | None = Field(
+        None, description="treatments, and the customers kept untreated"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -176,7 +191,15 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         ("profile", "key"): Key,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
+        ("models", "*", "traffic"): Traffic,
+        ("models", "*", "learn"): Learn,
+        ("models", "*", "learn", "when"): When,
+        ("models", "*", "learn", "rate"): Rate,
+        ("models", "*", "learn", "minimum"): Minimum,
+        ("models", "*", "learn", "limits"): Limits,
         ("scores", "*", "outbox"): Outbox,
+        ("snapshot",): Snapshots,
+        ("interventions",): Interventions,
     }
     return {path: keys_of(part) for path, part in parts.items()}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
@@ -15,7 +14,7 @@ from rescore.plpython.estimators import PREDICTORS
 from rescore.plpython.transforms import clip_problem, edges_problem
 
 if TYPE_CHECKING:
-    from rescore.compiler.definition_models import Feature, Label
+    from rescore.compiler.definition_models import Feature
 
 # Start of a word inside a class name: SGD|Classifier, Gaussian|NB, Passive|Aggressive|…
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -174,18 +173,6 @@ def _of_transforms(feature: Feature) -> Iterator[PydanticCustomError]:
         yield refuse(f"`clip`: {problem}", "[0, 100], [0, null] or [null, 100].", key="clip")
     if edges is not None and (problem := edges_problem(edges)):
         yield refuse(f"`bucketize`: {problem}", "Rising numbers: [10, 20, 50].", key="bucketize")
-
-
-def label_problems(label: Label) -> Iterator[PydanticCustomError]:
-    """Yield what is inconsistent among the keys of one label."""
-    if (label.none is None) == (label.any is None):
-        yield refuse("a label has exactly one of `none` and `any`", "{none: orders, within: …}")
-    if label.within <= (label.after or timedelta()):
-        yield refuse(
-            "`within` must be longer than `after`, or than nothing",
-            "Both are counted from the moment.",
-            key="within",
-        )
 
 
 def estimator_problems(estimator: Mapping[str, Any]) -> Iterator[PydanticCustomError]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rescore.compiler import expression
 from rescore.compiler.definition_computed import computed_problems
 from rescore.compiler.definition_errors import Problem, did_you_mean, unknown
+from rescore.compiler.definition_learn import learn_problems
 from rescore.compiler.definition_names import name_problems, split_table
 from rescore.compiler.places import Path
 from rescore.errors import RescoreError
@@ -26,7 +27,9 @@ def cross_problems(definition: Definition) -> Iterator[Problem]:
     yield from _features(definition)
     yield from computed_problems(definition)
     yield from _labels(definition)
+    yield from _snapshot(definition)
     yield from _models(definition)
+    yield from learn_problems(definition)
     yield from _conditions(definition)
 
 
@@ -50,6 +53,13 @@ def _tables(definition: Definition) -> Iterator[Problem]:
     written: list[tuple[Path, str]] = [(("profile", "table"), definition.profile.table)]
     written += [(("events", name, "table"), e.table) for name, e in definition.events.items()]
     written += [(("links", name, "table"), ln.table) for name, ln in definition.links.items()]
+    written += [
+        (("labels", name, "table"), label.table)
+        for name, label in definition.labels.items()
+        if label.table
+    ]
+    if definition.interventions:
+        written.append((("interventions", "table"), definition.interventions.table))
     own = definition.profile.table
     for path, table in written:
         try:
@@ -57,7 +67,7 @@ def _tables(definition: Definition) -> Iterator[Problem]:
         except ValueError as error:
             hint = "Write table, schema.table, or quote: '\"My table\"'."
             yield Problem(path, str(error), "A table as SQL writes it.", hint)
-        if path[0] == "events" and table == own:
+        if path[0] != "profile" and path[0] != "links" and table == own:
             yield Problem(path, f"{table} is the profile's own table", "A table of events.")
 
 
@@ -66,6 +76,13 @@ def _events(definition: Definition) -> Iterator[Problem]:
         if event.via is None:
             continue
         path: Path = ("events", name, "via")
+        if event.trigger == "replicated":
+            yield Problem(
+                path,
+                f"event {name} is replicated and has no key of its own",
+                "The link's triggers are statement triggers, which a subscription does not fire.",
+                "Leave out `via` and keep the key in the event.",
+            )
         if event.via not in definition.links:
             yield unknown(path, "link", event.via, definition.links)
         if event.key is not None:
@@ -94,8 +111,50 @@ def _needs_time(feature: Feature) -> str:
 
 def _labels(definition: Definition) -> Iterator[Problem]:
     for name, label in definition.labels.items():
-        path: Path = ("labels", name, label.kind)
-        yield from _timed(definition, path, label.source, "a label")
+        if label.source:
+            path: Path = ("labels", name, label.kind)
+            yield from _timed(definition, path, label.source, "a label")
+        yield from _censored(definition, name)
+
+
+def _censored(definition: Definition, name: str) -> Iterator[Problem]:
+    other, path = definition.labels[name].censored_by, ("labels", name, "censored_by")
+    if other is None:
+        return
+    if other not in definition.labels:
+        yield unknown(path, "label", other, definition.labels)
+    elif other == name:
+        yield Problem(path, f"label {name} is censored by itself", "Another label.")
+    elif definition.labels[other].none is not None:
+        yield Problem(
+            path,
+            f"label {other} is true when nothing happens, which has no time",
+            "A label with `any` or `table`.",
+        )
+
+
+def _snapshot(definition: Definition) -> Iterator[Problem]:
+    snapshot, path = definition.snapshot, ("snapshot", "on")
+    if snapshot is None:
+        return
+    if not any(model.label for model in definition.models.values()):
+        yield Problem(
+            ("snapshot",),
+            "there is nothing to log: no model has a label",
+            "What is logged waits for its label.",
+            "Name one under models.<model>.label.",
+        )
+    if snapshot.on is None:
+        return
+    if snapshot.on not in definition.events:
+        yield unknown(path, "event", snapshot.on, definition.events)
+    elif not any(f.source == snapshot.on for f in definition.features.values()):
+        yield Problem(
+            path,
+            f"no feature is kept from event {snapshot.on}",
+            "Customers are logged by the triggers that keep features.",
+            "Name the event of a feature, or use `every`.",
+        )
 
 
 def _timed(definition: Definition, path: Path, source: str, what: str) -> Iterator[Problem]:
@@ -118,8 +177,12 @@ def _models(definition: Definition) -> Iterator[Problem]:
             yield unknown((*path, "label"), "label", model.label, definition.labels)
         yield from _model_features(definition, name)
     for name, score in definition.scores.items():
-        if score.model not in definition.models:
-            yield unknown(("scores", name, "model"), "model", score.model, definition.models)
+        key = "ensemble" if score.ensemble else "model"
+        for named in score.members:
+            if named not in definition.models:
+                yield unknown(("scores", name, key), "model", named, definition.models)
+        if score.ensemble and name in definition.models:
+            yield Problem(("scores", name), f"a model is called {name} too", "Another name.")
 
 
 def _model_features(definition: Definition, name: str) -> Iterator[Problem]:
@@ -139,6 +202,8 @@ def _conditions(definition: Definition) -> Iterator[Problem]:
     written: list[tuple[Path, str | None]] = [(("profile", "only"), definition.profile.only)]
     written += [(("features", n, "where"), f.where) for n, f in definition.features.items()]
     written += [(("labels", n, "where"), label.where) for n, label in definition.labels.items()]
+    if definition.interventions:
+        written.append((("interventions", "where"), definition.interventions.where))
     for path, text in written:
         if text is None:
             continue

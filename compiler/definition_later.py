@@ -11,12 +11,12 @@ from rescore.compiler.places import Path, Places, Value
 from rescore.errors import NotSupported
 
 LATER: dict[str, frozenset[str]] = {
-    "": frozenset({"interventions", "snapshot"}),
+    "": frozenset(),
     "profile": frozenset({"snapshot"}),
     "events": frozenset({"mode", "history_from"}),
     "features": frozenset(),
-    "labels": frozenset({"table", "at", "known_at", "settle", "censored_by"}),
-    "models": frozenset({"calibrate", "snapshot"}),
+    "labels": frozenset(),
+    "models": frozenset({"snapshot"}),
     "scores": frozenset({"snapshot"}),
 }  # fmt: skip
 

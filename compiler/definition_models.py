@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rescore.compiler import definition_checks
 from rescore.compiler.definition_errors import refuse
+from rescore.compiler.definition_learn import Learn
+from rescore.compiler.definition_part import Part
+from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import (
     COMPUTED_KINDS,
     DEFAULT_ESTIMATOR,
@@ -30,12 +33,6 @@ from rescore.compiler.definition_types import (
     as_one_hot,
 )
 from rescore.plpython.transforms import MOST_EDGES
-
-
-class Part(BaseModel):
-    """What all parts share: unknown keys are refused, values are not converted or changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -102,8 +99,10 @@ class Event(Part):
     key: Text | None = Field(None, description="key column; default: the profile's key name")
     via: Text | None = Field(None, description="link that gives the key, in place of `key`")
     known_at: Text | None = Field(None, description="column that says when it became known")
-    trigger: Literal["statement", "row"] = Field(
-        "statement", description="`statement`, or `row` where statement triggers do not fire"
+    trigger: Literal["statement", "row", "replicated"] = Field(
+        "statement",
+        description="`statement`; `row` where statement triggers do not fire; `replicated` where a "
+        "subscription of logical replication fills the table",
     )
     index: bool = Field(True, description="ask for an index on the key")
 
@@ -274,32 +273,6 @@ class Feature(Part):
         return self.missing == "indicator"
 
 
-class Label(Part):
-    """What a model learns: whether events happen in the time after a moment."""
-
-    none: Text | None = Field(None, description="event: the label is true when none happens")
-    any: Text | None = Field(None, description="event: the label is true when one happens")
-    where: Text | None = Field(None, description="SQL condition on event columns: which count")
-    after: Interval | None = Field(None, description="the time begins so long after the moment")
-    within: Interval = Field(description="the time ends so long after the moment")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Label:
-        for problem in definition_checks.label_problems(self):
-            raise problem
-        return self
-
-    @property
-    def kind(self) -> Literal["none", "any"]:
-        """Whether the absence or the presence of events makes the label true."""
-        return "any" if self.none is None else "none"
-
-    @property
-    def source(self) -> str:
-        """The event's name."""
-        return self.none or self.any or ""
-
-
 class HasFeatures(Protocol):
     """A definition, as far as a model needs it."""
 
@@ -331,8 +304,15 @@ class Model(Part):
     scaler: Literal["standard", "minmax", "maxabs", "robust", "none"] = Field(
         "standard", description="`standard`, `minmax`, `maxabs`, `robust` or `none`"
     )
+    calibrate: Literal["platt"] | None = Field(
+        None, description="`platt`: scores become probabilities that come true as often as they say"
+    )
+    learn: Learn | None = Field(None, description="how it learns on from resolved snapshots")
     engine: Literal["auto", "python"] = Field(
         "auto", description="`python`: score with PL/Python even what could be compiled"
+    )
+    traffic: Traffic | None = Field(
+        None, description="rules by which versions are promoted, demoted and rolled back"
     )
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from rescore.compiler.definition_errors import refuse
-from rescore.compiler.definition_models import Part
+from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_types import Text
 
 LARGEST = 1e100
@@ -54,6 +54,9 @@ Bands: TypeAlias = Annotated[
 ]
 
 
+Weight: TypeAlias = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+
+
 class Outbox(Part):
     """Which moves of a score are written to the outbox."""
 
@@ -70,15 +73,31 @@ class Outbox(Part):
 
 
 class Score(Part):
-    """A profile column that a model writes."""
+    """A profile column that a model writes, or several."""
 
-    model: Text = Field(description="the model")
+    model: Text | None = Field(None, description="the model")
+    ensemble: dict[Text, Weight] | None = Field(
+        None,
+        min_length=2,
+        description="in place of `model`, several and their weights: `{churn: 0.7, lapse: 0.3}`",
+    )
     bands: Bands | None = Field(
         None, description="names of ranges, each with its lower bound: `{low: 0, high: 0.7}`"
     )
     outbox: Outbox | None = Field(
         None, description="moves written to `rescore.outbox`: `{moved_by: 0.1}`, `{band: true}`"
     )
+
+    @model_validator(mode="after")
+    def _has_models(self) -> Score:
+        if (self.model is None) == (self.ensemble is None):
+            raise refuse("a score has either `model` or `ensemble`", "One of them.")
+        return self
+
+    @property
+    def members(self) -> dict[str, float]:
+        """The models and what their scores weigh."""
+        return dict(self.ensemble) if self.ensemble else {self.model or "": 1.0}
 
     @model_validator(mode="after")
     def _has_bands(self) -> Score:

@@ -12,10 +12,12 @@ import psycopg
 
 from rescore.compiler import render
 from rescore.compiler.build import Tables
+from rescore.compiler.catalog import Table
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.profile import COMPILED, Profile
 from rescore.compiler.queries import query
 from rescore.compiler.quoting import ident, short
+from rescore.compiler.replication import always_fired
 
 Connection = psycopg.Connection[Any]
 
@@ -59,6 +61,7 @@ def _columns(profile: Profile) -> dict[str, str]:
     """The columns rescore keeps in the profile table, with their declarations."""
     found = {s.column: s.declaration for s in profile.states}
     found |= {d.column: d.declaration for d in profile.derived}
+    found |= {profile.treatment.column: profile.treatment.declaration} if profile.treatment else {}
     return found | {c: t for s in profile.scores for c, t in s.columns}
 
 
@@ -92,7 +95,13 @@ def difference(
         "states": signatures,
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
+        "always": [name for _, _, name in always_fired(profile)],
         "unknown_past": list(profile.unknown_past),
+        "labels": {
+            o.name: {"seconds": o.horizon.total_seconds(), "early": o.known_early}
+            for o in profile.outcomes
+        },
+        "reads": [[t.schema, t.name] for t in tables.beside],
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
@@ -120,7 +129,7 @@ def difference(
     return Plan(
         profile=profile,
         sql=sql,
-        changes=changes + [f"create an index: {i}" for i in indexes],
+        changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
         notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
@@ -174,7 +183,8 @@ def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
 def _has_triggers(conn: Connection, stored: dict[str, Any]) -> bool:
     """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
     names = [t[2] for t in stored["triggers"]]
-    found = {tuple(r) for r in conn.execute(query("present_triggers"), {"names": names})}
+    given = {"names": names, "always": stored["always"]}
+    found = {tuple(r) for r in conn.execute(query("present_triggers"), given)}
     return {tuple(t) for t in stored["triggers"]} <= found
 
 
@@ -211,16 +221,32 @@ def _indexes(profile: Profile) -> list[str]:
     """Statements for missing indexes: on event keys, and on the customer of a link."""
     wanted = [(s.table, s.index_columns) for s in profile.sources if s.index]
     wanted += [(k.table, (k.gives,)) for k in profile.links]
-    found = []
-    for table, columns in wanted:
-        if not table.indexed_by(*columns):
-            name = short(f"{table.name}_{'_'.join(columns)}_rescore_idx", 63)
-            how = "CONCURRENTLY " if table.kind == "r" else ""
-            found.append(
-                f"CREATE INDEX {how}IF NOT EXISTS {ident(name)}"
-                f" ON {ident(table.schema, table.name)} ({', '.join(map(ident, columns))})"
-            )
+    found = [
+        statement
+        for table, columns in wanted
+        if not table.indexed_by(*columns)
+        for statement in _index(table, columns)
+    ]
     return list(dict.fromkeys(found))
+
+
+def _index(table: Table, columns: Sequence[str]) -> list[str]:
+    """Statements that create an index while events go on being written.
+
+    That of a partitioned table would lock all of it: made of its partitions' indexes, it is there
+    at once.
+    """
+    own = (table.schema, table.name)
+    names = {
+        of: short(f"{of[1]}_{'_'.join(columns)}_rescore_idx", 63) for of in (*table.parts, own)
+    }
+    cut_short = [(of[0], name) for of, name in names.items() if (of[0], name) in table.broken]
+    made = [f"DROP INDEX CONCURRENTLY IF EXISTS {ident(*index)}" for index in cut_short]
+    for of, name in names.items():
+        how = "" if of == own and table.kind == "p" else "CONCURRENTLY "
+        keys = ", ".join(map(ident, columns))
+        made.append(f"CREATE INDEX {how}IF NOT EXISTS {ident(name)} ON {ident(*of)} ({keys})")
+    return made
 
 
 def _new_meanings(profile: Profile, stale: Sequence[str], old: dict[str, Any]) -> list[str]:

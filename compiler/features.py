@@ -28,6 +28,7 @@ Refs = Callable[[str], str]
 INTEGERS = ("smallint", "integer", "bigint")
 FLOATS = ("real", "double precision")
 TEXTS = ("text", "character varying", "character", "name")
+FIRST, LAST = "4713-01-01 BC", "290000-01-01"
 TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
 ONLY = "\0"  # no SQL holds it
 DISTINCT = "{p} IS DISTINCT FROM {r}"
@@ -319,11 +320,21 @@ class Source:
 
 
 def instant(ref: str, type_: str, zone: str) -> str:
-    """SQL: a timestamptz of a date, timestamp or timestamptz, whatever the session's zone is."""
+    """SQL: a timestamptz of a date, timestamp or timestamptz, whatever the session's zone is.
+
+    What only a date can be, or would be no timestamptz in that zone, is infinite.
+    """
     if type_ == "timestamp with time zone":
         return ref
     inner = ref if type_ == "timestamp without time zone" else f"{ref}::pg_catalog.timestamp"
-    return f"pg_catalog.timezone({literal(zone)}, {inner})"
+    own = "date" if type_ == "date" else "timestamp"
+    first, last = (f"{literal(day)}::pg_catalog.{own}" for day in (FIRST, LAST))
+    return (
+        f"CASE WHEN {ref} OPERATOR(pg_catalog.>=) {first} AND {ref} OPERATOR(pg_catalog.<=) {last}"
+        f" THEN pg_catalog.timezone({literal(zone)}, {inner})"
+        f" WHEN {ref} OPERATOR(pg_catalog.<) {first} THEN '-infinity'::pg_catalog.timestamptz"
+        f" WHEN {ref} OPERATOR(pg_catalog.>) {last} THEN 'infinity'::pg_catalog.timestamptz END"
+    )
 
 
 def text_of(column: Column) -> str:
@@ -445,7 +456,7 @@ def column_input(name: str, feature: Feature, column: Column, zone: str) -> Inpu
     if feature.kind == "days_until":
         if column.type not in TIMES:
             raise refuse_type(name, column, "date, timestamp or timestamptz")
-        cast = instant("{}", column.type, zone)
+        cast = instant("{0}", column.type, zone)
         return Input(name, column.name, "timestamp with time zone", "days_until", cast, **common)
     number = (*INTEGERS, *FLOATS, "numeric", "boolean")
     if column.type not in number:

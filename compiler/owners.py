@@ -40,7 +40,7 @@ def find_definer(conn: Connection, profile: Profile, tables: Tables) -> Definer:
     """
     given = {
         "profile": profile.relation,
-        "tables": [ident(t.schema, t.name) for t in tables.events.values()],
+        "tables": [ident(t.schema, t.name) for t in (*tables.events.values(), *tables.beside)],
         "links": [ident(t.schema, t.name) for t in tables.links.values()],
     }
     row = conn.execute(query("definer"), given).fetchone()

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rescore.compiler.catalog import Table
+from rescore.compiler.definition import Snapshots
 from rescore.compiler.features import Derived, Input, Refs, State, differs
+from rescore.compiler.outcomes import Outcome, Treatment
 from rescore.compiler.quoting import ident, literal, part, short
+
+if TYPE_CHECKING:
+    from rescore.compiler.ensemble import Ensemble
 
 MAX_ARGUMENTS = 90
 COMPILED = "rescore_compiled"
@@ -56,6 +61,7 @@ class EventSource:
     known_at: str
     link: Link | None
     row_trigger: bool
+    replicated: bool
     index: bool
     counted: tuple[State, ...]
     hidden: tuple[State, ...]
@@ -152,6 +158,7 @@ class Model:
     inputs: tuple[Input, ...]
     engine: str
     spec: Mapping[str, Any]
+    key: str
 
     @property
     def parts(self) -> tuple[tuple[Input, ...], ...]:
@@ -163,29 +170,84 @@ class Model:
         """The qualified, quoted name of one of the model's functions."""
         return ident(COMPILED, self.name + suffix)
 
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Itself: an ensemble has several."""
+        return (self,)
+
+    @property
+    def version(self) -> str:
+        """SQL: the champion; NULL while there is none."""
+        return f"{self.function('_version')}()"
+
+    @property
+    def deferred(self) -> str:
+        """SQL: whether the champion is scored by Python, in batches after the counters."""
+        return f"{self.function('_deferred')}()"
+
+    def reads(self, inputs: Sequence[str]) -> str:
+        """SQL: whether a version that serves reads one of these inputs."""
+        names = ", ".join(map(literal, inputs))
+        return f"rescore._reads({literal(self.name)}, ARRAY[{names}]::text[])"
+
     def call(self, refs: Refs, clock: str) -> str:
-        """SQL: the score, given how each profile column is referred to.
+        """SQL: the score by the version that serves the key, given how columns are referred to.
 
-        Free of unqualified names and operators: it is inlined into users' queries.
+        Free of unqualified names and operators: it is inlined into users' queries. Without a
+        challenger the planner drops its branch; no function takes an argument twice.
         """
-        if len(self.parts) == 1:
-            return f"{self.function()}({self._arguments(0, refs, clock)})"
-        plus, concat = " OPERATOR(pg_catalog.+) ", " OPERATOR(pg_catalog.||) "
-        numbers = range(len(self.parts))
-        total = plus.join(self._part(f"_p{i + 1}", i, refs, clock) for i in numbers)
-        row = concat.join(self._part(f"_x_p{i + 1}", i, refs, clock) for i in numbers)
-        python = (
-            f"rescore._python_score({literal(self.name)}, {self.function('_version')}(), {row})"
+        challenger = self._summed("_challenger", refs, clock)
+        return (
+            f"CASE WHEN {self.challenged(refs)} THEN {challenger}"
+            f" ELSE {self._champion(refs, clock)} END"
         )
-        linear = f"{self.function('_link')}({total})"
-        return f"CASE WHEN {self.function('_deferred')}() THEN {python} ELSE {linear} END"
 
-    def design_row(self, refs: Refs, clock: str) -> str:
+    def challenged(self, refs: Refs) -> str:
+        """SQL: whether the challenger serves the row."""
+        return f"{self.function('_challenged')}({self._key(refs)})"
+
+    def served(self, refs: Refs) -> str:
+        """SQL: the version that serves the row; NULL while none does."""
+        return f"{self.function('_served')}({self._key(refs)})"
+
+    def served_row(self, refs: Refs, clock: str) -> str:
+        """SQL: the design row of the version that serves the row, as float8[]."""
+        champion, challenger = (self.design_row(refs, clock, r) for r in ("", "_challenger"))
+        return f"CASE WHEN {self.challenged(refs)} THEN {challenger} ELSE {champion} END"
+
+    def others(self, refs: Refs, clock: str) -> str:
+        """SQL: scores of versions beside the served one, as jsonb by number; NULL when none."""
+        if len(self.parts) > 1:
+            return "NULL::pg_catalog.jsonb"
+        made = f"{self.function('_others')}({self._arguments(0, refs, clock)})"
+        return f"{made} OPERATOR(pg_catalog.-) {self.served(refs)}::pg_catalog.text"
+
+    def _key(self, refs: Refs) -> str:
+        return f"{refs(self.key)}::pg_catalog.text"
+
+    def _champion(self, refs: Refs, clock: str) -> str:
+        linear = self._summed("", refs, clock)
+        if len(self.parts) == 1:
+            return linear
+        row = self.design_row(refs, clock)
+        python = f"rescore._python_score({literal(self.name)}, {self.version}, {row})"
+        return f"CASE WHEN {self.deferred} THEN {python} ELSE {linear} END"
+
+    def _summed(self, role: str, refs: Refs, clock: str) -> str:
+        """SQL: the compiled score by champion or challenger, from partial sums if it is split."""
+        if len(self.parts) == 1:
+            return f"{self.function(role)}({self._arguments(0, refs, clock)})"
+        numbers = range(len(self.parts))
+        parts = (self._part(f"{role}_p{i + 1}", i, refs, clock) for i in numbers)
+        return f"{self.function(role + '_link')}({' OPERATOR(pg_catalog.+) '.join(parts)})"
+
+    def design_row(self, refs: Refs, clock: str, role: str = "") -> str:
         """SQL: the numbers the estimator sees, as float8[]."""
         if len(self.parts) == 1:
-            return f"{self.function('_x')}({self._arguments(0, refs, clock)})"
+            return f"{self.function(role + '_x')}({self._arguments(0, refs, clock)})"
         numbers = range(len(self.parts))
-        return " || ".join(self._part(f"_x_p{i + 1}", i, refs, clock) for i in numbers)
+        parts = (self._part(f"{role}_x_p{i + 1}", i, refs, clock) for i in numbers)
+        return " OPERATOR(pg_catalog.||) ".join(parts)
 
     def _part(self, suffix: str, part: int, refs: Refs, clock: str) -> str:
         return f"{self.function(suffix)}({self._arguments(part, refs, clock)})"
@@ -204,10 +266,15 @@ class Score:
     """
 
     column: str
-    model: Model
+    model: Model | Ensemble
     bands: tuple[tuple[str, float], ...] = ()
     moved_by: float | None = None
     by_band: bool = False
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether several models make it."""
+        return len(self.model.models) > 1
 
     @property
     def version_column(self) -> str:
@@ -235,7 +302,7 @@ class Score:
         """Its profile columns and their types."""
         return (
             (self.column, "double precision"),
-            (self.version_column, "integer"),
+            (self.version_column, "integer[]" if self.is_ensemble else "integer"),
             (self.at_column, "timestamp with time zone"),
             *(((self.band_column, "text"),) if self.bands else ()),
             *(((self.reported_column, "double precision"),) if self.reports else ()),
@@ -277,6 +344,9 @@ class Profile:
     models: tuple[Model, ...]
     scores: tuple[Score, ...]
     past: Mapping[str, str]
+    outcomes: tuple[Outcome, ...] = ()
+    treatment: Treatment | None = None
+    snapshots: Snapshots | None = None
 
     @property
     def slug(self) -> str:
@@ -381,7 +451,17 @@ class Profile:
         given = ", ".join(f"{row}.{ident(c)}" for c, _ in self.only.columns)
         return f"{self.function('only')}({given})"
 
-    def call(self, model: Model, refs: Refs, clock: str, row: str) -> str:
+    @property
+    def ensembles(self) -> tuple[Ensemble, ...]:
+        """The scores made of several models."""
+        return tuple(s.model for s in self.scores if not isinstance(s.model, Model))
+
+    @property
+    def scorers(self) -> tuple[Model | Ensemble, ...]:
+        """Everything that gives scores under a name."""
+        return (*self.models, *self.ensembles)
+
+    def call(self, model: Model | Ensemble, refs: Refs, clock: str, row: str) -> str:
         """SQL: the model's score where ``only`` holds, NULL elsewhere."""
         score = model.call(refs, clock)
         return f"CASE WHEN {self.only_sql(row)} THEN {score} END" if self.only else score
@@ -392,11 +472,11 @@ class Profile:
         """Column and SQL of each score; a model scored by Python is left for the batch."""
         made: list[tuple[str, str]] = []
         for s in self.scores:
-            late = f"{s.model.function('_deferred')}()"
-            version = f"{s.model.function('_version')}()"
+            late, version = s.model.deferred, s.model.version
+            served = s.model.served(lambda c: self.value(c, changed, row))
             call = s.model.call(lambda c: self.value(c, changed, row), clock)
             value = f"CASE WHEN {late} THEN {row}.{ident(s.column)} ELSE {call} END"
-            kept = f"CASE WHEN {late} THEN {row}.{ident(s.version_column)} ELSE {version} END"
+            kept = f"CASE WHEN {late} THEN {row}.{ident(s.version_column)} ELSE {served} END"
             at = f"CASE WHEN {late} OR {version} IS NULL THEN NULL ELSE {clock} END"
             made += [
                 (s.column, self._if_only(value, row)),
@@ -415,5 +495,4 @@ class Profile:
     @property
     def late(self) -> str:
         """SQL: whether some model is scored by Python, in a batch after the counters."""
-        names = dict.fromkeys(s.model.function("_deferred") for s in self.scores)
-        return " OR ".join(f"{n}()" for n in names) or "false"
+        return " OR ".join(dict.fromkeys(s.model.deferred for s in self.scores)) or "false"

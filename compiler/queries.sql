@@ -64,6 +64,23 @@ WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indexprs IS NULL AND k.place <
 GROUP BY i.indexrelid, i.indisunique, i.indpred, i.indimmediate
 ORDER BY i.indexrelid
 
+-- name: parts
+-- The ordinary tables among a table's partitions.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_partition_tree(%(oid)s) AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.oid <> %(oid)s
+ORDER BY 1, 2
+
+-- name: broken
+-- Indexes that were not built to the end, of a table and of its partitions.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT i.indisvalid AND c.relkind = 'i'
+  AND i.indrelid IN (SELECT %(oid)s UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(%(oid)s) AS t)
+ORDER BY 1, 2
+
 -- name: installed
 -- Whether rescore is installed here, with what the compiler of this version calls.
 SELECT pg_catalog.to_regclass('rescore.profiles') IS NOT NULL AND pg_catalog.to_regproc('rescore._secure') IS NOT NULL
@@ -81,10 +98,13 @@ SELECT table_schema, table_name, digest, compiler_version, plan, backfill_from
 FROM rescore.profiles WHERE profile = %(profile)s
 
 -- name: keyed_models
--- Every defined model with its profile's key type, for the functions that score by key.
+-- Every defined model and ensemble with its profile's key type, for the functions that score by key.
 SELECT d.model, p.key_type, p.profile
 FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
-WHERE p.definition -> 'models' ? d.model ORDER BY d.model
+WHERE p.definition -> 'models' ? d.model
+UNION SELECT s.key, p.key_type, p.profile
+FROM rescore.profiles AS p CROSS JOIN LATERAL pg_catalog.jsonb_each(p.definition -> 'scores') AS s
+WHERE s.value ? 'ensemble' ORDER BY 1
 
 -- name: touch
 -- Let no session keep a plan of the old functions.
@@ -154,10 +174,13 @@ ON CONFLICT (model) DO UPDATE SET
 SELECT model, profile FROM rescore.deployments WHERE model = ANY(%(models)s) AND profile <> %(profile)s
 
 -- name: serving
--- The inputs of the serving version of each of these models.
-SELECT d.model, ARRAY(SELECT i ->> 'name' FROM pg_catalog.jsonb_array_elements(m.contract -> 'inputs') WITH ORDINALITY AS c (i, n) ORDER BY n)
-FROM rescore.deployments AS d JOIN rescore.models AS m ON m.model = d.model AND m.version = d.champion
-WHERE d.model = ANY(%(models)s)
+-- The inputs of the versions of each of these models that score: the champion's first, then what others add.
+SELECT s.model, pg_catalog.array_agg(s.name ORDER BY s.is_other, s.n, s.name)
+FROM (SELECT d.model, i ->> 'name' AS name, pg_catalog.min(c.n) AS n, pg_catalog.bool_and(m.version <> d.champion) AS is_other
+      FROM rescore.deployments AS d JOIN rescore.models AS m ON m.model = d.model AND m.version = ANY(ARRAY[d.champion, d.challenger] || d.shadows)
+      CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(m.contract -> 'inputs') WITH ORDINALITY AS c (i, n)
+      WHERE d.model = ANY(%(models)s) GROUP BY 1, 2) AS s
+GROUP BY 1
 
 -- name: slug_owner
 -- Another profile whose generated functions would have the same names.
@@ -168,12 +191,13 @@ SELECT profile FROM rescore.profiles WHERE slug = %(slug)s AND profile <> %(prof
 SELECT rescore._create_router(%(model)s)
 
 -- name: present_triggers
--- Triggers of rescore that are there and enabled, with their table.
+-- Triggers of rescore that are there and fire when they should, with their table.
 SELECT n.nspname, c.relname, t.tgname
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
+  AND (t.tgenabled = 'A' OR (t.tgenabled = 'O' AND t.tgname <> ALL(%(always)s)))
 
 -- name: present_functions
 -- Names of generated functions that are there.
@@ -202,6 +226,10 @@ SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended('rescore.backfill
 -- name: backfill_unlock
 -- Let the next one go on.
 SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('rescore.backfill ' || %(profile)s::text, 0))
+
+-- name: backfill_incident
+-- Why a customer cannot be counted.
+SELECT rescore._incident(%(profile)s, NULL, NULL, %(sqlstate)s, %(message)s, pg_catalog.concat(E'backfill\n', %(context)s::text))
 
 -- name: estimate
 -- About how many rows the profile has.

@@ -7,13 +7,16 @@ from typing import Any
 
 from rescore.compiler import outbox
 from rescore.compiler.definers import guarded
+from rescore.compiler.ensemble import Ensemble
 from rescore.compiler.features import Input, State, differs
 from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
+from rescore.compiler.replication import enabled_always
 from rescore.compiler.single import changes, reading
+from rescore.compiler.snapshots import logged_models, logging, sampled
 from rescore.compiler.sweep import is_marked, serves, sweeping
-from rescore.compiler.windows import MOMENT
+from rescore.compiler.windows import MOMENT, interval
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 KEY_PATTERNS = {
@@ -41,7 +44,9 @@ def functions(plan: Profile) -> str:
         _print("sweep.sql.j2", plan=plan, **sweeping(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
-        *(_by_key(plan, model) for model in plan.models),
+        *(_by_key(plan, model) for model in plan.scorers),
+        _print("forget.sql.j2", plan=plan),
+        _print("staleness.sql.j2", plan=plan),
         *([_print("comments.sql.j2", plan=plan)] if any(s.about for s in plan.states) else []),
     ]
     for source in plan.sources:
@@ -65,9 +70,19 @@ def functions(plan: Profile) -> str:
             ]
     if outbox.watched(plan):
         printed.append(_print("outbox.sql.j2", plan=plan, **_outbox(plan)))
-    return guarded(
-        "\n".join(printed), _guard, [plan.function(part) for part in ("ensure", "score")]
-    )
+    if plan.outcomes:
+        printed.append(_print("outcomes.sql.j2", plan=plan, **_outcomes()))
+    if logged_models(plan):
+        printed.append(_print("snapshots.sql.j2", plan=plan, **logging(plan)))
+    inner = [plan.function(part) for part in ("ensure", "score", "snapshot_keys")]
+    return guarded("\n".join(printed), _guard, inner)
+
+
+def _outcomes() -> dict[str, Any]:
+    return {
+        "firsts": {"event": "e.rescore_first", "row": "r.rescore_first"},
+        "horizon": lambda outcome: interval(outcome.horizon),
+    }
 
 
 def _guard(name: str, body: str) -> str:
@@ -84,7 +99,7 @@ def triggers(plan: Profile) -> str:
     printed = _print("triggers.sql.j2", plan=plan, links=links, operations=OPERATIONS)
     if outbox.watched(plan):
         printed += _print("outbox_triggers.sql.j2", plan=plan, **_outbox(plan))
-    return printed
+    return printed + enabled_always(plan)
 
 
 def _outbox(plan: Profile) -> dict[str, Any]:
@@ -101,11 +116,12 @@ def predict_key(models: Sequence[tuple[str, str, str]]) -> str:
     return _print("predict_key.sql.j2", models=models, key_patterns=KEY_PATTERNS)
 
 
-def _by_key(plan: Profile, model: Model) -> str:
+def _by_key(plan: Profile, model: Model | Ensemble) -> str:
     return _print(
         "model_key.sql.j2",
         plan=plan,
         model=model,
+        is_ensemble=isinstance(model, Ensemble),
         live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
         due=plan.due("p", "rescore_v_moment"),
         row_json=_json(
@@ -126,7 +142,7 @@ def _row_scores(plan: Profile) -> dict[str, str]:
     def ref(column: str) -> str:
         return f"($2).{ident(column)}"
 
-    return {m.name: plan.call(m, ref, plan.clock_sql, "($2)") for m in plan.models}
+    return {m.name: plan.call(m, ref, plan.clock_sql, "($2)") for m in plan.scorers}
 
 
 def _reading(plan: Profile) -> dict[str, Any]:
@@ -161,7 +177,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
         },
         "checked_score": {
             s.column: f"(p.{ident(s.at_column)} IS NOT NULL AND p.{ident(s.version_column)}"
-            f" IS NOT DISTINCT FROM {s.model.function('_version')}())"
+            f" IS NOT DISTINCT FROM {s.model.served(lambda c: f'p.{ident(c)}')})"
             for s in plan.scores
         },
     }
@@ -264,7 +280,7 @@ def _is_wrong(plan: Profile, score: Score, changed: dict[str, str]) -> str:
     stored = f"p.{ident(score.column)}"
     right = f"abs({stored} - {expected}) <= 1e-9 * greatest(1, abs({stored}))"
     checked = (
-        f"NOT {score.model.function('_deferred')}() AND {at} IS NOT NULL"
+        f"NOT {score.model.deferred} AND {at} IS NOT NULL"
         f" AND p.{ident(score.version_column)} IS NOT DISTINCT FROM {serves(plan, score)}"
     )
     return f"CASE WHEN {checked} THEN ({right}) IS NOT TRUE ELSE false END"
@@ -276,6 +292,7 @@ def _own(plan: Profile) -> dict[str, Any]:
 
     return {
         "new_derived": {d.column: d.expression(new) for d in plan.derived},
+        "new_version": {s.column: s.model.served(new) for s in plan.scores},
         "new_score": {
             s.column: plan.call(s.model, new, "rescore_v_clock", "NEW") for s in plan.scores
         },
@@ -303,9 +320,22 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
+        sampled=_sampling(plan, source, op),
         before=", ".join([*(f"p.{ident(c)}" for c in names), *("false" for _ in unkept)]),
         after=", ".join([*(changed[c] for c in names), *unkept]),
     )
+
+
+def _sampling(plan: Profile, source: EventSource, op: str) -> dict[str, str]:
+    """SQL of who is logged after an event of this table: one key, or which of several."""
+    snapshots = plan.snapshots
+    if snapshots is None or snapshots.on != source.name or op != "insert":
+        return {}
+    share = repr(snapshots.share)
+    return {
+        key: "true" if snapshots.share == 1 else sampled(key, "rescore_v_clock", share)
+        for key in ("rescore_v_key", "s.k")
+    }
 
 
 def _is_single(source: EventSource, op: str) -> bool:

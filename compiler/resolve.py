@@ -48,7 +48,12 @@ def find_tables(conn: Connection, definition: Definition) -> Tables:
     serving = conn.execute(query("serving"), {"models": list(definition.models)})
     inputs = {model: tuple(names) for model, names in serving}
     hll = (conn.execute(query("hll_schema")).fetchone() or ("",))[0]
-    return Tables(here[0], here[1], profile, events, links, owned, inputs, hll)
+    labels = {
+        n: _need(conn, x.table, f"labels.{n}") for n, x in definition.labels.items() if x.table
+    }
+    treated = definition.interventions
+    treatments = _need(conn, treated.table, "interventions.table") if treated else None
+    return Tables(here[0], here[1], profile, events, links, owned, inputs, hll, labels, treatments)
 
 
 def _need(conn: Connection, name: str, place: str) -> Table:
@@ -57,7 +62,7 @@ def _need(conn: Connection, name: str, place: str) -> Table:
         what = "does not exist" if found is None else "is not a table"
         raise DoesNotFit(
             f'{place}: table "{name}" {what}',
-            detail="Event and link tables are the application's own.",
+            detail="Tables of events, links, labels and treatments are the application's own.",
             hint="Correct the name (write schema.table off the search_path), or create it.",
         )
     return found
@@ -70,7 +75,11 @@ def check_expressions(conn: Connection, definition: Definition, tables: Tables) 
             _try_condition(conn, feature.where, tables.events[feature.source], f"feature {name}")
     for name, label in definition.labels.items():
         if label.where:
-            _try_condition(conn, label.where, tables.events[label.source], f"label {name}")
+            table = tables.events[label.source] if label.source else tables.labels[name]
+            _try_condition(conn, label.where, table, f"label {name}")
+    treated, treatments = definition.interventions, tables.treatments
+    if treated and treated.where and treatments:
+        _try_condition(conn, treated.where, treatments, "interventions.where")
     if definition.profile.only and tables.profile:
         _try_condition(conn, definition.profile.only, tables.profile, "profile.only")
 

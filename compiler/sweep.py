@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rescore.compiler.features import Input
-from rescore.compiler.profile import Profile, Score
-from rescore.compiler.quoting import ident, literal
+from rescore.compiler.profile import Model, Profile, Score
+from rescore.compiler.quoting import ident
 from rescore.compiler.windows import MOMENT
 
 CLOCK = "rescore_v_clock"
@@ -19,19 +19,26 @@ def sweeping(plan: Profile) -> dict[str, Any]:
         "swept": [pair for s in plan.scores for pair in _refreshed(plan, s)],
         "is_due": " OR ".join(_is_due(plan, s) for s in plan.scores),
         "late_is_due": {s.column: _late_is_due(plan, s) for s in plan.scores},
-        "design_rows": {s.column: s.model.design_row(_ref, CLOCK) for s in plan.scores},
+        "design_rows": {
+            s.column: s.model.design_row(_ref, CLOCK)
+            for s in plan.scores
+            if isinstance(s.model, Model)
+        },
+        "late_scores": {s.column: s.model.call(_ref, CLOCK) for s in plan.scores},
+        "late_versions": {s.column: s.model.served(_ref) for s in plan.scores},
         "moves": {moves(plan, s): _moves(s) for s in plan.scores},
     }
 
 
 def moves(plan: Profile, score: Score) -> str:
     """Name of the variable that says whether the serving version reads the clock."""
-    return f"rescore_v_moves_{plan.models.index(score.model) + 1}"
+    names = [m.name for m in plan.scorers]
+    return f"rescore_v_moves_{names.index(score.model.name) + 1}"
 
 
 def serves(plan: Profile, score: Score) -> str:
     """SQL: the version that serves this row; NULL while none does or `only` leaves it out."""
-    version = f"{score.model.function('_version')}()"
+    version = score.model.served(_ref)
     return f"CASE WHEN {plan.only_sql()} THEN {version} END" if plan.only else version
 
 
@@ -46,10 +53,10 @@ def _ref(column: str) -> str:
 
 def _refreshed(plan: Profile, score: Score) -> list[tuple[str, str]]:
     """Column and SQL of a score; one that Python scores stays as it is until its batch."""
-    late, version = (f"{score.model.function(f)}()" for f in ("_deferred", "_version"))
+    late, version = score.model.deferred, score.model.version
     fresh = {
         score.column: score.model.call(_ref, CLOCK),
-        score.version_column: version,
+        score.version_column: score.model.served(_ref),
         score.at_column: f"CASE WHEN {version} IS NOT NULL THEN {CLOCK} END",
     }
     kept = {c: f"CASE WHEN {late} THEN {_ref(c)} ELSE {value} END" for c, value in fresh.items()}
@@ -60,7 +67,7 @@ def _refreshed(plan: Profile, score: Score) -> list[tuple[str, str]]:
 
 def _is_due(plan: Profile, score: Score) -> str:
     """SQL: whether a compiled score is written: marked, of another version, or moved."""
-    late = f"{score.model.function('_deferred')}()"
+    late = score.model.deferred
     other = f"{_ref(score.version_column)} IS DISTINCT FROM {serves(plan, score)}"
     needed = f"{other} OR {is_marked(plan, score)} OR ({_is_old(plan, score)} AND {_moved(score)})"
     only = f"({plan.only_sql()}) IS NOT TRUE" if plan.only else "false"
@@ -70,7 +77,7 @@ def _is_due(plan: Profile, score: Score) -> str:
 
 def _late_is_due(plan: Profile, score: Score) -> str:
     """SQL: whether Python is to score the row; whether that moves it is seen afterwards."""
-    version = f"{score.model.function('_version')}()"
+    version = score.model.version
     other = f"{_ref(score.version_column)} IS DISTINCT FROM {version}"
     needed = f"({other} OR {_ref(score.at_column)} IS NULL OR {_is_old(plan, score)})"
     return f"{plan.only_sql()} AND {needed}" if plan.only else needed
@@ -97,8 +104,7 @@ def _is_moved(timed: Input, at: str) -> str:
 
 def _moves(score: Score) -> str:
     """SQL: whether the serving version has an input that changes while nothing happens."""
-    names = ", ".join(literal(i.name) for i in _timed(score))
-    return f"rescore._reads({literal(score.model.name)}, ARRAY[{names}]::text[])"
+    return score.model.reads([i.name for i in _timed(score)])
 
 
 def _moved(score: Score) -> str:

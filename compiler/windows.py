@@ -19,6 +19,7 @@ MOMENT = "rescore_v_moment"
 """The variable of generated functions that holds the moment stored values are for."""
 
 ORIGIN = "timestamptz '2000-01-03 00:00:00+00'"
+LAST = "timestamptz '290000-01-01 00:00:00+00'"
 NICE = tuple(timedelta(seconds=n) for n in (1, 60, 3_600, 86_400))
 BUCKETS = 24
 
@@ -110,12 +111,17 @@ def interval(length: timedelta) -> str:
 
 
 def _tumbling(length: timedelta, time: str, closed: bool) -> Window:
-    end = f"date_bin({interval(length)}, {time}, {ORIGIN}) + {interval(length)}"
+    end = f"date_bin({interval(length)}, {_known(time)}, {ORIGIN}) + {interval(length)}"
     if closed:
         return Window(end, f"{end} + {interval(length)}", 2 * length)
     return Window("", end, length)
 
 
 def _rounded_up(time: str, after: timedelta, bucket: timedelta) -> str:
-    late = f"{time} + {interval(after - timedelta(microseconds=1))}"
+    late = f"{_known(time)} + {interval(after - timedelta(microseconds=1))}"
     return f"date_bin({interval(bucket)}, {late}, {ORIGIN}) + {interval(bucket)}"
+
+
+def _known(time: str) -> str:
+    """SQL: a time to which a window can be added; one in the last years there are never comes."""
+    return f"timestamptz_smaller({time}, {LAST})"

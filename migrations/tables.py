@@ -10,11 +10,13 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -24,7 +26,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, OID, TSTZRANGE
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
@@ -142,6 +144,31 @@ deployments = Table(
     ),
     _number("champion", "Version that serves; null while there is none", nullable=True),
     _moment("updated_at", "When the row last changed"),
+    _number(
+        "challenger",
+        "Version that serves a share of the customers; null while there is none",
+        nullable=True,
+    ),
+    Column("challenger_share", Double, comment="Share of the customers it serves, between 0 and 1"),
+    Column(
+        "shadows",
+        ARRAY(Integer),
+        nullable=False,
+        server_default=text("'{}'::integer[]"),
+        comment="Versions that score beside the champion in snapshots and serve nobody",
+    ),
+    _number(
+        "predecessor",
+        "Version that served before the champion and was not rolled back from; scored beside it "
+        "under a rollback rule",
+        nullable=True,
+    ),
+    CheckConstraint(
+        "(challenger IS NULL) = (challenger_share IS NULL)", name="deployments_challenger_check"
+    ),
+    CheckConstraint(
+        "challenger_share > 0 AND challenger_share < 1", name="deployments_share_check"
+    ),
     CheckConstraint("engine IN ('auto', 'python')", name="deployments_engine_check"),
     CheckConstraint("octet_length(model) BETWEEN 1 AND 40", name="deployments_model_check"),
     comment="One row per model: what it takes and which version serves",
@@ -224,7 +251,7 @@ deployment_history = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of switches"),
     _text("model", "Name of the model"),
-    _text("action", "publish, candidate, promote or rollback"),
+    _text("action", "publish, candidate, promote, rollback, challenge, shadow or demote"),
     _number("version", "Version the action was about"),
     _number("previous", "Version that served before; null when none did", nullable=True),
     Column(
@@ -236,11 +263,35 @@ deployment_history = Table(
     ),
     Column("by", Text, nullable=False, server_default=text("SESSION_USER"), comment="Who made it"),
     _text("reason", "Why, in the words of who made it", nullable=True),
+    _json(
+        "details",
+        "Numbers the decision was made on; null where somebody decided",
+        nullable=True,
+    ),
     CheckConstraint(
-        "action IN ('publish', 'candidate', 'promote', 'rollback')",
+        "action IN ('publish', 'candidate', 'promote', 'rollback', "
+        "'challenge', 'shadow', 'demote')",
         name="deployment_history_action_check",
     ),
     comment="One row per switch of a model's champion, and per recorded candidate",
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _text("cause", "What is wrong with what, without numbers that change", primary_key=True),
+    _text("rule", "Rule that found it"),
+    _text("message", "What was found last"),
+    _moment("first_at", "When it was first found, or found again after it was gone"),
+    _moment("last_at", "When it was last found"),
+    _moment(
+        "sent_at",
+        "When it was told; null while it has not been, or the command failed",
+        nullable=True,
+    ),
+    _moment("resolved_at", "When it was gone; null while it lasts", nullable=True),
+    comment="One row per cause that an alert rule has found; "
+    "told once until it is gone and comes back",
 )
 
 incident_log = Table(
@@ -265,6 +316,43 @@ removed_keys = Table(
     _text("key", "Key of the deleted row, as text", primary_key=True),
     _moment("removed_at", "When it was deleted"),
     comment="Deleted profile rows whose events remain: they are not to be brought back",
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    _text("profile", "Profile the key was forgotten in", primary_key=True),
+    Column(
+        "digest",
+        LargeBinary,
+        primary_key=True,
+        comment="Digest of the key under this database's secret (HMAC-SHA256)",
+    ),
+    _moment("forgotten_at", "When it was forgotten"),
+    _text("forgotten_by", "Who had it forgotten", server_default=text("SESSION_USER")),
+    comment="One row per key that was forgotten: it is not to be brought back by events that "
+    "stayed or come late",
+)
+
+tombstone_secret = Table(
+    "tombstone_secret",
+    metadata,
+    Column("secret_id", Integer, primary_key=True, autoincrement=False, comment="Always 1"),
+    Column(
+        "inner_key",
+        LargeBinary,
+        nullable=False,
+        comment="64 random bytes: the inner key of the HMAC",
+    ),
+    Column(
+        "outer_key",
+        LargeBinary,
+        nullable=False,
+        comment="64 random bytes: the outer key of the HMAC",
+    ),
+    CheckConstraint("secret_id = 1", name="tombstone_secret_single_check"),
+    comment="The secret under which forgotten keys are digested: one row, made when it is "
+    "first needed",
 )
 
 outbox = Table(
@@ -391,4 +479,309 @@ sweeps = Table(
     _moment("finished_at", "When it came to the end; null while it has not", nullable=True),
     comment="One row per profile ever swept: where its last sweep stands, "
     "so that the next goes on there",
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column(
+        "id",
+        BigInteger,
+        Identity(always=True),
+        primary_key=True,
+        comment="Order in which snapshots were taken",
+    ),
+    _text("model", "Model that scored"),
+    _text("key", "Key of the profile row, as text"),
+    Column(
+        "taken_at",
+        DateTime(timezone=True),
+        primary_key=True,
+        comment="Moment of the snapshot, by the profile's clock; the label looks at what follows",
+    ),
+    _number(
+        "version",
+        "Version whose score was served; its contract names the columns of the design row",
+    ),
+    Column("score", Double, comment="Score that was served"),
+    Column(
+        "design",
+        ARRAY(Double),
+        nullable=False,
+        comment="Design row that was scored, in the order of the contract",
+    ),
+    _json(
+        "others",
+        "Scores of versions that did not serve this row, by number; null when there were none",
+        nullable=True,
+    ),
+    _text(
+        "serving",
+        "Whether the version served as champion or as challenger",
+        server_default=text("'champion'::text"),
+    ),
+    Column(
+        "holdout",
+        Boolean,
+        comment="Whether the customer is kept untreated; null when the profile has no "
+        "interventions",
+    ),
+    _moment(
+        "treated_at",
+        "First treatment after the moment and within the horizon, as known when it was resolved",
+        nullable=True,
+    ),
+    Column("label", Double, comment="What came of it; null while open and when censored"),
+    Column(
+        "early",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Open, and already known to be positive: shown apart, never learnt",
+    ),
+    Column(
+        "due_at",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="End of the horizon and of settling: before it nothing resolves",
+    ),
+    Column(
+        "resolved",
+        Xid8,
+        comment="Transaction that resolved it, which never changes; null while open",
+    ),
+    _moment("resolved_at", "Moment it was resolved, by the profile's clock", nullable=True),
+    Column(
+        "censored",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Resolved without a label: the outcome cannot be known",
+    ),
+    _moment(
+        "corrected_at",
+        "Moment of the last correction of a label that had been resolved, by the profile's clock",
+        nullable=True,
+    ),
+    Column(
+        "label_first",
+        Double,
+        comment="Label before it was first corrected; null when it never was, or was censored",
+    ),
+    _text("quarantined", "Why learning must not use it; null when it may", nullable=True),
+    CheckConstraint("serving IN ('champion', 'challenger')", name="snapshots_serving_check"),
+    CheckConstraint(
+        "resolved IS NOT NULL OR (label IS NULL AND NOT censored)", name="snapshots_open_check"
+    ),
+    Index("snapshots_moment_idx", "model", "taken_at", "key", unique=True),
+    Index("snapshots_due_idx", "model", "due_at", postgresql_where=text("resolved IS NULL")),
+    Index(
+        "snapshots_resolved_idx",
+        "model",
+        "resolved",
+        "id",
+        postgresql_where=text("resolved IS NOT NULL"),
+    ),
+    Index("snapshots_key_idx", "model", "key"),
+    Index(
+        "snapshots_quarantined_idx",
+        "model",
+        postgresql_where=text("quarantined IS NOT NULL"),
+    ),
+    postgresql_partition_by="RANGE (taken_at)",
+    comment="One row per logged score, with what it was computed from and, later, what came of it",
+)
+
+snapshot_rounds = Table(
+    "snapshot_rounds",
+    metadata,
+    _text("profile", "Profile whose rows are logged", primary_key=True),
+    _moment("began_at", "When the round began, by the profile's clock", nullable=True),
+    _text("position", "Last key done, as text; null before the first batch", nullable=True),
+    Column(
+        "taken",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Snapshots taken in this round",
+    ),
+    _moment("next_at", "When the next round is due, by the profile's clock", nullable=True),
+    _moment(
+        "finished_at",
+        "When the round came to its end, by the profile's clock; null while it has not",
+        nullable=True,
+    ),
+    _moment(
+        "checked_at",
+        "When early outcomes and corrections were last looked for, by the profile's clock",
+        nullable=True,
+    ),
+    comment="One row per profile: how far its round of snapshots has come, and when the next is "
+    "due",
+)
+
+learning = Table(
+    "learning",
+    metadata,
+    _text("model", "Model that learns", primary_key=True),
+    Column(
+        "watermark_xid",
+        Xid8,
+        server_default=text("'0'::xid8"),
+        nullable=False,
+        comment="Transaction up to which examples were learnt",
+    ),
+    Column(
+        "watermark_id",
+        BigInteger,
+        server_default=text("0"),
+        nullable=False,
+        comment="Last snapshot learnt of that transaction",
+    ),
+    _number("line", "Version that learning goes on from; null: the champion", nullable=True),
+    _number(
+        "champion",
+        "Version that served after the last round; another one since then begins a new line",
+        nullable=True,
+    ),
+    _json(
+        "memory",
+        "What learning remembers beside the version: counts, calibration, times",
+        server_default=text("'{}'::jsonb"),
+    ),
+    _moment("updated_at", "When a round last ended"),
+    comment="One row per model that learns: where the next round goes on",
+)
+
+learn_log = Table(
+    "learn_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of rounds"),
+    _text("model", "Model that learnt"),
+    _moment("at", "When the round ended"),
+    _text("by", "Who learnt", server_default=text("SESSION_USER")),
+    _number("parent", "Version it went on from; null: none serves", nullable=True),
+    _number("version", "Version it made; null: none", nullable=True),
+    Column("examples", BigInteger, nullable=False, comment="Examples learnt"),
+    Column("positives", BigInteger, nullable=False, comment="Of these, with the outcome"),
+    _json("skipped", "Snapshots passed over, by reason", server_default=text("'{}'::jsonb")),
+    Column(
+        "period",
+        TSTZRANGE,
+        nullable=True,
+        comment="From the first to the last moment of the examples learnt",
+    ),
+    Column("from_xid", Xid8, nullable=False, comment="Watermark before: transaction"),
+    Column("from_id", BigInteger, nullable=False, comment="Watermark before: snapshot"),
+    Column("to_xid", Xid8, nullable=False, comment="Watermark after: transaction"),
+    Column("to_id", BigInteger, nullable=False, comment="Watermark after: snapshot"),
+    _json(
+        "metrics", "What was measured, each with its interval", server_default=text("'{}'::jsonb")
+    ),
+    _text("action", "published, candidate, refused, waiting, nothing or quarantined"),
+    _json("reasons", "Why, as sentences", server_default=text("'[]'::jsonb")),
+    CheckConstraint(
+        "action IN ('published', 'candidate', 'refused', 'waiting', 'nothing', 'quarantined')",
+        name="learn_log_action_check",
+    ),
+    Index("learn_log_model_idx", "model", "id"),
+    comment="One row per round of learning: what came in, what was decided, and why",
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _number("version", "Number of the version", primary_key=True),
+    Column(
+        "examples", BigInteger, nullable=False, comment="Examples it learnt beyond its parent's"
+    ),
+    Column("positives", BigInteger, nullable=False, comment="Of these, with the outcome"),
+    Column(
+        "period",
+        TSTZRANGE,
+        nullable=True,
+        comment="From the first to the last moment of these examples",
+    ),
+    _moment("known_until", "No outcome known later was learnt", nullable=True),
+    Column(
+        "watermark_xid",
+        Xid8,
+        nullable=True,
+        comment="Transaction up to which it learnt snapshots; null: it learnt past moments",
+    ),
+    Column(
+        "watermark_id",
+        BigInteger,
+        nullable=True,
+        comment="Last snapshot it learnt of that transaction",
+    ),
+    _json(
+        "memory",
+        "What learning on from it must know: counts, calibration, times",
+        server_default=text("'{}'::jsonb"),
+    ),
+    _json(
+        "reference",
+        "Distribution of each design column in its examples, against which drift is told",
+        nullable=True,
+    ),
+    Column("customers", BigInteger, nullable=True, comment="Different customers in that reference"),
+    ForeignKeyConstraint(
+        ["model", "version"],
+        ["rescore.models.model", "rescore.models.version"],
+        name="lineage_version_fkey",
+        ondelete="CASCADE",
+    ),
+    comment="One row per version that was trained here: from what, and what it remembers",
+)
+
+learn_requests = Table(
+    "learn_requests",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of requests"),
+    _text("model", "Model that is to learn"),
+    _moment("at", "When it was asked for"),
+    _text("by", "Who asked", server_default=text("SESSION_USER")),
+    _text("reason", "Why, in the words of who asked", nullable=True),
+    _moment("done_at", "When a round began that answers it; null while none has", nullable=True),
+    Index("learn_requests_open_idx", "model", postgresql_where=text("done_at IS NULL")),
+    comment="One row per wish that a model learn now",
+)
+
+released = Table(
+    "released",
+    metadata,
+    _text("model", "Model of the snapshot", primary_key=True),
+    Column("id", BigInteger, primary_key=True, comment="The snapshot"),
+    _moment("at", "When it was released"),
+    _text("by", "Who released it", server_default=text("SESSION_USER")),
+    comment="Snapshots let out of quarantine: they are learnt whatever they hold",
+)
+
+drift_log = Table(
+    "drift_log",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _text(
+        "feature",
+        "Column of the design row; or score, loss, label: as served, its log loss, what came of it",
+        primary_key=True,
+    ),
+    _number("version", "Version whose training examples it is compared with"),
+    _moment("at", "When it was looked at"),
+    Column(
+        "period",
+        TSTZRANGE,
+        nullable=True,
+        comment="From the first to the last moment of the snapshots compared",
+    ),
+    Column("examples", BigInteger, nullable=False, comment="Snapshots compared"),
+    _json("numbers", "What was found: psi, psi_by_chance, ks, p_value, outside, before, now"),
+    _moment(
+        "changed_at",
+        "Moment from which on the streaming detector saw other values; null: it saw no change",
+        nullable=True,
+    ),
+    comment="One row per column of a model: how far its newest values are from those of training",
 )

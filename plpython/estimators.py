@@ -44,6 +44,7 @@ OTHERS = (
         "HistGradientBoostingClassifier",
         "HistGradientBoostingRegressor",
     ),
+    *_names("sklearn.cluster._kmeans", "MiniBatchKMeans"),
 )
 SCALERS = _names(
     "sklearn.preprocessing._data",
@@ -147,7 +148,7 @@ def feature_names(estimator: Any) -> list[str] | None:
 def working_alone(estimator: Any) -> Any:
     """Return the estimator set to work silently, without threads or processes of its own."""
     final = final_step(estimator)
-    for name, value in (("n_jobs", None), ("verbose", 0)):
+    for name, value in (("n_jobs", None), ("verbose", 0), ("_n_threads", 1)):
         if hasattr(final, name):
             setattr(final, name, value)
     return estimator

@@ -110,6 +110,16 @@ def _check_layers(network: Any, features: int) -> None:
     limits.CLASSES.check(width)
 
 
+def _check_clusters(clusters: Any, features: int) -> None:
+    """Check the centres: compiled code reads as many columns of each as a row has."""
+    centres = vars(clusters).get("cluster_centers_")
+    if not _is_float(centres) or centres.ndim != 2 or centres.shape[1] != features:
+        raise refuse(f"{type(clusters).__name__} has {shown(centres)} for cluster_centers_")
+    if centres.dtype != np.float64 or not centres.flags.c_contiguous or not len(centres):
+        raise refuse(f"{type(clusters).__name__} has centres that no training makes")
+    limits.UNITS.check(len(centres))
+
+
 def _is_matrix(array: Any, rows: int) -> bool:
     return _is_float(array) and array.ndim == 2 and len(array) == rows
 
@@ -213,6 +223,8 @@ def _special() -> dict[str, Callable[[Any, int], None]]:
             found[name] = _check_iterations
         elif last.startswith("MLP"):
             found[name] = _check_layers
+        elif last == "MiniBatchKMeans":
+            found[name] = _check_clusters
         elif last == "_BinMapper":
             found[name] = _check_bins
     return found | {estimators.TREE_PREDICTOR: _check_tree_predictor}

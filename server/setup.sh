@@ -120,10 +120,13 @@ find_or_install() {
     (( ${python#3.} >= 10 )) || die "PostgreSQL $postgres has PL/Python $python; rescore needs 3.10"
 }
 
-# Extensions that some tests use: installed where the distribution has them and nobody need be asked.
+# Extensions, and a pooler, that some tests use: installed where the distribution has them and nobody need be asked.
 # shellcheck disable=SC2016  # expanded by the inner shell
 install_each_as_root='
 export DEBIAN_FRONTEND=noninteractive
+# Installed, not started: nobody asked for a pooler of the system.
+policy=/usr/sbin/policy-rc.d
+[ -e "$policy" ] || { trap "rm -f $policy" EXIT; printf "#!/bin/sh\nexit 101\n" > "$policy"; chmod +x "$policy"; }
 apt-get update -q
 left=""
 for package in "$@"; do
@@ -136,6 +139,7 @@ install_extensions() {
     local root='' wanted=()
     [[ -e $pg_root/$postgres/lib/pg_cron.so ]] || wanted+=("postgresql-$postgres-cron")
     [[ -e $pg_root/$postgres/lib/hll.so ]] || wanted+=("postgresql-$postgres-hll")
+    [[ -e /usr/sbin/pgbouncer ]] || wanted+=(pgbouncer)
     (( ${#wanted[@]} )) && [[ -z ${RESCORE_NO_INSTALL:-} ]] && command -v apt-get >/dev/null || return 0
     (( EUID == 0 )) || { sudo -n true 2>/dev/null && root='sudo -n'; } || return 0
     say "installing ${wanted[*]} if there are such packages"

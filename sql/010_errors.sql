@@ -72,6 +72,22 @@ END
 $$;
 COMMENT ON FUNCTION rescore._profile(text) IS 'The row of a profile; RS008 when there is none.';
 
+CREATE OR REPLACE FUNCTION rescore._without_values(sqlstate text, message text, context text, OUT message_only text, OUT places text)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Errors of class 42 and rescore's own name columns and functions; all others may quote what was in the row.
+    -- Of the context, where it was raised: other lines quote input, such as a line of COPY or of JSON.
+    SELECT CASE WHEN asked OR sqlstate ~ '^(42|RS)' THEN message
+                ELSE regexp_replace(message, '"[^"]*"|''[^'']*''|[-+]?\d+(\.\d+)?([eE][-+]?\d+)?', '…', 'g') END,
+           CASE WHEN asked THEN context
+                ELSE (SELECT string_agg(l.line, E'\n' ORDER BY l.n) FROM string_to_table(context, E'\n') WITH ORDINALITY AS l (line, n)
+                      WHERE l.n = 1 OR l.line ~ '^(PL/pgSQL|PL/Python|SQL) function ') END
+    FROM coalesce(current_setting('rescore.incident_values', true) = 'on', false) AS asked
+$$;
+COMMENT ON FUNCTION rescore._without_values(text, text, text) IS
+    'An error''s message and context without what may be values of a row, unless the setting rescore.incident_values asks for them.';
+
 CREATE OR REPLACE FUNCTION rescore._incident(profile text, model text, version integer, sqlstate text, message text, context text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -87,8 +103,8 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO rescore.incident_log AS i (cause, profile, model, version, sqlstate, message, context)
-    VALUES (digest, _incident.profile, _incident.model, _incident.version, _incident.sqlstate,
-            coalesce(_incident.message, ''), _incident.context)
+    SELECT digest, _incident.profile, _incident.model, _incident.version, _incident.sqlstate, coalesce(w.message_only, ''), w.places
+    FROM rescore._without_values(sqlstate, message, context) AS w
     ON CONFLICT (cause) DO UPDATE SET resolved_at = NULL WHERE i.resolved_at IS NOT NULL;
 END
 $$;

@@ -1,7 +1,7 @@
 -- Routers: one small function per model that calls the version which serves.
 -- Calls: 010_errors, 020_contract, 030_compile, 035_deployment. Tables: reads rescore.deployments, rescore.models.
 
-CREATE OR REPLACE FUNCTION rescore._score_call(model text, args text[], clock text)
+CREATE OR REPLACE FUNCTION rescore._score_call(model text, args text[], clock text, key text DEFAULT 'NULL')
 RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -9,6 +9,7 @@ AS $$
 DECLARE
     inputs jsonb := (SELECT d.inputs FROM rescore.deployments AS d WHERE d.model = _score_call.model);
     summed text;
+    challenged text;
     design_row text;
 BEGIN
     IF inputs IS NULL THEN
@@ -19,33 +20,43 @@ BEGIN
             HINT = 'Pass one expression per input, in order.';
     END IF;
     summed := rescore._call(model, '', inputs, args, clock, ' OPERATOR(pg_catalog.+) ');
+    challenged := rescore._call(model, '_challenger', inputs, args, clock, ' OPERATOR(pg_catalog.+) ');
     IF jsonb_array_length(inputs) <= 90 THEN
-        RETURN summed;
+        RETURN format('CASE WHEN rescore_compiled.%I(%s) THEN %s ELSE %s END', model || '_challenged', key, challenged, summed);
     END IF;
     design_row := rescore._call(model, '_x', inputs, args, clock, ' OPERATOR(pg_catalog.||) ');
-    RETURN format('CASE WHEN rescore_compiled.%I() THEN rescore._python_score(%L, rescore_compiled.%I(), %s) '
+    RETURN format('CASE WHEN rescore_compiled.%I(%s) THEN rescore_compiled.%I(%s) '
+                  'WHEN rescore_compiled.%I() THEN rescore._python_score(%L, rescore_compiled.%I(), %s) '
                   'ELSE rescore_compiled.%I(%s) END',
+                  model || '_challenged', key, model || '_challenger_link', challenged,
                   model || '_deferred', model, model || '_version', design_row, model || '_link', summed);
 END
 $$;
-COMMENT ON FUNCTION rescore._score_call(text, text[], text) IS
-    'SQL: the score by a model''s serving version, given one expression per input and one for the clock.';
+COMMENT ON FUNCTION rescore._score_call(text, text[], text, text) IS
+    'SQL: the score by the version of a model that serves a key, given one expression per input, one for the clock and one for the key as text; by the champion where the key is NULL.';
 
 CREATE OR REPLACE FUNCTION rescore._wanted_routers(model text, inputs jsonb)
-RETURNS TABLE (name text, arguments text[], types text[], suffix text, part integer)
+RETURNS TABLE (name text, arguments text[], types text[], suffix text, role text)
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH p AS (SELECT *, count(*) OVER () > 1 AS is_split FROM rescore._parts(inputs))
-    SELECT model || s.suffix || CASE WHEN p.is_split THEN format('_p%s', p.part) ELSE '' END,
-           p.names || 'rescore_clock'::text, p.types || 'timestamp with time zone'::text, s.suffix, p.part
-    FROM p CROSS JOIN (VALUES (''), ('_x')) AS s (suffix)
-    UNION ALL SELECT model || '_link', '{z}', '{double precision}', '_link', 0 FROM p WHERE p.is_split AND p.part = 1
-    UNION ALL SELECT model || '_version', '{}', '{}', '_version', 0
-    UNION ALL SELECT model || '_deferred', '{}', '{}', '_deferred', 0
-    UNION ALL SELECT model || '_payload', '{features,rescore_clock}', '{jsonb,timestamp with time zone}', '_payload', 0
+    WITH p AS (SELECT *, count(*) OVER () > 1 AS is_split FROM rescore._parts(inputs)),
+         r (role, named) AS (VALUES ('champion', ''), ('challenger', '_challenger'))
+    SELECT model || r.named || s.suffix || CASE WHEN p.is_split THEN format('_p%s', p.part) ELSE '' END,
+           p.names || 'rescore_clock'::text, p.types || 'timestamp with time zone'::text, s.suffix, r.role
+    FROM p CROSS JOIN r CROSS JOIN (VALUES (''), ('_x')) AS s (suffix)
+    UNION ALL SELECT model || r.named || '_link', '{z}', '{double precision}', '_link', r.role
+              FROM p CROSS JOIN r WHERE p.is_split AND p.part = 1
+    -- Scores beside the served one are of whole rows: a function takes no more than 100 arguments.
+    UNION ALL SELECT model || '_others', p.names || 'rescore_clock'::text, p.types || 'timestamp with time zone'::text, '_others', 'champion'
+              FROM p WHERE NOT p.is_split
+    UNION ALL SELECT model || f.suffix, f.arguments, f.types, f.suffix, 'champion'
+              FROM (VALUES ('_version', '{}'::text[], '{}'::text[]), ('_deferred', '{}', '{}'),
+                           ('_challenged', '{key}', '{text}'), ('_served', '{key}', '{text}'),
+                           ('_payload', '{features,rescore_clock,rescore_key}', '{jsonb,timestamp with time zone,text}'))
+                   AS f (suffix, arguments, types)
 $$;
-COMMENT ON FUNCTION rescore._wanted_routers(text, jsonb) IS 'The routers a model should have, with their arguments.';
+COMMENT ON FUNCTION rescore._wanted_routers(text, jsonb) IS 'The routers a model should have, with their arguments, and whose version they call.';
 
 CREATE OR REPLACE FUNCTION rescore._drop_routers(model text, inputs jsonb)
 RETURNS void
@@ -61,7 +72,7 @@ BEGIN
         WHERE p.pronamespace = 'rescore_compiled'::regnamespace
           AND (p.proname = _drop_routers.model
                OR (starts_with(p.proname, _drop_routers.model)
-                   AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_x)?(_p\d+)?$|^_(link|version|deferred|payload)$'))
+                   AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_challenger)?(_x)?(_p\d+)?$|^(_challenger)?_link$|^_(version|deferred|payload|challenged|served|others)$'))
           AND NOT EXISTS (
               SELECT FROM rescore._wanted_routers(_drop_routers.model, inputs) AS w
               WHERE w.name = p.proname AND w.arguments = coalesce(p.proargnames, '{}')
@@ -108,6 +119,58 @@ END
 $$;
 COMMENT ON FUNCTION rescore._router_body(text, rescore.models, jsonb, text, text[]) IS
     'SQL: what a router returns while this version serves.';
+
+CREATE OR REPLACE FUNCTION rescore._traffic_body(deployment rescore.deployments, suffix text)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
+AS $$
+DECLARE
+    -- Written out, and the key stands once: a call would not be inlined. Keep equal to rescore.share.
+    share text := format('(''x'' || left(encode(sha256(convert_to(%L || key, ''UTF8'')), ''hex''), 13))::bit(52)::int8::float8 / ''4503599627370496''::float8',
+                         format('challenger %s %s:', deployment.model, deployment.challenger));
+BEGIN
+    IF suffix = '_challenged' THEN
+        RETURN CASE WHEN deployment.challenger IS NULL THEN 'false' ELSE format('%s < %L::float8', share, deployment.challenger_share) END;
+    ELSIF suffix = '_served' THEN
+        RETURN CASE WHEN deployment.challenger IS NULL THEN coalesce(deployment.champion::text, 'NULL::integer')
+                    ELSE format('CASE WHEN %s < %L::float8 THEN %s ELSE %s END',
+                                share, deployment.challenger_share, deployment.challenger, deployment.champion) END;
+    END IF;
+    RETURN (SELECT CASE WHEN count(*) FILTER (WHERE m.version <> deployment.champion) = 0 THEN 'NULL::jsonb'
+                        ELSE format('jsonb_build_object(%s)', string_agg(format('%L, %s', m.version::text, rescore._beside(m)), ', ' ORDER BY m.version)) END
+            FROM rescore.models AS m WHERE m.model = deployment.model AND m.version = ANY (rescore._scoring(deployment)));
+END
+$$;
+COMMENT ON FUNCTION rescore._traffic_body(rescore.deployments, text) IS
+    'SQL: what the routers return that tell which version serves a key, and what other versions say.';
+
+CREATE OR REPLACE FUNCTION rescore._scoring(deployment rescore.deployments)
+RETURNS integer[]
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- The one that served before is scored beside the champion only where a rule may roll back to it.
+    SELECT array_remove(ARRAY[deployment.champion, deployment.challenger] || deployment.shadows
+                        || CASE WHEN deployment.spec #> '{traffic,rollback}' <> 'null' THEN deployment.predecessor END, NULL)
+$$;
+COMMENT ON FUNCTION rescore._scoring(rescore.deployments) IS 'The versions that score a row when a snapshot is taken: champion, challenger, shadows, and a predecessor under a rule.';
+
+CREATE OR REPLACE FUNCTION rescore._beside(version rescore.models)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    taken jsonb := version.contract -> 'inputs';
+    args text[] := ARRAY(SELECT format('%I', i ->> 'name') FROM jsonb_array_elements(taken) WITH ORDINALITY AS t (i, n) ORDER BY n);
+BEGIN
+    RETURN CASE WHEN version.engine = 'compiled' THEN rescore._version_call(version.model, version.version, taken, args, 'rescore_clock')
+                ELSE format('rescore._python_score(%L, %s, %s)', version.model, version.version,
+                            rescore._version_row_call(version.model, version.version, taken, args, 'rescore_clock')) END;
+END
+$$;
+COMMENT ON FUNCTION rescore._beside(rescore.models) IS 'SQL: the score by one version, in a function that takes the inputs of its model.';
 
 CREATE OR REPLACE FUNCTION rescore._finite(number double precision)
 RETURNS double precision
@@ -159,16 +222,16 @@ DECLARE
                                        rescore._argument_type(i ->> 'type', i ->> 'kind'))
                          FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
 BEGIN
-    EXECUTE format('CREATE OR REPLACE FUNCTION rescore_compiled.%I(features jsonb, rescore_clock timestamptz) '
+    EXECUTE format('CREATE OR REPLACE FUNCTION rescore_compiled.%I(features jsonb, rescore_clock timestamptz, rescore_key text DEFAULT NULL) '
                    'RETURNS double precision LANGUAGE plpgsql STABLE %s SET search_path = pg_catalog, pg_temp AS %L',
                    model || '_payload', rescore._parallel(model),
                    format(E'DECLARE\n    inputs CONSTANT jsonb := %L;\nBEGIN\n'
                           '    PERFORM rescore._check_payload(%L, inputs, features);\n    RETURN (SELECT %s FROM %s);\nEND',
-                          inputs, model, rescore._score_call(model, args, 'rescore._finite(rescore_clock)'),
+                          inputs, model, rescore._score_call(model, args, 'rescore._finite(rescore_clock)', 'rescore_key'),
                           coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')));
-    EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz) IS %L',
-                   model || '_payload', format('Score of a payload by the serving version of model %s.', model));
-    PERFORM rescore._grant(format('rescore_compiled.%I(jsonb, timestamptz)', model || '_payload')::regprocedure);
+    EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz, text) IS %L',
+                   model || '_payload', format('Score of a payload by the version of model %s that serves the key; by the champion where it is NULL.', model));
+    PERFORM rescore._grant(format('rescore_compiled.%I(jsonb, timestamptz, text)', model || '_payload')::regprocedure);
 END
 $$;
 COMMENT ON FUNCTION rescore._define_payload(text, jsonb) IS
@@ -195,6 +258,7 @@ AS $$
 DECLARE
     deployment rescore.deployments;
     champion rescore.models;
+    challenger rescore.models;
     router record;
 BEGIN
     PERFORM rescore._lock();
@@ -213,14 +277,20 @@ BEGIN
         PERFORM rescore._check_contract(model, champion.contract, deployment.inputs);
         PERFORM rescore._check_order(model, champion, deployment.inputs);
     END IF;
+    SELECT * INTO challenger FROM rescore.models AS m WHERE m.model = deployment.model AND m.version = deployment.challenger;
+    IF challenger.version IS NOT NULL THEN
+        PERFORM rescore._check_contract(model, challenger.contract, deployment.inputs);
+        PERFORM rescore._check_order(model, challenger, deployment.inputs);
+    END IF;
     PERFORM rescore._drop_routers(model, deployment.inputs);
     FOR router IN SELECT * FROM rescore._wanted_routers(model, deployment.inputs) AS w WHERE w.suffix <> '_payload' LOOP
         PERFORM rescore._define(router.name, router.arguments, router.types,
-            CASE router.suffix WHEN '_x' THEN 'double precision[]' WHEN '_version' THEN 'integer'
-                               WHEN '_deferred' THEN 'boolean' ELSE 'double precision' END,
-            'STABLE ' || rescore._parallel(model),
-            rescore._router_body(model, champion, deployment.inputs, router.suffix, router.arguments),
-            rescore._about_router(model, router.suffix));
+            rescore._router_type(router.suffix),
+            'STABLE ' || CASE router.suffix WHEN '_others' THEN 'PARALLEL UNSAFE' ELSE rescore._parallel(model) END,
+            CASE WHEN router.suffix IN ('_challenged', '_served', '_others') THEN rescore._traffic_body(deployment, router.suffix)
+                 ELSE rescore._router_body(model, CASE router.role WHEN 'challenger' THEN challenger ELSE champion END,
+                                           deployment.inputs, router.suffix, router.arguments) END,
+            rescore._about_router(model, router.suffix, router.role));
     END LOOP;
     PERFORM rescore._define_payload(model, deployment.inputs);
 END
@@ -228,19 +298,33 @@ $$;
 COMMENT ON FUNCTION rescore._create_router(text) IS
     'Creates or replaces the functions of a model that call its serving version; NULL while none serves.';
 
-CREATE OR REPLACE FUNCTION rescore._about_router(model text, suffix text)
+CREATE OR REPLACE FUNCTION rescore._router_type(suffix text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN suffix = '_x' THEN 'double precision[]' WHEN suffix IN ('_version', '_served') THEN 'integer'
+                WHEN suffix IN ('_deferred', '_challenged') THEN 'boolean' WHEN suffix = '_others' THEN 'jsonb'
+                ELSE 'double precision' END
+$$;
+COMMENT ON FUNCTION rescore._router_type(text) IS 'The type of what a router returns.';
+
+CREATE OR REPLACE FUNCTION rescore._about_router(model text, suffix text, role text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(CASE suffix
-        WHEN '_x' THEN 'Design row for the serving version of model %s; NULL while none serves.'
-        WHEN '_version' THEN 'The serving version of model %s; NULL while none serves.'
-        WHEN '_deferred' THEN 'Whether the serving version of model %s is scored by Python, in batches.'
-        WHEN '_link' THEN 'Score of the partial sums of the serving version of model %s.'
-        ELSE 'Score by the serving version of model %s, or its part of the sum; NULL while none serves.' END, model)
+        WHEN '_x' THEN 'Design row for the %2$s of model %1$s; NULL while there is none.'
+        WHEN '_version' THEN 'The champion of model %s; NULL while none serves.'
+        WHEN '_deferred' THEN 'Whether the champion of model %s is scored by Python, in batches.'
+        WHEN '_challenged' THEN 'Whether the challenger of model %s serves this key.'
+        WHEN '_served' THEN 'The version of model %s that serves this key; NULL while none does.'
+        WHEN '_others' THEN 'Scores of a row by every version of model %s that scores it, by number; NULL when the champion is alone.'
+        WHEN '_link' THEN 'Score of the partial sums of the %2$s of model %1$s.'
+        ELSE 'Score by the %2$s of model %1$s, or its part of the sum; NULL while there is none.' END, model, role)
 $$;
-COMMENT ON FUNCTION rescore._about_router(text, text) IS 'The comment of a router.';
+COMMENT ON FUNCTION rescore._about_router(text, text, text) IS 'The comment of a router.';
 
 CREATE OR REPLACE FUNCTION rescore._touch()
 RETURNS void

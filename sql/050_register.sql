@@ -22,9 +22,10 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (SELECT FROM rescore.deployments AS d
-                   WHERE d.model = _is_serving.model AND d.champion = _is_serving.version)
+                   WHERE d.model = _is_serving.model
+                     AND _is_serving.version = ANY (ARRAY[d.champion, d.challenger] || d.shadows))
 $$;
-COMMENT ON FUNCTION rescore._is_serving(text, integer) IS 'Whether a version is its model''s champion.';
+COMMENT ON FUNCTION rescore._is_serving(text, integer) IS 'Whether a version is its model''s champion, challenger or a shadow.';
 
 CREATE OR REPLACE TRIGGER immutable
     BEFORE UPDATE OF model, version, artifact, format, sha256, engine, linear, contract, signature, signed_by ON rescore.models
@@ -71,25 +72,51 @@ END
 $$;
 COMMENT ON FUNCTION rescore._check_version(text, integer) IS 'Raises RS006 when a model has no such version.';
 
-CREATE OR REPLACE FUNCTION rescore._serve(model text, version integer, action text, reason text)
+CREATE OR REPLACE FUNCTION rescore._serve(model text, version integer, action text, reason text, details jsonb DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    before integer := (SELECT d.champion FROM rescore.deployments AS d WHERE d.model = _serve.model);
+    before rescore.deployments := rescore._deployment(model);
 BEGIN
-    INSERT INTO rescore.deployment_history (model, action, version, previous, reason)
-    VALUES (model, action, version, before, reason);
-    IF action <> 'candidate' THEN
-        UPDATE rescore.deployments AS d SET champion = _serve.version, updated_at = now() WHERE d.model = _serve.model;
-        PERFORM rescore._create_router(model);
-        PERFORM rescore._touch();
+    INSERT INTO rescore.deployment_history (model, action, version, previous, reason, details)
+    VALUES (model, action, version, before.champion, reason, details);
+    IF action = 'candidate' THEN
+        RETURN;
+    END IF;
+    PERFORM rescore._end_challenge(before, version);
+    UPDATE rescore.deployments AS d
+    SET champion = _serve.version, updated_at = now(), shadows = array_remove(d.shadows, _serve.version),
+        -- What was rolled back from is nothing to go back to.
+        predecessor = CASE WHEN action <> 'rollback' THEN nullif(before.champion, _serve.version) END
+    WHERE d.model = _serve.model;
+    PERFORM rescore._create_router(model);
+    PERFORM rescore._touch();
+END
+$$;
+COMMENT ON FUNCTION rescore._serve(text, integer, text, text, jsonb) IS
+    'Writes the history and, unless it is a candidate, lets the version serve.';
+
+CREATE OR REPLACE FUNCTION rescore._end_challenge(deployment rescore.deployments, champion integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    in_python boolean := (SELECT m.engine = 'python' FROM rescore.models AS m WHERE m.model = deployment.model AND m.version = champion);
+BEGIN
+    IF deployment.challenger = champion OR (deployment.challenger IS NOT NULL AND in_python) THEN
+        UPDATE rescore.deployments AS d SET challenger = NULL, challenger_share = NULL WHERE d.model = deployment.model;
+        INSERT INTO rescore.deployment_history (model, action, version, previous, reason)
+        VALUES (deployment.model, 'demote', deployment.challenger, deployment.champion,
+                CASE WHEN in_python THEN format('version %s, which serves now, is scored by Python', champion)
+                     ELSE 'its share ends: it serves everybody' END);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION rescore._serve(text, integer, text, text) IS
-    'Writes the history and, unless it is a candidate, lets the version serve.';
+COMMENT ON FUNCTION rescore._end_challenge(rescore.deployments, integer) IS
+    'Ends the challenge when the challenger itself becomes champion, or the new champion is one beside which none can serve.';
 
 CREATE OR REPLACE FUNCTION rescore._compare_scores(who text, probes jsonb, scores double precision[], expected double precision[])
 RETURNS void

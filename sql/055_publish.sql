@@ -165,7 +165,7 @@ $$;
 COMMENT ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text, jsonb, bytea) IS
     'Loads an artefact through the allow-list, proves it on probes (and against the caller''s own scores of them), records it and lets it serve from this commit on; candidate only records it. linear is the form that was signed. Returns the version.';
 
-CREATE OR REPLACE FUNCTION rescore.promote(model text, version integer, reason text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION rescore.promote(model text, version integer, reason text DEFAULT NULL, details jsonb DEFAULT NULL)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -175,12 +175,12 @@ DECLARE
 BEGIN
     PERFORM rescore._check_version(model, version);
     IF deployment.champion IS DISTINCT FROM version THEN
-        PERFORM rescore._serve(model, version, 'promote', reason);
+        PERFORM rescore._serve(model, version, 'promote', reason, details);
     END IF;
     RETURN version;
 END
 $$;
-COMMENT ON FUNCTION rescore.promote(text, integer, text) IS 'Lets a recorded version serve from this commit on; does nothing when it does.';
+COMMENT ON FUNCTION rescore.promote(text, integer, text, jsonb) IS 'Lets a recorded version serve from this commit on; does nothing when it does.';
 
 CREATE OR REPLACE FUNCTION rescore._served(model text)
 RETURNS integer[]
@@ -192,7 +192,7 @@ DECLARE
     switch record;
 BEGIN
     FOR switch IN SELECT h.action, h.version FROM rescore.deployment_history AS h
-                  WHERE h.model = _served.model AND h.action <> 'candidate' ORDER BY h.id LOOP
+                  WHERE h.model = _served.model AND h.action IN ('publish', 'promote', 'rollback') ORDER BY h.id LOOP
         IF switch.action = 'rollback' THEN
             WHILE cardinality(stack) > 0 AND stack[cardinality(stack)] <> switch.version LOOP
                 stack := stack[1:cardinality(stack) - 1];
@@ -207,7 +207,7 @@ $$;
 COMMENT ON FUNCTION rescore._served(text) IS
     'The versions that served and were not rolled back, the serving one last: what rolling back goes through.';
 
-CREATE OR REPLACE FUNCTION rescore.rollback(model text, version integer DEFAULT NULL, reason text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION rescore.rollback(model text, version integer DEFAULT NULL, reason text DEFAULT NULL, details jsonb DEFAULT NULL)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -226,18 +226,18 @@ BEGIN
             DETAIL = format('Served before: %s.', rescore._listed(earlier::text[])),
             HINT = 'Use rescore.promote to let any recorded version serve.';
     END IF;
-    PERFORM rescore._serve(model, target, 'rollback', reason);
+    PERFORM rescore._serve(model, target, 'rollback', reason, details);
     RETURN target;
 END
 $$;
-COMMENT ON FUNCTION rescore.rollback(text, integer, text) IS
+COMMENT ON FUNCTION rescore.rollback(text, integer, text, jsonb) IS
     'Lets the version that served before serve again, or an earlier one by number; twice goes back twice. Returns the version.';
 
 -- Whoever may publish decides what everybody's rows score: granted by name, never to all.
 REVOKE EXECUTE ON FUNCTION rescore.publish(text, bytea, jsonb, jsonb, text, double precision[], integer, boolean, text, jsonb, bytea) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore.publish_linear(text, bytea, text, jsonb, jsonb, jsonb, double precision[], jsonb, text, jsonb, integer, boolean, text, timestamptz, bytea) FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION rescore.promote(text, integer, text) FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION rescore.rollback(text, integer, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.promote(text, integer, text, jsonb) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.rollback(text, integer, text, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore._create_router(text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore._touch() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore._incident(text, text, integer, text, text, text) FROM PUBLIC;

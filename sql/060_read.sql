@@ -91,7 +91,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore.predict_payload(text, jsonb) IS
-    'Score of a payload {"feature": value} by a model''s serving version; missing features take their default, unknown ones raise RS009.';
+    'Score of a payload {"feature": value} by a model''s champion; missing features take their default, unknown ones raise RS009.';
 
 CREATE OR REPLACE FUNCTION rescore._check_key(key text, profile text, type text)
 RETURNS void
@@ -124,26 +124,29 @@ AS $$
 $$;
 COMMENT ON FUNCTION rescore._values(text, jsonb) IS 'SQL: each input''s value in a row p of the profile table; $1 is the clock.';
 
-CREATE OR REPLACE FUNCTION rescore._source(model text)
+CREATE OR REPLACE FUNCTION rescore._source(model text, key text DEFAULT NULL)
 RETURNS TABLE (profile text, slug text, relation text, key_column text, key_type text, clock timestamptz, version integer,
                engine text, contract jsonb, linear jsonb, "values" text[])
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    served integer;
 BEGIN
     IF rescore._clock_of(model) IS NULL THEN
         PERFORM rescore._unknown_model(model);
     END IF;
+    EXECUTE format('SELECT rescore_compiled.%I($1)', model || '_served') INTO served USING key;
     RETURN QUERY
     SELECT p.profile, p.slug, format('%I.%I', p.table_schema, p.table_name), p.key_column, p.key_type, rescore._clock_of(_source.model),
            m.version, m.engine, m.contract, m.linear, rescore._values(p.profile, m.contract -> 'inputs')
     FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
-    LEFT JOIN rescore.models AS m ON m.model = d.model AND m.version = d.champion
+    LEFT JOIN rescore.models AS m ON m.model = d.model AND m.version = served
     WHERE d.model = _source.model;
 END
 $$;
-COMMENT ON FUNCTION rescore._source(text) IS
-    'A model''s profile, serving version, and how its inputs are read from a row; RS001 for an unknown model.';
+COMMENT ON FUNCTION rescore._source(text, text) IS
+    'A model''s profile, the version that serves a key, by default the champion, and how its inputs are read from a row; RS001 for an unknown model.';
 
 CREATE OR REPLACE FUNCTION rescore.explain(model text, key text)
 RETURNS TABLE (feature text, value double precision, weight double precision, contribution double precision)
@@ -164,6 +167,9 @@ BEGIN
             HINT = 'Publish a linear model without `engine: python`.';
     END IF;
     PERFORM rescore._check_key(key, source.profile, source.key_type);
+    -- As the profile writes the key, whose hash says who serves it.
+    EXECUTE format('SELECT ($1::%s)::text', source.key_type) INTO key USING key;
+    SELECT * INTO source FROM rescore._source(model, key);
     EXECUTE format('SELECT %s FROM rescore_compiled.%I($2::%s) AS p WHERE p.%I IS NOT NULL',
                    rescore._version_row_call(model, source.version, source.contract -> 'inputs', source."values", '$1'),
                    source.slug || '__live', source.key_type, source.key_column)

@@ -33,6 +33,11 @@ BEGIN
         CREATE CONSTRAINT TRIGGER come_back AFTER DELETE ON rescore.removed_keys
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rescore._come_back();
     END IF;
+    -- Also where a subscription brought the event; nothing is deleted here while a dump is restored.
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
+                   WHERE t.tgrelid = 'rescore.removed_keys'::pg_catalog.regclass AND t.tgname = 'come_back' AND t.tgenabled = 'A') THEN
+        ALTER TABLE rescore.removed_keys ENABLE ALWAYS TRIGGER come_back;
+    END IF;
 END
 $do$;
 

@@ -1,12 +1,15 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: 078_coming. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- Calls: 078_coming, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
 -- rescore.incident_log, rescore.outbox_lag.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
        m.created_at, m.created_by, m.metrics, m.library_versions,
        pg_catalog.jsonb_array_length(m.contract -> 'inputs') AS inputs, pg_catalog.octet_length(m.artifact) AS bytes,
-       m.signed_by, m.signature
+       m.signed_by, m.signature,
+       CASE m.version WHEN d.champion THEN 'champion' WHEN d.challenger THEN 'challenger'
+            ELSE CASE WHEN m.version = ANY (d.shadows) THEN 'shadow' WHEN m.version = d.predecessor THEN 'predecessor' END END AS role,
+       CASE m.version WHEN d.champion THEN 1 - coalesce(d.challenger_share, 0) WHEN d.challenger THEN d.challenger_share ELSE 0 END AS share
 FROM rescore.models AS m JOIN rescore.deployments AS d ON d.model = m.model;
 COMMENT ON VIEW rescore.model_version IS 'Every model version, and which one serves.';
 COMMENT ON COLUMN rescore.model_version.model IS 'Name of the model';
@@ -24,6 +27,8 @@ COMMENT ON COLUMN rescore.model_version.inputs IS 'How many inputs it takes';
 COMMENT ON COLUMN rescore.model_version.bytes IS 'Size of the artefact';
 COMMENT ON COLUMN rescore.model_version.signed_by IS 'Key that signed it; null when no keys were registered';
 COMMENT ON COLUMN rescore.model_version.signature IS 'Its signature (Ed25519)';
+COMMENT ON COLUMN rescore.model_version.role IS 'champion, challenger, shadow, or predecessor of the champion; null for all others';
+COMMENT ON COLUMN rescore.model_version.share IS 'Share of the customers it serves';
 
 CREATE OR REPLACE VIEW rescore.model_quality AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.created_at, q.key AS metric,
@@ -85,7 +90,9 @@ SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
        coalesce(pg_catalog.string_agg(CASE WHEN l.here THEN pg_catalog.concat(l.consumer, ' ', l.pending, ' rows behind')
                                            ELSE l.consumer || ' is of another database: register it again' END, ', ' ORDER BY l.consumer),
                 'no consumers')
-FROM rescore.outbox_lag AS l;
+FROM rescore.outbox_lag AS l
+UNION ALL
+SELECT u."check", u.status, u.detail FROM rescore._upkeep() AS u;
 COMMENT ON VIEW rescore.health IS 'What an administrator should look at: one row per check.';
 COMMENT ON COLUMN rescore.health."check" IS 'What was looked at';
 COMMENT ON COLUMN rescore.health.status IS 'ok, warning or error';

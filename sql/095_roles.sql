@@ -29,27 +29,34 @@ AS $$
     -- level: 1 all three roles, 2 trainer and admin, 3 admin, 4 none of them. What is not named here is its owner's.
     VALUES
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
-    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,health,outbox_lag}'),
+    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,feature_drift}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
-    ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps}'),
+    ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps,snapshots,snapshot_rounds}'),
+    ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts}'),
+    ('relation', 2, false, '{SELECT}', '{learning,learn_log,lineage,learn_requests,released,drift_log,quarantined}'),
     ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys}'),
-    ('relation', 4, true, '{INSERT}', '{outbox}'),
+    ('relation', 4, true, '{INSERT}', '{outbox,snapshots}'),
+    ('relation', 4, true, '{SELECT}', '{tombstones}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
-    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming}'),
+    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming,staleness}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
-    ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,_reads,_python_score,_python_scores}'),
-    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source}'),
-    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model}'),
+    ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,share,_reads,_python_score,_python_scores}'),
+    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_upkeep,_dead_rows,_quiet_triggers}'),
+    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model,snapshot,resolve}'),
+    ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
+    ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_learn_lock,_learn_record,_record_lineage,_drift_record}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
-    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
+    ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_tend,_resolve_step,_check_step,_check_due,explain_snapshot}'),
+    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),
-    ('function', 4, true, '{EXECUTE}', '{_incident}'),
+    ('function', 4, true, '{EXECUTE}', '{_incident,_forgotten}'),
     -- By what follows the two underscores; '' are routers and versions.
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
+    ('compiled', 2, false, '{EXECUTE}', '{outcomes,outcomes_begin}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
-    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming}')
+    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,snapshot,forget,staleness}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';
@@ -199,12 +206,13 @@ AS $$
     FROM rescore.profiles AS p
     JOIN pg_class AS c ON c.oid = to_regclass(format('%I.%I', p.table_schema, p.table_name))
     LEFT JOIN LATERAL (SELECT to_regclass(format('%I.%I', g.v ->> 0, g.v ->> 1))::oid AS oid,
-                              starts_with(g.v ->> 2, format('rescore_%s__link_', p.slug)) AS is_link
-                       FROM jsonb_array_elements(coalesce(p.plan -> 'triggers', '[]')) AS g (v)) AS t ON t.oid IS NOT NULL
+                              coalesce(starts_with(g.v ->> 2, format('rescore_%s__link_', p.slug)), false) AS is_link
+                       FROM (SELECT p.plan -> 'triggers' UNION ALL SELECT p.plan -> 'reads') AS f (v)
+                       CROSS JOIN LATERAL jsonb_array_elements(coalesce(f.v, '[]')) AS g (v)) AS t ON t.oid IS NOT NULL
     GROUP BY p.profile, c.relowner, c.oid
 $$;
 COMMENT ON FUNCTION rescore._watched() IS
-    'Every profile with its table''s owner and the tables its triggers are on.';
+    'Every profile with its table''s owner and the tables its triggers are on, or its labels and treatments read.';
 
 CREATE OR REPLACE FUNCTION rescore._wanted_owners()
 RETURNS TABLE (shown text, owner oid, wanted oid)

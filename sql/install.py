@@ -99,6 +99,7 @@ def _install(connection: Connection, python_path: Sequence[str] | None) -> Insta
     for text in _wanted_files(python):
         driver.execute(text.encode())
     driver.execute(_query("drop_stale"))
+    driver.execute(_query("routers"))
     # Only now: an owner or a grant changed is a function written, which would then not be stale.
     missing += _secure(driver)
     stored: list[str] = []

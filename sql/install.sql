@@ -119,6 +119,11 @@ BEGIN
 END
 $$
 
+-- name: routers
+-- Routers that this version knows and an older one did not make.
+SELECT rescore._create_router(d.model) FROM rescore.deployments AS d
+WHERE pg_catalog.to_regproc(pg_catalog.format('rescore_compiled.%I', d.model || '_served')) IS NULL
+
 -- name: role_problems
 -- Which of the roles cannot be granted anything, and why.
 SELECT r.role, r.problem FROM rescore._roles() AS r WHERE r.problem IS NOT NULL ORDER BY r.level

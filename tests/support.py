@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
 import joblib
@@ -19,6 +20,11 @@ from rescore.plpython.contract import Contract
 from rescore.trainer.publish import publish as publish_estimator
 
 Connection = psycopg.Connection[Any]
+
+
+def examples(usual: int) -> int:
+    """Return how many examples a property test runs: `RESCORE_EXAMPLES`, where that is set."""
+    return int(os.environ.get("RESCORE_EXAMPLES") or usual)
 
 
 def one(conn: Connection, query: str, *given: Any) -> Any:

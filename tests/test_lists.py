@@ -169,7 +169,8 @@ def test_the_most_frequent_values_of_lists_are_frozen(conn: Connection) -> None:
     contract = ex.frozen_contract(conn, source, [Moment(at, at)])
     assert contract.columns() == ["moods=ok", "moods=sad", "moods=*"]
     _, expressions = zip(*ex.design_columns(conn, contract), strict=True)
-    found = ex.read_examples(conn, source, expressions, Moment(at, at))
+    settled = datetime(2024, 1, 11, tzinfo=timezone.utc)
+    found = ex.read_examples(conn, source, expressions, Moment(at, settled))
     assert sorted({tuple(row) for row in found.design}) == [(0, 0, 2), (0, 2, 0), (2, 0, 0)]
 
 

@@ -198,3 +198,29 @@ def test_a_profile_without_scores_has_nothing_to_sweep(conn: Connection) -> None
     before = rows(conn)
     conn.execute(CALL)
     assert rows(conn) == before
+
+
+def test_a_customer_who_cannot_be_counted_is_passed_and_told(conn: Connection) -> None:
+    dear = '  dear: {from: orders, count: true, where: "100 / amount < 9", window: 7 days}\nmodels:'
+    at(conn, "2026-01-01")
+    define(conn, DEFINITION.replace("models:", dear))
+    publish(conn)
+    conn.execute(
+        "INSERT INTO orders (customer_id, ordered_at, amount)"
+        " SELECT i, rescore.clock() - interval '1 hour', 50 FROM generate_series(1, 1500) AS i"
+    )
+    conn.execute(
+        "INSERT INTO orders (customer_id, ordered_at, amount)  SELECT 700, rescore.clock(), 0"
+    )
+    conn.execute("DELETE FROM rescore.incident_log")
+    at(conn, "2026-01-15")
+    for _ in range(2):
+        conn.execute(CALL)
+        assert one(conn, "SELECT array_agg(customer_id) FROM customers WHERE dear > 0") == [700]
+        assert wrong(conn) == 1
+        assert one(conn, "SELECT message FROM rescore.incidents") == "division by zero"
+        assert state(conn, "looked", "finished_at IS NOT NULL") == (1500, True)
+    conn.execute("DELETE FROM orders WHERE amount = 0")
+    conn.execute(CALL)
+    assert one(conn, "SELECT sum(dear) FROM customers") == 0
+    assert wrong(conn) == 0

@@ -87,7 +87,7 @@ def read_source(conn: Connection, model: str) -> Source:
         tuple(each for each in inputs if each.name not in unknown),
         tuple(sorted(unknown & {each.name for each in inputs} | unknown & {"only"})),
         spec,
-        read_label(conn, definition, spec["label"]),
+        read_label(conn, definition, plan, slug, spec["label"]),
         champion,
         definition["profile"]["key"]["name"],
     )
@@ -97,10 +97,11 @@ def regular_moments(
     conn: Connection, label: Label, *, step: str, until: datetime, most: int
 ) -> list[Moment]:
     """Return the newest moments one ``step`` apart whose outcomes were known at ``until``."""
-    statement = query(
-        "moments", time=_parametrized(label.time), relation=_parametrized(label.relation)
-    )
-    given = {"within": label.within, "until": until, "step": step, "most": most}
+    # In a statement with parameters a percent sign means one.
+    begin = label.begin.as_string(None).replace("%", "%%")
+    statement = query("moments", begin=written(begin))
+    given = {"seconds": label.seconds, "label": label.name, "until": until, "step": step}
+    given |= {"most": most}
     return [Moment(*row) for row in conn.execute(statement, given)]
 
 
@@ -108,7 +109,7 @@ def named_moments(
     conn: Connection, label: Label, moments: Sequence[datetime], until: datetime
 ) -> list[Moment]:
     """Return the moments given, without those whose outcomes were not known at ``until``."""
-    given = {"within": label.within, "moments": list(moments), "until": until}
+    given = {"seconds": label.seconds, "moments": list(moments), "until": until}
     return [Moment(*row) for row in conn.execute(query("settled"), given)]
 
 
@@ -131,36 +132,46 @@ def design_columns(conn: Connection, contract: Contract) -> list[tuple[str, str]
 
 
 def read_examples(
-    conn: Connection, source: Source, columns: Sequence[str], moment: Moment
+    conn: Connection,
+    source: Source,
+    columns: Sequence[str],
+    moment: Moment,
+    until: datetime | None = None,
 ) -> Examples:
     """Read the examples of one moment, in order of the key.
+
+    Customers whose outcome cannot be known, or who were treated before it was, are left out.
 
     Parameters
     ----------
     columns: SQL expressions of the design row, over the names of the inputs.
     moment: features are as of ``moment.at``; the label looks at what follows.
+    until: outcomes are as they were known then; default: when they were settled.
     """
     statement = query(
         "examples",
         columns=written(",\n".join(columns)),
-        moment=sql.Literal(moment.at),
-        as_of=as_of(source),
-        **label_parts(source.label),
+        **outcome_parts(source, moment, until),
     )
     data = _copy(conn, statement)
     records = np.frombuffer(
         data, _record(len(columns)), offset=_HEADER, count=_count(data, len(columns))
     )
-    happened = records["happened"].astype(np.int8)
-    labels = (1 - happened).astype(np.int8) if source.label.absence else happened
+    labels = records["label"].astype(np.int8)
     return Examples(moment, records["design"]["value"].astype(np.float64), labels)
 
 
-def label_parts(label: Label) -> dict[str, sql.Composable]:
-    """Return the parts of a query that a label fills in."""
-    names = ("key", "relation", "join", "time", "condition")
-    parts: dict[str, sql.Composable] = {name: written(getattr(label, name)) for name in names}
-    return parts | {"after": sql.Literal(label.after), "within": sql.Literal(label.within)}
+def outcome_parts(
+    source: Source, moment: Moment, until: datetime | None = None
+) -> dict[str, sql.Composable]:
+    """Return the parts of a query over the rows of a past moment and what came of them."""
+    return {
+        "moment": sql.Literal(moment.at),
+        "as_of": as_of(source),
+        "outcomes": source.label.outcomes,
+        "label": sql.Literal(source.label.name),
+        "until": sql.Literal(until or moment.settled),
+    }
 
 
 def _top(conn: Connection, source: Source, each: Input, moments: Sequence[Moment]) -> list[str]:
@@ -184,11 +195,6 @@ def written(text: str) -> sql.SQL:
     return sql.SQL(text)
 
 
-def _parametrized(text: str) -> sql.SQL:
-    """The same, for a statement with parameters, where a percent sign means one."""
-    return written(text.replace("%", "%%"))
-
-
 def _copy(conn: Connection, statement: sql.Composed) -> bytes:
     wrapped = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(statement)
     with conn.cursor() as cursor, cursor.copy(wrapped) as copy:
@@ -210,7 +216,7 @@ def _record(columns: int) -> np.dtype[Any]:
             ("array", ">i4", (5,)),
             design,
             ("length", ">i4"),
-            ("happened", ">i4"),
+            ("label", ">i4"),
         ]
     )
 

@@ -1,18 +1,19 @@
 -- The examples of one moment: each profile row as it stood then, as a design row computed by the
--- expressions that score, and whether the label's event happened in the horizon after it.
--- No event after the moment is in the features: the as-of function takes the moment.
--- Calls rescore_compiled.<profile>__as_of; reads the label's event table (and its link's).
-SELECT ARRAY[{columns}]::pg_catalog.float8[] AS design,
-       (occurred.rescore_key IS NOT NULL)::pg_catalog.int4 AS happened
-FROM (
+-- expressions that score, and the label that followed, as known at the present of the training.
+-- No event after the moment is in the features: the as-of function takes the moment. Outcomes that
+-- cannot be known, and customers treated within the horizon, are left out.
+-- Calls rescore_compiled.<profile>__as_of and <profile>__outcomes; reads no table itself.
+WITH example AS MATERIALIZED (
     SELECT past.*, {moment}::pg_catalog.timestamptz AS rescore_clock
     FROM {as_of}({moment}::pg_catalog.timestamptz) AS past
-) AS example
-LEFT JOIN (
-    SELECT DISTINCT {key} AS rescore_key
-    FROM {relation} AS e {join}
-    WHERE {time} > {moment}::pg_catalog.timestamptz + {after}::pg_catalog.interval
-      AND {time} <= {moment}::pg_catalog.timestamptz + {within}::pg_catalog.interval
-      AND ({condition})
-) AS occurred ON occurred.rescore_key = example.rescore_key
+), asked AS (
+    SELECT pg_catalog.array_agg(example.rescore_key) AS keys,
+           pg_catalog.array_agg(example.rescore_clock) AS moments
+    FROM example
+)
+SELECT ARRAY[{columns}]::pg_catalog.float8[] AS design, outcome.rescore_label::pg_catalog.int4 AS label
+FROM asked
+CROSS JOIN LATERAL {outcomes}({label}, asked.keys, asked.moments, {until}::pg_catalog.timestamptz) AS outcome
+JOIN example ON example.rescore_key = outcome.rescore_key
+WHERE outcome.rescore_label IS NOT NULL AND outcome.rescore_treated IS NULL
 ORDER BY example.rescore_key

@@ -93,10 +93,7 @@ def _statement(source: ex.Source, columns: Columns, moment: Moment) -> sql.Compo
         "export",
         key_name=sql.Identifier(source.key),
         columns=sql.SQL(",\n").join(named),
-        moment=sql.Literal(moment.at),
-        absence=sql.Literal(source.label.absence),
-        as_of=ex.as_of(source),
-        **ex.label_parts(source.label),
+        **ex.outcome_parts(source, moment),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from sklearn.pipeline import Pipeline
 
 from rescore.errors import BadDefinition, NotEnoughData, NotFinite
 from rescore.trainer.estimators import make_estimator, make_scaler
+from rescore.trainer.learning.averaging import Averaged
+from rescore.trainer.learning.kinds import Clusters
+from rescore.trainer.learning.models import Model
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -45,7 +48,6 @@ class Recipe:
     passes: int | None = None
     batch: int = 10_000
     seed: int = 0
-    classes: tuple[int, ...] = field(default=(0, 1))
 
     def passes_over(self, examples: int) -> int:
         """Return how often so many examples are to be seen."""
@@ -76,7 +78,7 @@ def fit(design: Floats, labels: Labels, recipe: Recipe, progress: Progress | Non
     estimator = make_estimator(recipe.estimator, seed=recipe.seed)
     with refusals(estimator), np.errstate(over="ignore", invalid="ignore"):
         if hasattr(estimator, "partial_fit"):
-            _passes(estimator, scaler, design, labels, recipe, progress)
+            estimator = _passes(estimator, scaler, design, labels, recipe, progress)
         else:
             estimator.fit(_scaled(scaler, design), labels)
     _check_finite(estimator)
@@ -137,26 +139,24 @@ def _passes(
     labels: Labels,
     recipe: Recipe,
     progress: Progress | None,
-) -> None:
+) -> Any:
     shuffle = np.random.default_rng(recipe.seed)
     passes = recipe.passes_over(len(labels))
-    _average_late(estimator, passes * len(labels) // 2)
+    model = _learning(estimator)
     for done in range(1, passes + 1):
         for rows in _batches(shuffle.permutation(len(labels)), recipe.batch):
-            known = {"classes": recipe.classes} if _classifies(estimator) else {}
-            estimator.partial_fit(_scaled(scaler, design[rows]), labels[rows], **known)
+            model.learn(_scaled(scaler, design[rows]), labels[rows], np.ones(len(rows)))
         if progress:
             progress(done, passes)
+    return model.estimator
 
 
-def _average_late(estimator: Any, examples: int) -> None:
-    """Average the weights of the second half only: the early, wild ones would stay in the mean."""
-    if getattr(estimator, "average", False) is True:
-        estimator.set_params(average=max(examples, 1))
-
-
-def _classifies(estimator: Any) -> bool:
-    return hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")
+def _learning(estimator: Any) -> Model:
+    """Return what learns; weights are averaged here, not by scikit-learn: see `averaging`."""
+    if getattr(estimator, "average", False):
+        return Averaged(estimator)
+    clusters = type(estimator).__name__ == "MiniBatchKMeans"
+    return Clusters(estimator) if clusters else Model(estimator)
 
 
 def _scaled(scaler: Any, design: Floats) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ from psycopg.rows import dict_row
 
 from rescore.errors import UnknownProfile
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.snapshots import BATCH, Logged
+from rescore.trainer.snapshots import log as log_profile
 from rescore.trainer.sweep import Progress, Swept, Terms
 from rescore.trainer.sweep import sweep as sweep_profile
 from rescore.trainer.usage import check_interval, unknown_profile
@@ -32,6 +34,26 @@ def rollback(
     with translated():
         serving: int = one(conn, query("rollback"), (model, version, reason))
     return serving
+
+
+def challenge(
+    conn: Connection, model: str, version: int, share: float, reason: str | None = None
+) -> None:
+    """Let a recorded version serve a share of the customers, above 0 and below 1."""
+    with translated():
+        one(conn, query("challenge"), (model, version, share, reason))
+
+
+def shadow(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """Let a recorded version score beside the champion, in snapshots."""
+    with translated():
+        one(conn, query("shadow"), (model, version, reason))
+
+
+def demote(conn: Connection, model: str, version: int, reason: str | None = None) -> None:
+    """End a challenge or a shadow."""
+    with translated():
+        one(conn, query("demote"), (model, version, reason))
 
 
 def sweep(
@@ -77,6 +99,23 @@ def sweep_model(conn: Connection, model: str, progress: Progress | None = None) 
     return sweep(conn, profile, max_age="100 years", wait=True, progress=progress)
 
 
+def log(
+    conn: Connection,
+    profile: str,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> Logged:
+    """Log the scores of a profile and resolve what is due: see :mod:`rescore.trainer.snapshots`.
+
+    Parameters
+    ----------
+    conn: in autocommit mode: each batch is a transaction.
+    batch: most rows of a transaction.
+    """
+    with _known(conn, profile):
+        return log_profile(conn, profile, batch=batch or BATCH, progress=progress)
+
+
 def verify(conn: Connection, profile: str) -> Rows:
     """Return every stored value that differs from a recount of the events."""
     with _known(conn, profile):
@@ -88,6 +127,28 @@ def rebuild(conn: Connection, profile: str) -> int:
     with _known(conn, profile):
         changed: int = one(conn, query("rebuild"), (profile,))
     return changed
+
+
+def forget(conn: Connection, profile: str, key: str) -> Rows:
+    """Remove what rescore holds of a person; return what was removed, and what is not rescore's.
+
+    Returns
+    -------
+    One row per place: ``place``, rows ``removed``, rows ``remaining``.
+
+    Raises
+    ------
+    UnknownProfile, BadKey, NotAllowed
+    """
+    with _known(conn, profile):
+        return _fetched(conn, "forget", profile, key)
+
+
+def remember(conn: Connection, profile: str, key: str) -> bool:
+    """Lift the tombstone of a key; return whether it had one."""
+    with _known(conn, profile):
+        lifted: bool = one(conn, query("remember"), (profile, key))
+    return lifted
 
 
 def verify_model(conn: Connection, model: str) -> float | None:
@@ -105,6 +166,18 @@ def models(conn: Connection) -> Rows:
 def status(conn: Connection) -> Rows:
     """Return one row per deployed model: what serves, since when, and open incidents."""
     return _rows(conn, "status")
+
+
+def quarantined(conn: Connection) -> Rows:
+    """Return what is kept out of learning, by model and reason."""
+    return _rows(conn, "quarantined")
+
+
+def release(conn: Connection, model: str, ids: Sequence[int] | None = None) -> int:
+    """Let snapshots out of quarantine, all of the model's or those named; return how many."""
+    with translated():
+        freed: int = one(conn, query("release"), (model, None if ids is None else list(ids)))
+    return freed
 
 
 @contextmanager

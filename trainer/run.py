@@ -17,6 +17,8 @@ from threading import Event
 from types import FrameType
 from typing import Any, Protocol
 
+from psycopg import sql
+
 from rescore.errors import Busy, NoServer, RescoreError
 from rescore.trainer.database import Connection, connection, one, query, translated
 from rescore.trainer.sweep import Terms, sweep
@@ -44,6 +46,9 @@ class Job(Protocol):
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do one round and return what the log is to say; leave off early once ``stop`` is set.
+
+        Nothing is said of a round that returns nothing. A job may have a ``channel``: what is
+        notified there makes it due at once.
 
         What cannot be done now is raised as RescoreError: it is logged, and tried next time.
         """
@@ -169,17 +174,45 @@ def _rounds(
 ) -> Iterator[Facts]:
     """Yield the facts of each round; what was missed meanwhile is not made up for."""
     left = list(jobs)
+    _listen(conn, left)
     while left and not stop.is_set():
         job = min(left, key=lambda each: due[each.name])
-        if stop.wait(max(0.0, due[job.name] - time.monotonic())):
-            return
+        if due[job.name] > time.monotonic():
+            _wait(conn, left, due, stop)
+            continue
         due[job.name] = time.monotonic() + job.every
-        yield _round(conn, job, stop)
+        facts = _round(conn, job, stop)
+        if facts is not None:
+            yield facts
         if once:
             left.remove(job)
 
 
-def _round(conn: Connection, job: Job, stop: Event) -> Facts:
+def _channel(job: Job) -> str | None:
+    return getattr(job, "channel", None)
+
+
+def _listen(conn: Connection, jobs: Sequence[Job]) -> None:
+    for channel in filter(None, map(_channel, jobs)):
+        conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+
+def _wait(conn: Connection, jobs: Sequence[Job], due: dict[str, float], stop: Event) -> None:
+    """Wait until a job is due, some of the time: it ends early by a notification, or ``stop``."""
+    left = min(due.values()) - time.monotonic()
+    channels = {channel for job in jobs if (channel := _channel(job))}
+    if not channels:
+        stop.wait(max(left, 0.0))
+        return
+    with translated():
+        told = conn.notifies(timeout=min(max(left, 0.0), POLL_SECONDS), stop_after=1)
+        heard = {each.channel for each in told}
+    for job in jobs:
+        if _channel(job) in heard:
+            due[job.name] = 0.0
+
+
+def _round(conn: Connection, job: Job, stop: Event) -> Facts | None:
     started = time.monotonic()
     try:
         with translated():
@@ -188,6 +221,8 @@ def _round(conn: Connection, job: Job, stop: Event) -> Facts:
         raise
     except RescoreError as error:
         facts = {"error": error.message}
+    if not facts:
+        return None
     return _told(job.name, **facts, seconds=round(time.monotonic() - started, 3))
 
 
@@ -197,11 +232,19 @@ def _told(what: str, **facts: Any) -> Facts:
 
 def line(facts: Facts) -> str:
     """Return what happened as one line for people."""
-    shown = {k: v for k, v in facts.items() if k not in ("at", "job", "profiles", "seconds")}
+    hidden = ("at", "job", "profiles", "models", "seconds")
+    shown = {k: v for k, v in facts.items() if k not in hidden}
+    shown |= {each["model"]: _of_model(each) for each in facts.get("models", [])}
     parts = [f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in shown.items()]
     if "seconds" in facts:
         parts.append(f"{facts['seconds']:.1f} s")
     return f"{facts['at']} {facts['job']}: {', '.join(parts)}"
+
+
+def _of_model(facts: Facts) -> str:
+    rounds = facts.get("rounds", [])
+    told = [f"{each['action']} {each['version'] or ''}".strip() for each in rounds]
+    return f"{', '.join(told) or 'failed'} ({facts.get('why', 'see error')})"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
 
 from rescore.errors import NotEnoughData
 from rescore.plpython.contract import Contract
@@ -18,6 +19,7 @@ from rescore.trainer import examples as ex
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.estimators import make_estimator
 from rescore.trainer.fit import Progress, Recipe, fit
+from rescore.trainer.loop.record import refer
 from rescore.trainer.metrics import evaluate
 from rescore.trainer.publish import publish as publish_artifact
 from rescore.trainer.split import Moment, Split, time_split
@@ -42,6 +44,7 @@ class TrainingReport:
     left_out: features whose past is unknown.
     metrics: see `rescore.trainer.metrics.evaluate`; None without a test moment.
     pipeline: the final model.
+    lineage: what is kept with the version, so that `rescore learn` goes on from it.
     version: published as; None when it was not.
     candidate: whether that version is only recorded.
     parent: the version that served before.
@@ -60,6 +63,7 @@ class TrainingReport:
     metrics: dict[str, Any] | None
     contract: Contract = field(repr=False)
     pipeline: Any = field(repr=False)
+    lineage: dict[str, Any] = field(repr=False)
     version: int | None
     seconds: float
     candidate: bool = False
@@ -67,7 +71,7 @@ class TrainingReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the model itself, for printing."""
-        hidden = ("contract", "pipeline")
+        hidden = ("contract", "pipeline", "lineage")
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
@@ -109,7 +113,7 @@ def train(
         recipe = _recipe(source, passes, seed)
         until = choose_until(conn, source, until)
         chosen = choose_moments(conn, source, moments, until, most)
-        learnt = _learn(conn, source, chosen, recipe, progress)
+        learnt = _learn(conn, source, chosen, until, recipe, progress)
     report = TrainingReport(
         model=model,
         until=until,
@@ -134,16 +138,19 @@ def publish_trained(
     As `rescore.publish` does.
     """
     started = time.monotonic()
-    version = publish_artifact(
-        report.pipeline,
-        model=report.model,
-        conn=conn,
-        contract=report.contract,
-        metrics=_metrics(report),
-        parent=report.parent,
-        candidate=candidate,
-        reason=reason or f"trained on {len(report.moments)} moments until {report.until:%Y-%m-%d}",
-    )
+    with translated(), conn.transaction():
+        version = publish_artifact(
+            report.pipeline,
+            model=report.model,
+            conn=conn,
+            contract=report.contract,
+            metrics=_metrics(report),
+            parent=report.parent,
+            candidate=candidate,
+            reason=reason
+            or f"trained on {len(report.moments)} moments until {report.until:%Y-%m-%d}",
+        )
+        conn.execute(query("lineage"), (report.model, version, Jsonb(report.lineage)))
     seconds = report.seconds + time.monotonic() - started
     return replace(report, version=version, candidate=candidate, seconds=seconds)
 
@@ -202,6 +209,7 @@ def _learn(
     conn: Connection,
     source: ex.Source,
     moments: list[Moment],
+    until: datetime,
     recipe: Recipe,
     progress: Progress | None,
 ) -> dict[str, Any]:
@@ -210,9 +218,11 @@ def _learn(
     steps = _Steps(progress, len(moments) + FITTING * (2 if split else 1))
     contract = ex.frozen_contract(conn, source, moments)
     names, columns = zip(*ex.design_columns(conn, contract), strict=True)
-    read = {m: steps.after(ex.read_examples(conn, source, columns, m)) for m in moments}
+    read = {m: steps.after(ex.read_examples(conn, source, columns, m, until)) for m in moments}
     metrics = _measure(read, split, recipe, steps) if split else None
     design, labels = _joined([read[m] for m in moments])
+    pipeline = fit(design, labels, recipe, steps.fitting())
+    customers = max(len(each.labels) for each in read.values())  # different at one moment
     return {
         "train_moments": tuple(m.at for m in split.train) if split else (),
         "test_moment": split.test.at if split else None,
@@ -222,7 +232,25 @@ def _learn(
         "features": names,
         "metrics": metrics,
         "contract": contract,
-        "pipeline": fit(design, labels, recipe, steps.fitting()),
+        "pipeline": pipeline,
+        "lineage": _lineage(moments, labels)
+        | refer(list(names), design, pipeline)
+        | {"customers": customers},
+    }
+
+
+def _lineage(moments: Sequence[Moment], labels: NDArray[np.int8]) -> dict[str, Any]:
+    """Return what learning on must know: the last moment learnt, and the last outcome."""
+    examples, positives = len(labels), int(labels.sum())
+    last, known = max(m.at for m in moments), max(m.settled for m in moments)
+    memory = {"examples": float(examples), "positives": float(positives)}
+    return {
+        "examples": examples,
+        "positives": positives,
+        "began": min(m.at for m in moments).isoformat(),
+        "ended": last.isoformat(),
+        "known_until": known.isoformat(),
+        "memory": {**memory, "after": last.isoformat(), "known": known.isoformat()},
     }
 
 

@@ -55,6 +55,20 @@ def seconds(conn: Connection, text: str, option: str) -> float:
     return float(one(conn, query("seconds"), (text,)))
 
 
+def share_of(text: str) -> float:
+    """Return a share written as ``10%`` or ``0.1``.
+
+    Raises
+    ------
+    WrongUsage: it is neither.
+    """
+    number = text.strip().removesuffix("%")
+    try:
+        return float(number) / (100 if number != text.strip() else 1)
+    except ValueError:
+        raise WrongUsage(f'"{text}" is no share', hint="write 10% or 0.1") from None
+
+
 def unknown_model(conn: Connection, model: str) -> UnknownModel:
     """Return the error for a name that is no model's, with those that are."""
     known = [name for (name,) in conn.execute(query("known_models"))]

@@ -190,13 +190,6 @@ LATER_KEYS = [
     ("last: channel", "first: 5", "first: 5 (feature last_channel, line 17)"),
     ("time: ordered_at", "time: ordered_at, mode: queued", "mode (event orders, line 9)"),
     ("time: ordered_at", "history_from: 2025-10-01", "history_from (event orders, line 9)"),
-    ("labels:", "interventions: {}\nlabels:", "interventions (definition, line 24)"),
-    ("labels:", "snapshot: {}\nlabels:", "snapshot (definition, line 24)"),
-    *(
-        ("none: orders,", f"{key}: x,", f"{key} (label churned, line 25)")
-        for key in sorted(LATER["labels"])
-    ),
-    ("scaler: none", "calibrate: platt", "calibrate (model churn, line 32)"),
     ("{model: churn}", "{model: churn, snapshot: 1}", "snapshot (score churn_score, line 37)"),
 ]
 
@@ -298,8 +291,15 @@ def _section(mark: str) -> str:
         d.OneHot,
         d.Label,
         d.Model,
+        d.Learn,
+        d.When,
+        d.Minimum,
+        d.Limits,
+        d.Rate,
         d.Score,
         d.Outbox,
+        d.Snapshots,
+        d.Interventions,
     ],
 )
 def test_reference_lists_exactly_the_keys(part: type[d.Definition]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -29,220 +29,110 @@ from rescore.tests.properties.sequences import SOURCE as SEQUENCES
 from rescore.tests.properties.shop import (
     HALF_LIVES,
     TABLES,
+    Near,
     definition,
     faded,
     recount,
     same,
 )
+from rescore.tests.properties.steps import EVENTS, agos, run, step
+from rescore.tests.support import examples
 from rescore.trainer.publish import publish
 
-NOON = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 Connection = psycopg.Connection[Any]
 
-customers = st.one_of(st.none(), st.integers(1, 4))
-instants = st.one_of(
-    st.none(),
-    st.integers(0, 6).map(lambda n: NOON - timedelta(days=n)),
-    st.integers(0, 10**9).map(lambda n: NOON - timedelta(microseconds=n * 1000)),
-    st.integers(0, 60).map(lambda n: NOON + timedelta(hours=n)),
-)
-amounts = st.one_of(st.none(), st.decimals(-1000, 1000, places=2), st.just(Decimal("NaN")))
-weights = st.one_of(
-    st.none(),
-    st.floats(-1000, 1000).map(lambda x: round(x, 3)),
-    st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e308, -1e300]),
-)
-channels = st.one_of(st.none(), st.sampled_from(["web", "store", "phone", "fax", "", "Ärger"]))
-orders = st.fixed_dictionaries(
-    {
-        "customer_id": customers,
-        "ordered_at": instants,
-        "amount": amounts,
-        "weight": weights,
-        "qty": st.one_of(st.none(), st.integers(-5, 5)),
-        "channel": channels,
-    }
-)
-complaints = st.fixed_dictionaries(
-    {
-        "client_no": customers,
-        "created_at": instants.map(lambda t: t and t.replace(tzinfo=None)),
-        "severity": st.one_of(st.none(), st.integers(1, 5)),
-    }
-)
-invoices = st.fixed_dictionaries(
-    {
-        "subscription_id": st.one_of(st.none(), st.sampled_from(["a", "b", "c"])),
-        "issued_at": st.one_of(st.none(), st.integers(0, 9).map(lambda n: date(2024, 2, 1 + n))),
-        "total": st.one_of(st.none(), st.decimals(-100, 100, places=4)),
-    }
-)
-EVENTS = {"orders": orders, "complaints": complaints, "invoices": invoices}
-some = st.integers(0, 7)
 
+@dataclass(frozen=True)
+class Events:
+    """All events of a moment, and whose subscription is whose."""
 
-@st.composite
-def insert(draw: Any) -> tuple[Any, ...]:
-    table = draw(st.sampled_from(list(EVENTS)))
-    way = draw(st.sampled_from(["single", "many", "copy"]))
-    rows = draw(st.lists(EVENTS[table], min_size=1, max_size=1 if way == "single" else 6))
-    return ("insert", table, way, rows)
+    rows: dict[str, list[dict[str, Any]]]
+    owners: dict[str, int]
 
-
-@st.composite
-def update(draw: Any) -> tuple[Any, ...]:
-    table = draw(st.sampled_from(list(EVENTS)))
-    column = draw(st.sampled_from(["all", "key", "value", "remark"]))
-    return ("update", table, column, draw(EVENTS[table]), draw(some))
-
-
-delete = st.tuples(st.just("delete"), st.sampled_from(list(EVENTS)), some)
-truncate = st.tuples(st.just("truncate"), st.sampled_from(list(EVENTS)))
-link = st.tuples(
-    st.sampled_from(["link", "unlink"]), st.sampled_from(["a", "b", "c"]), st.integers(1, 4)
-)
-profile = st.one_of(
-    st.tuples(st.just("profile"), st.integers(1, 4), st.sampled_from(["basic", "pro", "x", None])),
-    st.tuples(st.just("status"), st.integers(1, 4), st.sampled_from(["active", "gone"])),
-    st.tuples(st.just("remove"), st.integers(1, 4)),
-    st.tuples(st.just("add"), st.integers(1, 5), st.one_of(st.none(), st.integers(18, 90))),
-)
-simple = st.one_of(insert(), insert(), insert(), update(), delete, truncate, link, profile)
-clock = st.tuples(st.just("clock"), st.integers(1, 2500).map(lambda n: timedelta(minutes=n)))
-step = st.one_of(
-    simple,
-    clock,
-    simple,
-    simple,
-    st.tuples(st.sampled_from(["rollback", "savepoint"]), st.lists(simple, max_size=3)),
-)
-
-
-def run(conn: Connection, step: tuple[Any, ...]) -> None:
-    """Carry out one step; what the database refuses by its own constraints changes nothing."""
-    kind = step[0]
-    if kind in ("rollback", "savepoint"):
-        with suppress(psycopg.Rollback), conn.transaction():
-            with conn.transaction(force_rollback=kind == "savepoint"):
-                for inner in step[1]:
-                    run(conn, inner)
-            if kind == "rollback":
-                raise psycopg.Rollback
-        return
-    with suppress(psycopg.errors.UniqueViolation), conn.transaction():
-        STEPS[kind](conn, *step[1:])
-
-
-def do_clock(conn: Connection, on: timedelta) -> None:
-    conn.execute("SELECT set_config('rescore.clock', (rescore.clock() + %s)::text, false)", [on])
-
-
-def do_insert(conn: Connection, table: str, way: str, rows: list[dict[str, Any]]) -> None:
-    names = list(rows[0])
-    if way == "copy":
-        with conn.cursor().copy(f"COPY {table} ({', '.join(names)}) FROM STDIN".encode()) as copy:
-            for row in rows:
-                copy.write_row([row[n] for n in names])
-        return
-    marks = ", ".join("(" + ", ".join(["%s"] * len(names)) + ")" for _ in rows)
-    values = [row[n] for row in rows for n in names]
-    conn.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks}".encode(), values)
-
-
-KEYS = {"orders": "customer_id", "complaints": "client_no", "invoices": "subscription_id"}
-IDS = {"orders": "order_id", "complaints": "id", "invoices": "id"}
-
-
-def do_update(conn: Connection, table: str, what: str, row: dict[str, Any], which: int) -> None:
-    if what == "remark":
-        given = {"remark": "x"} if table == "orders" else {}
-    elif what == "key":
-        given = {KEYS[table]: row[KEYS[table]]}
-    else:
-        given = {k: v for k, v in row.items() if what == "all" or k != KEYS[table]}
-    if given:
-        sets = ", ".join(f"{c} = %s" for c in given)
-        where = f"WHERE {IDS[table]} % 8 >= %s"
-        conn.execute(
-            f"UPDATE {table} SET {sets} {where.replace('%', '%%', 1)}".encode(),
-            [*given.values(), which],
+    def counted(self, key: int, now: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the recount of a customer: what holds until the next event, what for a time."""
+        return recount(
+            [r for r in self.rows["orders"] if r["customer_id"] == key],
+            [r for r in self.rows["complaints"] if r["client_no"] == key],
+            [r for r in self.rows["invoices"] if self.owners.get(r["subscription_id"]) == key],
+            now,
         )
 
 
-def do_delete(conn: Connection, table: str, which: int) -> None:
-    conn.execute(f"DELETE FROM {table} WHERE {IDS[table]} %% 8 = %s".encode(), [which])
+def events_of(cur: psycopg.Cursor[Any]) -> Events:
+    found = {t: cur.execute(f"SELECT * FROM {t}".encode()).fetchall() for t in EVENTS}
+    owned = cur.execute("SELECT * FROM subscriptions").fetchall()
+    return Events(found, {s["subscription_id"]: s["customer_id"] for s in owned})
 
 
-def do_link(conn: Connection, subscription: str, customer: int) -> None:
-    conn.execute(
-        "INSERT INTO subscriptions VALUES (%s, %s)"
-        " ON CONFLICT (subscription_id) DO UPDATE SET customer_id = excluded.customer_id",
-        [subscription, customer],
-    )
-
-
-def do_add(conn: Connection, customer: int, age: int | None) -> None:
-    conn.execute("INSERT INTO customer_profile (customer_id, age) VALUES (%s, %s)", [customer, age])
-
-
-STEPS: dict[str, Any] = {
-    "insert": do_insert,
-    "update": do_update,
-    "delete": do_delete,
-    "truncate": lambda c, t: c.execute(f"TRUNCATE {t}".encode()),
-    "link": do_link,
-    "unlink": lambda c, s, _: c.execute(
-        "DELETE FROM subscriptions WHERE subscription_id = %s", [s]
-    ),
-    "profile": lambda c, k, v: c.execute(
-        "UPDATE customer_profile SET plan = %s WHERE customer_id = %s", [v, k]
-    ),
-    "status": lambda c, k, v: c.execute(
-        "UPDATE customer_profile SET status = %s WHERE customer_id = %s", [v, k]
-    ),
-    "remove": lambda c, k: c.execute("DELETE FROM customer_profile WHERE customer_id = %s", [k]),
-    "add": do_add,
-    "clock": do_clock,
-}
-
-
-def check(conn: Connection, estimator: Any, removed: bool) -> None:
+def check(conn: Connection, shop: Shop, removed: bool, ago: timedelta, swept: bool) -> None:
     """Compare the profile with the recount in Python, with rescore.verify, and with scikit-learn."""
     with conn.cursor(row_factory=dict_row) as cur:
         rows = {r["customer_id"]: r for r in cur.execute("SELECT * FROM customer_profile")}
-        found = {t: cur.execute(f"SELECT * FROM {t}".encode()).fetchall() for t in EVENTS}
-        owners = {
-            s["subscription_id"]: s["customer_id"]
-            for s in cur.execute("SELECT * FROM subscriptions")
-        }
-        contract = cur.execute(
-            "SELECT contract FROM rescore.models WHERE version = (SELECT champion FROM rescore.deployments)"
-        )
-        contract_json = contract.fetchone()["contract"]  # type: ignore[index]
-        live_rows = {k: live_row(cur, k) for k in rows}
+        events = events_of(cur)
         now = cur.execute("SELECT rescore.clock() AS now").fetchone()["now"]  # type: ignore[index]
-    for key, row in rows.items():
-        lasting, passing = recount(
-            [r for r in found["orders"] if r["customer_id"] == key],
-            [r for r in found["complaints"] if r["client_no"] == key],
-            [r for r in found["invoices"] if owners.get(r["subscription_id"]) == key],
-            now,
-        )
-        holding = {c: v for c, v in lasting.items() if all_hold(row, c, now, "next")}
-        holding |= {c: v for c, v in passing.items() if all_hold(row, c, now, "next", "until")}
-        for column, value in holding.items():
-            assert same(row[column], value), (key, column, row[column], value)
-        for column, value in {**lasting, **passing}.items():
-            live = live_rows[key]
-            assert same(live[column], value), (key, column, live[column], value)
-        check_score(row, estimator, Contract.from_json(contract_json))
+        for key, row in rows.items():
+            check_row(row, live_row(cur, key), *events.counted(key, now), now)
+            check_score(row, shop)
+            check_live_score(cur, row, shop, now, swept)
+        check_past(cur, events, list(rows), shop, now, keyed=True)
+        check_past(cur, events, list(rows), shop, now - ago, keyed=False)
     differences = conn.execute("SELECT * FROM rescore.verify('customer_profile')").fetchall()
     assert differences == []
-    wanted = {r["customer_id"] for r in found["orders"]} | {
-        r["client_no"] for r in found["complaints"]
-    }
+    wanted = {r["customer_id"] for r in events.rows["orders"]}
+    wanted |= {r["client_no"] for r in events.rows["complaints"]}
     missing = wanted - {None} - set(rows)
     assert removed or not missing, missing
+
+
+def check_row(
+    row: dict[str, Any],
+    live: dict[str, Any],
+    lasting: dict[str, Any],
+    passing: dict[str, Any],
+    now: datetime,
+) -> None:
+    """What is stored is what was counted, as far as it still holds; what is live is all of it."""
+    holding = {c: v for c, v in lasting.items() if all_hold(row, c, now, "next")}
+    holding |= {c: v for c, v in passing.items() if all_hold(row, c, now, "next", "until")}
+    for found, counted in ((row, holding), (live, lasting | passing)):
+        for column, value in counted.items():
+            assert same(found[column], value), (column, found[column], value)
+
+
+def check_live_score(
+    cur: psycopg.Cursor[Any], row: dict[str, Any], shop: Shop, now: datetime, swept: bool
+) -> None:
+    """The score by key is what the estimator says of the row as it is now, and what a sweep stores."""
+    key = row["customer_id"]
+    asked = cur.execute("SELECT rescore.predict_key('churn', %s::bigint) AS score", [key])
+    score = asked.fetchone()["score"]  # type: ignore[index]
+    check_score(live_row(cur, key) | {"churn_score": score, "churn_score_at": now}, shop)
+    if swept:
+        assert row["churn_score"] == (score and pytest.approx(score, rel=1e-9, abs=1e-9))
+
+
+def check_past(
+    cur: psycopg.Cursor[Any],
+    events: Events,
+    keys: list[int],
+    shop: Shop,
+    moment: datetime,
+    keyed: bool,
+) -> None:
+    """What the events said at a moment is what they say if counted then."""
+    asked = "SELECT * FROM rescore_compiled.customer_profile__as_of(%s, %s)"
+    given = keys if keyed else None
+    found = {r["rescore_key"]: r for r in cur.execute(asked, [moment, given])}
+    assert set(found) <= set(keys)
+    for key in keys:
+        lasting, passing = events.counted(key, moment)
+        if key not in found:
+            assert not keyed and lasting["orders"] == lasting["invoices"] == lasting["severe"] == 0
+            continue
+        values = inputs_of(lasting | passing, shop.contract, moment)
+        for name, value in values.items():
+            assert same(found[key][name], value), (key, moment, name, found[key][name], value)
 
 
 def live_row(cur: psycopg.Cursor[Any], key: int) -> dict[str, Any]:
@@ -279,25 +169,28 @@ SOURCE |= SEQUENCES
 SOURCE |= {f"severity{end}": "complaints" for end in ENDS}
 
 
-def check_score(row: dict[str, Any], estimator: Any, contract: Contract) -> None:
+def check_score(row: dict[str, Any], shop: Shop) -> None:
     """The stored score is what the estimator says of the row."""
     if row["status"] != "active":
         assert row["churn_score"] is None
         return
-    at = {"days_since_order", "tenure", "last_invoice"}
-    columns = {i.name: f"{i.name}__at" if i.name in at else i.name for i in contract.inputs}
-    columns |= COLUMNS
-    values: dict[str, Any] = {
-        name: row[c] if c in row else quiet(row) for name, c in columns.items()
-    }
-    for name, half_life in HALF_LIVES.items():
-        values[name] *= faded(row[f"{name}__at"], row["churn_score_at"], half_life)
-    numbers = design_row(contract, values, row["churn_score_at"])
-    expected = sklearn_score(estimator, np.array([numbers]))[0]
+    values = inputs_of(row, shop.contract, row["churn_score_at"])
+    values |= {"quiet": quiet(row), "renews_in": row["renews_at"]}
+    numbers = design_row(shop.contract, values, row["churn_score_at"])
+    expected = sklearn_score(shop.estimator, np.array([numbers]))[0]
     assert row["churn_score"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-COLUMNS = {"renews_in": "renews_at"}
+def inputs_of(row: dict[str, Any], contract: Contract, at: datetime) -> dict[str, Any]:
+    """Return what a model is given of a row at a moment, as far as that is in a column."""
+    columns = {i.name: f"{i.name}__at" if i.name in SINCE else i.name for i in contract.inputs}
+    values = {name: row[c] for name, c in columns.items() if c in row}
+    for name, half_life in HALF_LIVES.items():
+        values[name] = Near(values[name] * faded(row[f"{name}__at"], at, half_life))
+    return values
+
+
+SINCE = ("days_since_order", "tenure", "last_invoice")
 
 
 def quiet(row: dict[str, Any]) -> float | None:
@@ -323,8 +216,16 @@ def make_estimator(linear: bool, columns: int) -> Any:
     return made.fit(x, y)
 
 
+@dataclass(frozen=True)
+class Shop:
+    """The published estimator, and what it is given."""
+
+    estimator: Any
+    contract: Contract
+
+
 @contextmanager
-def shop(dsn: str, trigger: str, linear: bool) -> Iterator[tuple[Connection, Any]]:
+def opened(dsn: str, trigger: str, linear: bool) -> Iterator[tuple[Connection, Shop]]:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET TimeZone = 'UTC'")
         conn.execute(TABLES.encode())
@@ -334,7 +235,7 @@ def shop(dsn: str, trigger: str, linear: bool) -> Iterator[tuple[Connection, Any
         contract = Contract.from_json({"inputs": inputs})
         estimator = make_estimator(linear, len(contract.columns()))
         publish(estimator, model="churn", conn=conn)
-        yield conn, estimator
+        yield conn, Shop(estimator, contract)
 
 
 def clean(conn: Connection) -> None:
@@ -353,18 +254,18 @@ def clean(conn: Connection) -> None:
 def test_profile_equals_recount(
     request: pytest.FixtureRequest, trigger: str, database: str, linear: bool
 ) -> None:
-    with shop(request.getfixturevalue(database), trigger, linear) as (conn, estimator):
+    with opened(request.getfixturevalue(database), trigger, linear) as (conn, shop):
 
-        @settings(max_examples=40 if linear else 8)
-        @given(st.lists(step, min_size=1, max_size=12))
-        def holds(steps: list[tuple[Any, ...]]) -> None:
+        @settings(max_examples=examples(40 if linear else 8))
+        @given(st.lists(step, min_size=1, max_size=12), agos)
+        def holds(steps: list[tuple[Any, ...]], ago: timedelta) -> None:
             clean(conn)
             conn.execute("SET rescore.clock = '2024-03-02 00:00:00+00'")
             removed = False
             for one in steps:
                 run(conn, one)
                 removed |= "remove" in repr(one)
-                check(conn, estimator, removed)
+                check(conn, shop, removed, ago, swept=one[0] == "sweep")
 
         holds()
         assert conn.execute("SELECT count(*) FROM rescore.incident_log").fetchone() == (0,)

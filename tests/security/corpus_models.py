@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -41,6 +42,7 @@ def _fitted(name: str) -> Any:
         "layers": MLPClassifier(hidden_layer_sizes=(4,), max_iter=2),
         "pipeline": make_pipeline(StandardScaler(), logistic()),
         "dummy": DummyClassifier(),
+        "clusters": MiniBatchKMeans(3, n_init=1, random_state=0),
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # two iterations do not converge
@@ -171,6 +173,18 @@ SPOILT: dict[str, tuple[str, Edit]] = {
     "layer missing": ("layers", _set("n_layers_", 9)),
     "weights that are words": ("logistic", _set("coef_", np.array(["a", "b", "c"]))),
     "weights that are a tree": ("logistic", _set("coef_", fitted("tree").tree_)),
+    "centres of fewer columns": ("clusters", _set("cluster_centers_", np.zeros((3, 2)))),
+    "centres of more columns": ("clusters", _set("cluster_centers_", np.zeros((3, 4)))),
+    "centres in a row": ("clusters", _set("cluster_centers_", np.zeros(3))),
+    "centres in a list": ("clusters", _set("cluster_centers_", [[0.0, 0.0, 0.0]])),
+    "centres of whole numbers": ("clusters", _set("cluster_centers_", np.zeros((3, 3), dtype=int))),
+    "centres of less precision": (
+        "clusters",
+        _set("cluster_centers_", np.zeros((3, 3), dtype=np.float32)),
+    ),
+    "centres by column": ("clusters", _set("cluster_centers_", np.zeros((3, 3), order="F"))),
+    "no centres": ("clusters", _set("cluster_centers_", np.zeros((0, 3)))),
+    "centres missing": ("clusters", lambda m: m.__dict__.pop("cluster_centers_")),
     "dummy alone": ("dummy", lambda model: None),
 }
 

@@ -112,14 +112,6 @@ def test_features_with_unknown_past_are_named_and_left_out(shop: Connection) -> 
     assert "age" not in read(shop, "back")[0]
 
 
-def test_a_percent_sign_in_a_name_is_only_a_name(shop: Connection) -> None:
-    source = ex.read_source(shop, "churn")
-    shop.execute('CREATE TABLE "100%s" AS SELECT * FROM orders')
-    label = type(source.label)(**{**vars(source.label), "relation": '"100%s"'})
-    until = START + timedelta(days=400)
-    assert ex.regular_moments(shop, label, step="1 month", until=until, most=3)
-
-
 def test_regular_moments_end_with_the_last_whose_outcome_is_known(shop: Connection) -> None:
     label = ex.read_source(shop, "churn").label
     until = datetime(2025, 3, 31, tzinfo=timezone.utc)

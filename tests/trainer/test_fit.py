@@ -36,8 +36,9 @@ def test_same_seed_same_weights_other_seed_other_weights() -> None:
 
 def test_is_partial_fit_by_hand() -> None:
     design, labels = examples()
-    fitted = fit(design, labels, Recipe(SGD, passes=2, batch=200, seed=3))
-    scaler, by_hand = StandardScaler(), SGDClassifier(loss="log_loss", average=500, random_state=3)
+    plain = {"sgd_classifier": {"loss": "log_loss"}}
+    fitted = fit(design, labels, Recipe(plain, passes=2, batch=200, seed=3))
+    scaler, by_hand = StandardScaler(), SGDClassifier(loss="log_loss", random_state=3)
     for start in (0, 200, 400):
         scaler.partial_fit(design[start : start + 200])
     shuffle = np.random.default_rng(3)
@@ -59,6 +60,14 @@ def test_settles_where_the_batch_solution_is() -> None:
     exact = {"logistic_regression": {"C": 1 / (1e-3 * 2000)}}
     expected = fit(design, labels, Recipe(exact)).predict_proba(design)[:, 1]
     assert np.abs(found - expected).max() < 0.01
+
+
+def test_averaged_weights_arrive_at_the_base_rate() -> None:
+    """Those of scikit-learn's own averaging do not: its calls start from an intercept of long ago."""
+    design, _ = examples(5000)
+    labels = (np.random.default_rng(2).random(5000) < 0.05).astype(np.int8)
+    found = fit(design, labels, Recipe(SGD)).predict_proba(design)[:, 1]
+    assert found.mean() == pytest.approx(labels.mean(), rel=0.05)
 
 
 @pytest.mark.parametrize(("examples", "passes"), [(0, 100), (20_000, 50), (10**7, 10)])

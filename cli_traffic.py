@@ -1,0 +1,145 @@
+"""Commands about who serves: challenge, shadow, demote, compare."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rescore import console
+
+if TYPE_CHECKING:
+    from rescore.trainer.compare import Comparison
+    from rescore.trainer.run import Job
+    from rescore.trainer.sweep import Terms
+
+Dsn = Annotated[
+    str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the deployment history.")]
+Model = Annotated[str, typer.Argument(help="Name of the model.")]
+Version = Annotated[int, typer.Argument(help="Number of a recorded version; see `models`.")]
+Sweep = Annotated[bool, typer.Option(help="Rescore the customers that another version now serves.")]
+Rival = Annotated[
+    int | None,
+    typer.Argument(help="Default: the challenger, a shadow, or the version that served before."),
+]
+
+
+def challenge(
+    model: Model,
+    version: Version,
+    share: Annotated[str, typer.Option(help="Of the customers, such as 10% or 0.1.")],
+    dsn: Dsn = None,
+    sweep: Sweep = True,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Let a recorded version serve a share of the customers, by a stable hash of the key."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+    from rescore.trainer.usage import share_of
+
+    part = share_of(share)
+    with connection(dsn) as conn:
+        ops.challenge(conn, model, version, part, reason)
+        _sweep(conn, model, wanted=sweep)
+    _show({"model": model, "challenger": version, "share": part}, json)
+
+
+def shadow(
+    model: Model, version: Version, dsn: Dsn = None, reason: Reason = None, json: Json = False
+) -> None:
+    """Let a recorded version score beside the champion in snapshots, and serve nobody."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        ops.shadow(conn, model, version, reason)
+    _show({"model": model, "shadow": version}, json)
+
+
+def demote(
+    model: Model,
+    version: Version,
+    dsn: Dsn = None,
+    sweep: Sweep = True,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """End a challenge or a shadow; the version stays recorded."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        ops.demote(conn, model, version, reason)
+        _sweep(conn, model, wanted=sweep)
+    _show({"model": model, "demoted": version}, json)
+
+
+def compare(
+    model: Model,
+    version: Rival = None,
+    champion: Annotated[
+        int | None, typer.Option("--with", help="Compare with this one, not with the champion.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only snapshots taken from then on.")
+    ] = None,
+    dsn: Dsn = None,
+    json: Json = False,
+) -> None:
+    """Compare a version with the champion on resolved snapshots, with intervals and a stop rule."""
+    from rescore.trainer.compare import compare as compare_versions
+    from rescore.trainer.database import connection
+    from rescore.trainer.report import with_zone
+
+    with connection(dsn) as conn:
+        found = compare_versions(conn, model, version, champion, since=with_zone(since))
+    if json:
+        console.print_json(found.to_json())
+    else:
+        _show_comparison(found)
+
+
+def jobs(every: float, terms: Terms, alerts: Path | None) -> list[Job]:
+    """Return the jobs of `rescore run` that judge versions and, if a file says so, tell alerts."""
+    from rescore.trainer.alert_rules import load
+    from rescore.trainer.alerts import Alerting
+    from rescore.trainer.rules import Judging
+
+    told: list[Job] = [Alerting(every, load(alerts))] if alerts else []
+    return [Judging(every, terms), *told]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (challenge, shadow, demote, compare):
+        app.command()(command)
+
+
+def _show_comparison(found: Comparison) -> None:
+    from rescore.trainer.comparison_report import lines, served_rows, table
+
+    console.show(table(found), as_json=False)
+    if rows := served_rows(found):
+        console.show(rows, as_json=False, title="outcomes by who served")
+    console.print_lines(lines(found))
+
+
+def _sweep(conn: Any, model: str, *, wanted: bool) -> None:
+    from rescore.trainer import operations as ops
+
+    if wanted:
+        with console.progress(f"rescore by {model}") as progress:
+            ops.sweep_model(conn, model, progress)
+
+
+def _show(row: dict[str, Any], json: bool) -> None:
+    if json:
+        console.print_json(row)
+    else:
+        console.show_values(row)

@@ -1,0 +1,24 @@
+"""Logged feature vectors with the scores given, later resolved to labels.
+
+Revision ID: 0005
+Revises: 0004
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the tables; the statements stand in the .sql file of the same name."""
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    connection = op.get_bind().execution_options(no_parameters=True)
+    connection.exec_driver_sql(statements)
+    connection.execution_options(no_parameters=False)

@@ -1,0 +1,78 @@
+-- What became of what was scored: quality by week, outcomes known early, uplift of treatments.
+-- Calls: nothing. Tables: reads rescore.snapshots.
+--
+-- Only resolved snapshots count: an outcome that comes early would make recent weeks look worse than
+-- they are. AUC is not additive; the trainer computes it.
+
+CREATE OR REPLACE VIEW rescore.live_quality AS
+SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week, s.holdout,
+       count(*) AS snapshots,
+       count(*) FILTER (WHERE s.censored) AS censored,
+       count(*) FILTER (WHERE s.quarantined IS NOT NULL) AS quarantined,
+       count(*) FILTER (WHERE s.treated_at IS NOT NULL) AS treated,
+       count(*) FILTER (WHERE s.corrected_at IS NOT NULL) AS corrected,
+       count(*) FILTER (WHERE e.counts) AS examples,
+       count(DISTINCT s.key) FILTER (WHERE e.counts) AS customers,
+       sum(s.label) FILTER (WHERE e.counts) AS positives,
+       avg(s.label) FILTER (WHERE e.counts) AS base_rate,
+       avg(s.score) FILTER (WHERE e.counts) AS mean_score,
+       avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND s.score BETWEEN 0 AND 1) AS log_loss,
+       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND s.score BETWEEN 0 AND 1) AS brier
+FROM rescore.snapshots AS s
+CROSS JOIN LATERAL (SELECT NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL AND s.label IS NOT NULL AS counts) AS e
+WHERE s.resolved IS NOT NULL
+GROUP BY s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC'), s.holdout;
+COMMENT ON VIEW rescore.live_quality IS 'How the served scores turned out: resolved snapshots by model, version and week (Monday, UTC); numbers are of examples, which are neither censored, quarantined nor treated.';
+COMMENT ON COLUMN rescore.live_quality.model IS 'Model that scored';
+COMMENT ON COLUMN rescore.live_quality.version IS 'Version that served';
+COMMENT ON COLUMN rescore.live_quality.week IS 'Week the scores were given in';
+COMMENT ON COLUMN rescore.live_quality.holdout IS 'Whether of customers kept untreated; null when the profile has no interventions';
+COMMENT ON COLUMN rescore.live_quality.snapshots IS 'Resolved snapshots';
+COMMENT ON COLUMN rescore.live_quality.censored IS 'Of these, outcome that cannot be known';
+COMMENT ON COLUMN rescore.live_quality.quarantined IS 'Of these, kept out of learning';
+COMMENT ON COLUMN rescore.live_quality.treated IS 'Of these, customer treated within the horizon';
+COMMENT ON COLUMN rescore.live_quality.corrected IS 'Of these, label corrected after it was resolved';
+COMMENT ON COLUMN rescore.live_quality.examples IS 'Snapshots that the numbers are of';
+COMMENT ON COLUMN rescore.live_quality.customers IS 'Different customers among these';
+COMMENT ON COLUMN rescore.live_quality.positives IS 'Sum of their labels';
+COMMENT ON COLUMN rescore.live_quality.base_rate IS 'Mean of their labels';
+COMMENT ON COLUMN rescore.live_quality.mean_score IS 'Mean of their scores';
+COMMENT ON COLUMN rescore.live_quality.log_loss IS 'Log loss of their scores; null where scores are no probabilities';
+COMMENT ON COLUMN rescore.live_quality.brier IS 'Brier score; null where scores are no probabilities';
+
+CREATE OR REPLACE VIEW rescore.early_outcomes AS
+SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week,
+       count(*) AS open, count(*) FILTER (WHERE s.early) AS positive, min(s.due_at) AS due_from, max(s.due_at) AS due_until
+FROM rescore.snapshots AS s WHERE s.resolved IS NULL
+GROUP BY s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC');
+COMMENT ON VIEW rescore.early_outcomes IS 'Snapshots whose horizon is not over, and how many are known to be positive already: neither learnt nor measured yet.';
+COMMENT ON COLUMN rescore.early_outcomes.model IS 'Model that scored';
+COMMENT ON COLUMN rescore.early_outcomes.version IS 'Version that served';
+COMMENT ON COLUMN rescore.early_outcomes.week IS 'Week the scores were given in (Monday, UTC)';
+COMMENT ON COLUMN rescore.early_outcomes.open IS 'Snapshots that wait for their outcome';
+COMMENT ON COLUMN rescore.early_outcomes.positive IS 'Of these, known to be positive';
+COMMENT ON COLUMN rescore.early_outcomes.due_from IS 'When the first of them resolves';
+COMMENT ON COLUMN rescore.early_outcomes.due_until IS 'When the last of them resolves';
+
+CREATE OR REPLACE VIEW rescore.uplift AS
+SELECT g.model, g.week, g.customers, g.held_out, g.treated_share, g.rate, g.rate_held_out, g.rate - g.rate_held_out AS difference,
+       (g.rate - g.rate_held_out) / nullif(g.treated_share, 0) AS per_treated
+FROM (
+    SELECT s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week,
+           count(DISTINCT s.key) FILTER (WHERE NOT s.holdout) AS customers, count(DISTINCT s.key) FILTER (WHERE s.holdout) AS held_out,
+           avg((s.treated_at IS NOT NULL)::integer) FILTER (WHERE NOT s.holdout)::double precision AS treated_share,
+           avg(s.label) FILTER (WHERE NOT s.holdout) AS rate, avg(s.label) FILTER (WHERE s.holdout) AS rate_held_out
+    FROM rescore.snapshots AS s
+    WHERE s.resolved IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL AND s.holdout IS NOT NULL
+    GROUP BY s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC')
+) AS g;
+COMMENT ON VIEW rescore.uplift IS 'What treating changed: customers who may be treated, whether they were or not, beside those held out. Chance decided between the two, hence the difference is the treatments'' doing; those treated beside those not would show how they were chosen.';
+COMMENT ON COLUMN rescore.uplift.model IS 'Model whose label is the outcome';
+COMMENT ON COLUMN rescore.uplift.week IS 'Week of the moments (Monday, UTC)';
+COMMENT ON COLUMN rescore.uplift.customers IS 'Different customers who may be treated';
+COMMENT ON COLUMN rescore.uplift.held_out IS 'Different customers held out';
+COMMENT ON COLUMN rescore.uplift.treated_share IS 'Share of the former that was treated within the horizon';
+COMMENT ON COLUMN rescore.uplift.rate IS 'Their rate of positive outcomes';
+COMMENT ON COLUMN rescore.uplift.rate_held_out IS 'That of the holdout';
+COMMENT ON COLUMN rescore.uplift.difference IS 'The former less the latter: below 0, treating prevents the outcome';
+COMMENT ON COLUMN rescore.uplift.per_treated IS 'The difference for each customer who was treated';

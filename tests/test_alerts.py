@@ -1,0 +1,170 @@
+"""Alerts: what each rule finds, told once a cause, by a command or a webhook."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rescore.cli import app
+from rescore.errors import BadDefinition
+from rescore.tests import trials
+from rescore.trainer.alert_rules import Alerts, load
+from rescore.trainer.alerts import Alerting
+
+Connection = psycopg.Connection[Any]
+APPEND = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
+
+
+@pytest.fixture
+def conn(dsn: str) -> Any:
+    with trials.connected(dsn, customers=200) as made:
+        yield made
+
+
+def alerting(tell: dict[str, Any], **rules: Any) -> Alerting:
+    return Alerting(60, Alerts.model_validate({"tell": tell, "rules": rules}))
+
+
+def writes_to(path: Path) -> dict[str, Any]:
+    return {"command": [sys.executable, "-c", APPEND, str(path)]}
+
+
+def told(path: Path) -> list[str]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line)["cause"] for line in lines]
+
+
+def test_each_cause_is_told_once_and_again_when_it_is_back(
+    conn: Connection, tmp_path: Path
+) -> None:
+    out = tmp_path / "told"
+    job = alerting(writes_to(out), health={})
+    for _ in range(3):
+        assert job.work(conn, Event())["open"] == 1
+    assert told(out) == ["health: champions"]
+    trials.version(conn, 1.0)
+    assert job.work(conn, Event()) == {"open": 0}
+    conn.execute("UPDATE rescore.deployments SET champion = NULL")
+    job.work(conn, Event())
+    assert told(out) == ["health: champions"] * 2
+
+
+def test_a_command_that_fails_is_tried_again(conn: Connection, tmp_path: Path) -> None:
+    broken = alerting({"command": [sys.executable, "-c", "raise SystemExit(3)"]}, health={})
+    assert "exit status 3" in broken.work(conn, Event())["error"]
+    missing = alerting({"command": ["/no/such/program"]}, health={})
+    assert "could not tell" in missing.work(conn, Event())["error"]
+    out = tmp_path / "told"
+    assert alerting(writes_to(out), health={}).work(conn, Event())["told"]
+    assert told(out) == ["health: champions"]
+
+
+def test_quality_staleness_latency_and_drift(conn: Connection, tmp_path: Path) -> None:
+    out = tmp_path / "told"
+    trials.version(conn, -1.0)
+    conn.execute("CALL rescore.sweep('customers')")
+    trials.live(conn, 1)
+    fine = alerting(
+        writes_to(out),
+        quality={"worse_than": 0.1},
+        stale={"share": 0.5, "older_than": "100 days"},
+        latency={"ms": 60000},
+        drift={"psi": 0.25},
+    )
+    assert fine.work(conn, Event()) == {"open": 0}
+    conn.execute(
+        """INSERT INTO rescore.drift_log (model, feature, version, at, period, examples, numbers)
+           VALUES ('churn', 'tendency', 1, now(), '[2026-01-01,2026-02-01]', 500,
+                   '{"psi": 0.9, "psi_by_chance": 0.01}')"""
+    )
+    strict = alerting(
+        writes_to(out),
+        quality={"worse_than": 0.6},
+        stale={"share": 0.5, "older_than": "1 day"},
+        latency={"ms": 0.0001},
+        drift={"psi": 0.25},
+    )
+    assert strict.work(conn, Event())["open"] == 4
+    assert told(out) == [
+        "quality: auc of churn",
+        "drift: tendency of churn",
+        "stale: churn_score of customers",
+        "latency: churn",
+    ]
+
+
+@contextmanager
+def receiver(status: int) -> Iterator[tuple[str, list[Any]]]:
+    """An HTTP server and what was posted to it."""
+    posted: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            posted.append(json.loads(self.rfile.read(length)))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", posted
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_webhook_is_posted_to(conn: Connection) -> None:
+    with receiver(200) as (address, posted):
+        alerting({"webhook": address}, health={}).work(conn, Event())
+    assert [p["cause"] for p in posted] == ["health: champions"]
+    assert posted[0]["rule"] == "health" and "no version serves" in posted[0]["message"]
+    trials.version(conn, 1.0)
+    alerting({"webhook": address}, health={}).work(conn, Event())
+    conn.execute("UPDATE rescore.deployments SET champion = NULL")
+    with receiver(500) as (address, posted):
+        assert "500" in alerting({"webhook": address}, health={}).work(conn, Event())["error"]
+    assert len(posted) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("tell: {webhook: ftp://x}\nrules: {}\n", "1:7", "no web address"),
+        ("tell: {}\nrules: {}\n", "1:1", "nobody is told"),
+        ("tell: {command: [a]}\nrules: {drift: {psy: 1}}\n", "2:17", 'unknown key "psy"'),
+        ("tell: {command: [a]}\nrules: {latency: {ms: 0}}\n", "2:18", "greater than 0"),
+        ("tell: {command: [a]}\nrule: {}\n", "2:1", 'unknown key "rule"'),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(
+    tmp_path: Path, text: str, place: str, said: str
+) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text(text)
+    with pytest.raises(BadDefinition) as caught:
+        load(path)
+    assert said in str(caught.value) and place.split(":")[0] in str(caught.value)
+
+
+def test_run_judges_and_tells(conn: Connection, dsn: str, tmp_path: Path) -> None:
+    out, file = tmp_path / "told", tmp_path / "alerts.yaml"
+    file.write_text(json.dumps({"tell": writes_to(out), "rules": {"health": {}}}))
+    given = ["run", "--once", "--json", "--dsn", dsn, "--alerts", str(file)]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    assert {json.loads(line)["job"] for line in done.output.splitlines()} >= {"rules", "alerts"}
+    assert told(out) == ["health: champions"]

@@ -1,0 +1,160 @@
+"""Versions compared on what came of their customers, and the rules that act on it."""
+
+from __future__ import annotations
+
+import json
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rescore.cli import app
+from rescore.errors import NotEnoughData, RescoreError
+from rescore.tests import trials
+from rescore.tests.support import one
+from rescore.trainer import operations as ops
+from rescore.trainer.compare import compare, traffic
+from rescore.trainer.rules import Judging, act, decide
+from rescore.trainer.sweep import Terms
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def conn(dsn: str) -> Any:
+    with trials.connected(dsn) as made:
+        yield made
+
+
+def judge(conn: Connection) -> dict[str, Any]:
+    facts = Judging(60, Terms()).work(conn, Event())
+    assert "error" not in facts
+    return facts
+
+
+def serving(conn: Connection) -> Any:
+    return one(conn, "SELECT champion, challenger FROM rescore.deployments WHERE model = 'churn'")
+
+
+def test_snapshots_hold_what_each_version_said(conn: Connection) -> None:
+    good, bad = trials.version(conn, 1.0), trials.version(conn, -1.0, candidate=True)
+    quiet = trials.version(conn, 0.5, candidate=True)
+    ops.challenge(conn, "churn", bad, 0.3)
+    ops.shadow(conn, "churn", quiet)
+    trials.live(conn, 1, days=1)
+    wrong = f"""SELECT count(*) FROM rescore.snapshots AS s JOIN customers AS c ON c.customer_id::text = s.key
+        CROSS JOIN LATERAL (SELECT 1 / (1 + exp(-tendency)) AS good, 1 / (1 + exp(tendency)) AS bad,
+                                   1 / (1 + exp(-tendency / 2)) AS quiet) AS v
+        WHERE NOT (abs((others ->> '{quiet}')::float8 - v.quiet) < 1e-12 AND NOT others ? s.version::text
+                   AND CASE s.serving WHEN 'challenger'
+                           THEN s.version = {bad} AND abs(s.score - v.bad) < 1e-12 AND abs((others ->> '{good}')::float8 - v.good) < 1e-12
+                           ELSE s.version = {good} AND abs(s.score - v.good) < 1e-12 AND abs((others ->> '{bad}')::float8 - v.bad) < 1e-12 END)"""
+    assert one(conn, wrong) == 0
+    assert one(conn, "SELECT count(*) FROM rescore.snapshots WHERE serving = 'challenger'") > 80
+
+
+def test_a_better_challenger_is_promoted_by_the_rule(conn: Connection) -> None:
+    poor = trials.version(conn, -0.5)
+    good = trials.version(conn, 1.0, candidate=True)
+    ops.challenge(conn, "churn", good, 0.5)
+    assert "switched" not in judge(conn)  # nothing is resolved yet
+    trials.live(conn, 1, days=3)
+    found = compare(conn, "churn")
+    assert (found.candidate, found.champion, found.paired) == (good, poor, True)
+    assert found.verdict == "better" and found.customers == 400
+    assert found.metrics["auc"]["candidate"].low > found.metrics["auc"]["champion"].high
+    assert found.sequential.low < found.fixed.low < found.fixed.estimate
+    assert found.groups["uplift"].holds(0)  # nobody acted on the scores
+    assert "switched" in judge(conn)
+    assert serving(conn) == (good, None)
+    assert one(conn, "SELECT array_agg(DISTINCT churn_score_version) FROM customers") == [good]
+
+
+def test_a_worse_challenger_ends_by_the_rule(conn: Connection) -> None:
+    good = trials.version(conn, 1.0)
+    bad = trials.version(conn, -1.0, candidate=True)
+    ops.challenge(conn, "churn", bad, 0.2)
+    trials.live(conn, 1)
+    judge(conn)
+    assert serving(conn) == (good, None)
+    action, version, reason = one(conn, LAST)
+    assert (action, version) == ("demote", bad)
+    assert "log_loss of version" in reason and "worse" in reason
+
+
+LAST = """SELECT action, version, reason FROM rescore.deployment_history
+          WHERE model = 'churn' ORDER BY id DESC LIMIT 1"""
+
+
+def test_a_bad_version_forced_into_service_is_rolled_back(conn: Connection) -> None:
+    good = trials.version(conn, 1.0)
+    bad = trials.version(conn, -1.0, candidate=True)
+    trials.live(conn, 1)
+    assert "switched" not in judge(conn)
+    ops.promote(conn, "churn", bad, "the boss wants it")
+    trials.live(conn, 30)
+    assert "switched" in judge(conn)
+    assert serving(conn) == (good, None)
+    assert one(conn, "SELECT array_agg(DISTINCT churn_score_version) FROM customers") == [good]
+    story = conn.execute(
+        """SELECT action, version, previous, by = session_user, reason, details ->> 'verdict'
+           FROM rescore.deployment_history WHERE model = 'churn' ORDER BY id"""
+    ).fetchall()
+    assert [row[:4] for row in story] == [
+        ("publish", good, None, True),
+        ("candidate", bad, good, True),
+        ("promote", bad, good, True),
+        ("rollback", good, bad, True),
+    ]
+    assert story[2][4] == "the boss wants it"
+    assert story[3][4].startswith(f"by rule: log_loss of version {good} is better than version")
+    assert story[3][5] == "better"
+    # Forced again: in the cool-down of 30 days nothing acts by itself, afterwards it does.
+    ops.promote(conn, "churn", bad, "again")
+    trials.live(conn, 51, days=1)
+    trials.at(conn, 75)
+    assert traffic(conn, "churn").is_cooling()
+    assert "switched" not in judge(conn)
+    trials.at(conn, 90)
+    assert "switched" in judge(conn)
+    assert serving(conn) == (good, None)
+
+
+def test_what_somebody_switched_meanwhile_is_left(conn: Connection) -> None:
+    good, bad = trials.version(conn, 1.0), trials.version(conn, -1.0)
+    trials.live(conn, 1)
+    state = traffic(conn, "churn")
+    wanted = decide(conn, state)
+    assert wanted is not None and wanted.action == "rollback"
+    third = trials.version(conn, 0.9)
+    assert not act(conn, state, wanted)
+    assert serving(conn) == (third, None)
+    assert {good, bad, third} == {1, 2, 3}
+
+
+def test_nothing_to_compare_is_said(conn: Connection) -> None:
+    trials.version(conn, 1.0)
+    with pytest.raises(RescoreError, match="no two versions"):
+        compare(conn, "churn")
+    with pytest.raises(NotEnoughData, match="no resolved snapshot"):
+        compare(conn, "churn", 2)
+    with pytest.raises(RescoreError, match='unknown model "chrun"'):
+        compare(conn, "chrun")
+
+
+def test_the_command_line_tells_the_difference(conn: Connection, dsn: str) -> None:
+    trials.version(conn, 1.0)
+    bad = trials.version(conn, -1.0, candidate=True)
+    run = CliRunner().invoke
+    given = ["challenge", "churn", str(bad), "--share", "25%", "--dsn", dsn, "--json"]
+    assert json.loads(run(app, given).output)["share"] == 0.25
+    trials.live(conn, 1)
+    told = json.loads(run(app, ["compare", "churn", "--dsn", dsn, "--json"]).output)
+    assert told["verdict"] == "worse" and told["gain_at_any_look"]["high"] < 0
+    assert set(told["served"]) == {"challenger", "champion", "uplift"}
+    shown = run(app, ["compare", "churn", "--dsn", dsn]).output
+    assert "stop: version 2 is worse" in shown and "outcomes by who served" in shown
+    assert run(app, ["demote", "churn", str(bad), "--dsn", dsn]).exit_code == 0
+    assert serving(conn)[1] is None

@@ -1,0 +1,258 @@
+"""Snapshots: what is logged, when, and into which partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Event
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from rescore.errors import NotSupported, UnknownProfile
+from rescore.plpython.artifact import load
+from rescore.tests.snapshot_shop import (
+    DEFINITION,
+    Connection,
+    at,
+    connected,
+    order,
+    shop,
+    snapshot,
+)
+from rescore.tests.support import define, one, publish
+from rescore.trainer import operations as ops
+from rescore.trainer.learning.hashing import hash_keys, shares
+from rescore.trainer.snapshots import Snapshotting, log
+
+ON_EVENTS = DEFINITION.replace("{every: 1 day}", "{on: orders, share: 30%}")
+COUNT = "SELECT count(*) FROM rescore.snapshots"
+
+
+@pytest.fixture
+def conn(dsn: str) -> Iterator[Connection]:
+    with connected(dsn) as made:
+        yield made
+
+
+def logged(conn: Connection, *columns: str) -> list[Any]:
+    query = f"SELECT {', '.join(columns)} FROM rescore.snapshots ORDER BY model, taken_at, key::int"
+    return conn.execute(query.encode()).fetchall()
+
+
+def test_a_round_logs_every_customer_as_scored(conn: Connection) -> None:
+    shop(conn)
+    assert snapshot(conn) == 80
+    wrong = """SELECT count(*) FROM rescore.snapshots AS s JOIN customers AS c ON c.customer_id::text = s.key
+        WHERE s.model = 'churn' AND s.score = rescore.predict('churn', c) AND s.version = c.churn_score_version
+          AND s.taken_at = timestamptz '2026-01-01Z' AND s.due_at = timestamptz '2026-01-31Z'
+          AND s.design[2] = c.spend AND s.holdout = c.holdout AND s.serving = 'champion' AND s.resolved IS NULL"""
+    assert one(conn, wrong) == 20
+
+
+def test_the_design_row_gives_the_score_by_the_version_that_is_named(conn: Connection) -> None:
+    shop(conn, models=("churn",))
+    snapshot(conn)
+    publish(conn, seed=11)
+    for score, design, version in logged(conn, "score", "design", "version"):
+        artefact = one(conn, "SELECT artifact FROM rescore.models WHERE version = %s", version)
+        assert load(artefact, "joblib").predict_proba(np.array([design]))[0, 1] == pytest.approx(
+            score, abs=1e-9
+        )
+
+
+def test_a_round_is_taken_once_and_the_next_when_it_is_due(conn: Connection) -> None:
+    shop(conn, models=("churn",))
+    assert [snapshot(conn), snapshot(conn)] == [20, 0]
+    at(conn, "2026-01-01 23:59:00+00")
+    assert snapshot(conn) == 0
+    at(conn, "2026-01-02 06:00:00+00")
+    assert snapshot(conn) == 20
+    at(conn, "2026-01-03")  # due by the schedule, though a late round was only 18 hours ago
+    assert snapshot(conn) == 20
+    assert one(conn, COUNT) == 60
+
+
+def test_a_round_cut_short_goes_on_where_it_stopped(conn: Connection) -> None:
+    shop(conn, models=("churn",))
+    stop = Event()
+    cut = log(conn, "customers", batch=8, stop=stop, progress=lambda *_: stop.set())
+    assert (cut.taken, cut.finished) == (8, False)
+    at(conn, "2026-01-01 00:05:00+00")
+    assert log(conn, "customers", batch=8).taken == 20
+    assert one(conn, "SELECT count(DISTINCT key) FROM rescore.snapshots") == 20
+    assert one(conn, COUNT) == 20
+
+
+def test_two_sessions_share_a_round(conn: Connection, dsn: str) -> None:
+    shop(conn, models=("churn",))
+    with psycopg.connect(dsn, autocommit=True) as other:
+        at(other, "2026-01-01")
+        assert one(conn, "SELECT rescore._snapshot_begin('customers')")
+        assert one(other, "SELECT rescore._snapshot_begin('customers')")
+        step = "SELECT finished, taken FROM rescore._snapshot_step('customers', 12)"
+        assert one(conn, step) == (False, 12)
+        assert one(other, step) == (True, 20)
+        assert one(conn, step) == (True, 20)
+    assert one(conn, COUNT) == 20
+
+
+def test_what_windows_no_longer_hold_is_recounted_first(conn: Connection) -> None:
+    shop(conn, models=("churn",))
+    at(conn, "2026-03-01")  # the orders of December have left the window
+    snapshot(conn)
+    assert {design[2] for (design,) in logged(conn, "design")} == {0}
+    assert one(conn, "SELECT max(recent) FROM customers") == 0
+
+
+def test_only_those_who_are_scored_are_logged(conn: Connection) -> None:
+    conn.execute("CREATE TABLE customers (customer_id bigint PRIMARY KEY, status text)")
+    conn.execute("INSERT INTO customers SELECT i, 'active' FROM generate_series(1, 7) AS i")
+    only = DEFINITION.replace("clock: session}", "clock: session, only: \"status = 'active'\"}")
+    shop(conn, only, models=("churn",))
+    snapshot(conn)
+    assert [key for (key,) in logged(conn, "key")] == [str(i) for i in range(1, 8)]
+
+
+def test_a_share_of_the_customers_another_one_each_round(conn: Connection) -> None:
+    shop(
+        conn, DEFINITION.replace("every: 1 day", "every: 1 day, share: 20%"), 400, models=("churn",)
+    )
+    taken = []
+    for day in (1, 2):
+        at(conn, f"2026-01-0{day}")
+        taken.append(snapshot(conn))
+    assert all(50 <= n <= 110 for n in taken)
+    chosen = [
+        {k for (k, t) in logged(conn, "key", "extract(day FROM taken_at)::int") if t == day}
+        for day in (1, 2)
+    ]
+    assert len(chosen[0] & chosen[1]) < 40
+
+
+def test_a_share_of_the_events_in_their_own_transaction(conn: Connection) -> None:
+    shop(conn, ON_EVENTS, 0, models=("churn",))
+    with conn.transaction(force_rollback=True):
+        for customer in range(30):
+            order(conn, customer, "2026-01-01")
+        assert one(conn, COUNT) > 0
+    assert one(conn, COUNT) == 0
+    for customer in range(300):
+        order(conn, customer, "2026-01-01")
+    conn.execute(
+        "INSERT INTO orders (customer_id, ordered_at) SELECT i, '2026-01-01Z' FROM generate_series(300, 599) AS i"
+    )
+    for part in ("key::int < 300", "key::int >= 300"):
+        assert 60 <= one(conn, f"{COUNT} WHERE {part}") <= 120
+    wrong = """SELECT count(*) FROM rescore.snapshots AS s JOIN customers AS c ON c.customer_id::text = s.key
+               WHERE s.score IS DISTINCT FROM c.churn_score OR s.taken_at <> c.churn_score_at"""
+    assert one(conn, wrong) == 0
+
+
+def test_a_snapshot_that_fails_fails_neither_event_nor_score(conn: Connection) -> None:
+    shop(conn, ON_EVENTS.replace("30%", "100%"), 0, models=("churn",))
+    conn.execute("ALTER TABLE rescore.snapshots ADD CHECK (key <> '3')")
+    order(conn, 3, "2026-01-01")
+    row = "SELECT orders, churn_score IS NOT NULL, churn_score_at IS NOT NULL FROM customers"
+    assert one(conn, row) == (1, True, True)
+    assert one(conn, "SELECT sqlstate FROM rescore.incidents") == "23514"
+    order(conn, 4, "2026-01-01")
+    assert one(conn, COUNT) == 1
+
+
+def test_a_model_that_python_scores_is_logged_alike(conn: Connection) -> None:
+    text = DEFINITION.replace("churn: {label: churned}", "churn: {label: churned, engine: python}")
+    shop(conn, text, models=("churn",))
+    snapshot(conn)
+    right = """SELECT count(*) FROM rescore.snapshots AS s JOIN customers AS c ON c.customer_id::text = s.key
+               WHERE abs(s.score - rescore.predict('churn', c)) < 1e-12 AND s.design[2] = c.spend"""
+    assert one(conn, right) == 20
+
+
+def test_partitions_are_made_ahead_and_take_what_came_before_them(conn: Connection) -> None:
+    shop(conn, ON_EVENTS.replace("30%", "100%"), 0, models=("churn",))
+    order(conn, 1, "2026-01-01")
+    where = "SELECT tableoid::regclass::text FROM rescore.snapshots"
+    assert one(conn, where) == "rescore.snapshots_rest"
+    log(conn, "customers", rounds=False)
+    assert one(conn, where) == "rescore.snapshots_2026_01"
+    assert one(conn, "SELECT to_regclass('rescore.snapshots_2026_02') IS NOT NULL")
+    missing = """SELECT count(*) FROM pg_attribute WHERE attrelid = 'rescore.snapshots_2026_01'::regclass
+                 AND attnum > 0 AND col_description(attrelid, attnum) IS NULL"""
+    assert one(conn, missing) == 0
+
+
+def test_old_partitions_are_dropped_but_not_those_others_need(conn: Connection) -> None:
+    shop(conn, DEFINITION.replace("every: 1 day", "every: 1 day, keep: 40 days"), models=("churn",))
+    for day in ("2026-01-01", "2026-02-20", "2026-03-25"):
+        at(conn, day)
+        snapshot(conn)
+    conn.execute(
+        """INSERT INTO rescore.snapshots (model, key, taken_at, version, design, due_at)
+           VALUES ('other', '1', '2026-02-21Z', 1, '{}', '2026-03-01Z')"""
+    )
+    at(conn, "2026-05-03")
+    assert log(conn, "customers", rounds=False).dropped == 40
+    kept = "SELECT model, tableoid::regclass::text FROM rescore.snapshots GROUP BY 1, 2 ORDER BY 1"
+    assert conn.execute(kept.encode()).fetchall() == [
+        ("churn", "rescore.snapshots_2026_03"),
+        ("other", "rescore.snapshots_2026_02"),
+    ]
+    assert not one(conn, "SELECT to_regclass('rescore.snapshots_2026_01') IS NOT NULL")
+
+
+@pytest.mark.parametrize("kind", ["bigint", "text", "uuid"])
+def test_the_holdout_is_what_python_says(conn: Connection, kind: str) -> None:
+    conn.execute(f"ALTER TABLE orders ALTER customer_id TYPE {kind} USING NULL".encode())
+    for table in ("plans", "offers"):
+        conn.execute(f"ALTER TABLE {table} ALTER customer_id TYPE {kind} USING NULL".encode())
+    conn.execute(f"ALTER TABLE unpaid_list ALTER client TYPE {kind} USING NULL".encode())
+    define(conn, DEFINITION.replace("type: bigint", f"type: {kind}"))
+    made = {
+        "bigint": "i - 250",
+        "text": r"""concat(i, '\x \ é''"', chr(8364))""",
+        "uuid": "md5(i::text)::uuid",
+    }[kind]
+    conn.execute(
+        f"INSERT INTO orders (customer_id) SELECT {made} FROM generate_series(1, 500) AS i".encode()
+    )
+    rows = conn.execute(
+        "SELECT customer_id::text, holdout, rescore.share('customers holdout', customer_id::text) FROM customers"
+    )
+    keys, held_out, numbers = zip(*rows, strict=True)
+    expected = shares(hash_keys(keys, "customers holdout"))
+    assert list(numbers) == list(expected)
+    assert list(held_out) == list(expected < 0.3)
+    assert 110 < sum(held_out) < 190
+
+
+def test_another_share_moves_the_holdout(conn: Connection) -> None:
+    shop(conn, models=("churn",), customers=200)
+    who = "SELECT array_agg(customer_id) FROM customers WHERE holdout"
+    before = set(one(conn, who))
+    define(conn, DEFINITION.replace("30%", "60%"))
+    assert before < set(one(conn, who))
+    assert len(before) < 80 < len(one(conn, who))
+
+
+def test_a_profile_without_labels_has_nothing_to_log(conn: Connection) -> None:
+    define(
+        conn,
+        "profile: {table: plain, key: {name: customer_id, type: bigint}}\nevents: {orders: {time: ordered_at}}\nfeatures: {orders: {from: orders, count: true}}",
+    )
+    with pytest.raises(NotSupported, match="profile plain has nothing to log"):
+        ops.log(conn, "plain")
+    with pytest.raises(UnknownProfile, match="unknown profile"):
+        ops.log(conn, "plane")
+
+
+def test_the_job_logs_and_resolves_whatever_is_due(conn: Connection) -> None:
+    shop(conn, models=("churn",))
+    job = Snapshotting(60.0)
+    assert job.work(conn, Event())["taken"] == 20
+    at(conn, "2026-01-31")
+    facts = job.work(conn, Event())
+    assert (facts["taken"], facts["resolved"]) == (20, 20)
+    assert "error" not in facts
+    assert Snapshotting(60.0, ("another",)).work(conn, Event())["profiles"] == []

@@ -1,0 +1,27 @@
+"""Short versions of `make torture`: what is killed or cancelled loses nothing."""
+
+from __future__ import annotations
+
+from rescore.torture import crashes
+from rescore.torture.outcome import SHORT
+from rescore.torture.places import Place
+
+from .conftest import nothing_lost
+
+WRITES = ("single inserts", "multi-row inserts", "updates")
+
+
+def test_a_server_killed_under_load_loses_nothing_that_was_confirmed(torn: Place) -> None:
+    outcome = crashes.server_killed(torn, SHORT)
+    nothing_lost(outcome, *WRITES, "servers killed", "connections lost", "sweeps")
+
+
+def test_statements_cancelled_at_any_moment_change_nothing(torn: Place) -> None:
+    outcome = crashes.cancelled(torn, SHORT)
+    nothing_lost(outcome, *WRITES, "statements cancelled")
+
+
+def test_commands_killed_in_the_middle_are_begun_again(torn: Place) -> None:
+    outcome = crashes.commands_killed(torn, SHORT)
+    nothing_lost(outcome, "installs finished")
+    assert outcome.done["installs killed"] + outcome.done["apply killed"] > 0

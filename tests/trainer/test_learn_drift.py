@@ -1,0 +1,233 @@
+"""A world that moves: drift is told, absurd rows are kept out, a concept turned round is learnt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from sklearn.metrics import log_loss
+
+from rescore.errors import RescoreError, UnknownModel
+from rescore.plpython.prediction import score
+from rescore.tests.learning_shop import (
+    LEARN,
+    WEIGHTS,
+    actions,
+    drawn,
+    publish_start,
+    redefine,
+    resolved,
+    shop,
+    stream,
+    weights,
+)
+from rescore.tests.support import one
+from rescore.trainer import operations as ops
+from rescore.trainer import run as runner
+from rescore.trainer.database import translated
+from rescore.trainer.loop.drift import changed, watch
+from rescore.trainer.loop.job import Learning
+from rescore.trainer.loop.learn import learn
+from rescore.trainer.loop.state import read_state
+from rescore.trainer.loop.triggers import due
+
+Connection = psycopg.Connection[Any]
+
+QUICK = """learn: {batch: 50, examples: 250, margin: 0.02, rate: {eta0: 0.05}, limits: {scores: 20},
+            minimum: {customers: 40, positives: 8, negatives: 8}}"""
+
+
+@pytest.fixture
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
+        shop(made)
+        yield made
+
+
+def beside_the_oracle(conn: Connection, flip: float) -> float:
+    """Log loss of what serves, by that of one that knows the truth."""
+    design, labels = drawn(np.random.default_rng(99), 20_000, flip)
+    raw = (design - [100.0, 10.0]) / [20.0, 3.0]
+    oracle = 1 / (1 + np.exp(-(raw @ WEIGHTS * flip - 0.5)))
+    served = score(read_state(conn, "churn").champion.estimator, design)
+    return float(log_loss(labels, served) / log_loss(labels, oracle))
+
+
+def test_a_concept_that_turns_round_is_reported_and_learnt(conn: Connection) -> None:
+    redefine(conn, QUICK)
+    publish_start(conn, WEIGHTS)
+    stream(conn, 1500)
+    actions(conn)
+    assert beside_the_oracle(conn, 1.0) < 1.1
+    before = {each.feature: each.changed_at for each in watch(conn, "churn")}
+    assert beside_the_oracle(conn, -1.0) > 2  # what serving on without learning would cost
+    for part in range(8):
+        stream(conn, 250, seed=50 + part, flip=-1.0, day=2 + part)
+        actions(conn)
+    after = {each.feature: each.changed_at for each in watch(conn, "churn")}
+    assert beside_the_oracle(conn, -1.0) < 1.1
+    assert before["loss"] is None
+    assert f"{after['loss']:%F}" == "2026-01-03"  # the day it turned
+    assert after["spend"] is after["visits"] is None
+
+
+def test_columns_that_move_are_told_from_those_that_do_not(conn: Connection) -> None:
+    stream(conn, 2500)
+    redefine(conn, LEARN.replace("examples: 1000", "examples: 2500"))
+    assert actions(conn) == ["published"]
+    design, labels = drawn(np.random.default_rng(5), 2500)
+    design[:, 0] += 30.0
+    resolved(conn, design, labels, day=3, first=10_000)
+    watch(conn, "churn")
+    rows = conn.execute(
+        "SELECT feature, version, psi - psi_by_chance, now - before, changed_at FROM rescore.feature_drift"
+    ).fetchall()
+    found = {feature: rest for feature, *rest in rows}
+    assert set(found) == {"spend", "visits", "score", "label", "loss"}
+    assert found["spend"][1] > 0.25
+    assert found["spend"][2] == pytest.approx(15, abs=2)
+    assert found["visits"][1] < 0.05
+    assert found["spend"][3].isoformat()[:10] in (
+        "2026-01-02",
+        "2026-01-03",
+    )  # the day before is near enough
+    assert found["visits"][3] is None
+
+
+def test_the_detector_sees_changes_and_no_others() -> None:
+    random = np.random.default_rng(0)
+    assert sum(changed(random.normal(size=3000)) is not None for _ in range(40)) <= 1
+    for _ in range(10):
+        at = changed(np.r_[random.normal(size=2000), random.normal(0.5, 1, size=1000)])
+        assert at is not None and 1400 < at < 2300  # it counts in buckets that grow
+    assert changed(np.full(500, 3.0)) is None
+
+
+def poisoned(conn: Connection) -> None:
+    """A thousand good examples, then a batch of which a tenth is absurd, then good ones again."""
+    stream(conn, 1000)
+    design, labels = drawn(np.random.default_rng(8), 100)
+    design[::10, 0] = 1e7
+    labels[::10] = 1.0
+    resolved(conn, design, labels, day=2, first=50_000)
+    resolved(conn, *drawn(np.random.default_rng(9), 1000), day=3, first=60_000)
+
+
+def test_a_poisoned_batch_never_reaches_a_version(conn: Connection) -> None:
+    stream(conn, 2000, seed=2)
+    assert actions(conn) == ["published", "published"]
+    poisoned(conn)
+    report = learn(conn, "churn")
+    assert {each.action for each in report.rounds} == {"published"}
+    assert sum(each.quarantined for each in report.rounds) == 100
+    kept = ops.quarantined(conn)
+    assert sum(row["snapshots"] for row in kept) == 100
+    assert all("implausible spend: far outside" in row["reason"] for row in kept)
+    assert any("in a batch of which 10% is implausible" in row["reason"] for row in kept)
+    first = report.rounds[1]
+    assert first.skipped == {}  # told apart from what was no example before
+    assert np.array(weights(conn)) * [20, 3] == pytest.approx(WEIGHTS, abs=0.4)
+    reasons = one(conn, "SELECT count(*) FROM rescore.snapshots WHERE quarantined IS NOT NULL")
+    assert reasons == 100
+
+
+def test_a_few_absurd_rows_cost_only_themselves_and_can_be_released(conn: Connection) -> None:
+    stream(conn, 2000, seed=2)
+    actions(conn)
+    stream(conn, 1000, seed=4, day=2)
+    conn.execute("UPDATE rescore.snapshots SET design[2] = 1e6 WHERE id IN (2100, 2200)")
+    (made,) = learn(conn, "churn").rounds
+    assert made.quarantined == 2
+    (row,) = ops.quarantined(conn)
+    assert (row["model"], row["snapshots"]) == ("churn", 2)
+    assert ops.release(conn, "churn", [2100]) == 1
+    assert ops.release(conn, "churn", [2100]) == 0
+    conn.execute("UPDATE rescore.snapshots SET design[2] = 10 WHERE id = 2100")
+    stream(conn, 999, seed=5, day=4)
+    before = one(conn, "SELECT sum(examples) FROM rescore.lineage")
+    assert actions(conn) == ["published"]
+    assert one(conn, "SELECT watermark_id FROM rescore.learning") == 3999
+    assert one(conn, "SELECT sum(examples) FROM rescore.lineage") > before
+    assert one(conn, "SELECT count(*) FROM rescore.snapshots WHERE quarantined IS NULL") == 3998
+
+
+def test_what_was_learnt_before_it_was_kept_out_is_not_learnt_again(conn: Connection) -> None:
+    stream(conn, 1000)
+    actions(conn)
+    assert one(conn, "SELECT rescore.quarantine('churn', ARRAY[5, 6], 'a bot')") == 2
+    assert [row["reason"] for row in ops.quarantined(conn)] == ["learnt: a bot"]
+    place = one(conn, "SELECT resolved FROM rescore.snapshots WHERE id = 5")
+    assert ops.release(conn, "churn") == 2
+    assert one(conn, "SELECT resolved FROM rescore.snapshots WHERE id = 5") == place
+    with pytest.raises(UnknownModel):
+        ops.release(conn, "chrun")
+    with pytest.raises(RescoreError, match="without a reason"), translated():
+        conn.execute("SELECT rescore.quarantine('churn', ARRAY[5], ' ')")
+
+
+def when(conn: Connection, text: str) -> None:
+    redefine(conn, LEARN.replace("learn: {", f"learn: {{when: {text}, "))
+
+
+def test_what_starts_a_round(conn: Connection) -> None:
+    when(conn, "{labels: 1500}")
+    stream(conn, 1000)
+    assert due(conn, "churn") is None
+    stream(conn, 500, seed=4, day=1)
+    assert due(conn, "churn") == "1500 new labels"
+    when(conn, "{labels: 5000}")
+    conn.execute("SELECT rescore.request_learning('churn', 'prices rose')")
+    assert due(conn, "churn") == "request 1"
+    assert actions(conn) == ["published"]
+    assert due(conn, "churn") is None
+    when(conn, "{every: 2 days}")
+    assert due(conn, "churn") is None
+    stream(conn, 10, seed=5, day=4)
+    assert str(due(conn, "churn")).startswith("2 days, 0:00:00 since")
+
+
+def test_quality_and_drift_start_rounds(conn: Connection) -> None:
+    stream(conn, 2500)
+    redefine(conn, LEARN.replace("examples: 1000", "examples: 2500"))
+    assert actions(conn) == ["published"]
+    when(conn, "{quality: 0.1, drift: 0.2}")
+    stream(conn, 1000, seed=6, day=2)
+    assert due(conn, "churn") is None
+    stream(conn, 1500, seed=7, day=3, flip=-1.0)
+    assert "log_loss of what is served is" in str(due(conn, "churn"))
+    when(conn, "{drift: 0.2}")
+    assert due(conn, "churn") is None
+    conn.execute("UPDATE rescore.snapshots SET design[2] = design[2] + 6 WHERE id > 2500")
+    assert "visits moved by a stability index of" in str(due(conn, "churn"))
+
+
+def test_the_runner_answers_a_request_at_once(conn: Connection, plain_dsn: str) -> None:
+    when(conn, "{labels: 100000}")
+    stream(conn, 1000)
+    said: list[dict[str, Any]] = []
+    stop = threading.Event()
+    heard = threading.Event()
+
+    def say(facts: dict[str, Any]) -> None:
+        said.append(facts)
+        heard.set()
+
+    jobs = [Learning(3600.0)]
+    thread = threading.Thread(
+        target=runner.run, args=(plain_dsn, jobs), kwargs={"say": say, "stop": stop}
+    )
+    thread.start()
+    assert not heard.wait(1.5)  # nothing is due, and nothing is said
+    conn.execute("SELECT rescore.request_learning('churn')")
+    assert heard.wait(20)
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    (round_,) = said[0]["models"]
+    assert (round_["why"], round_["rounds"][0]["action"]) == ("request 1", "published")
+    assert "churn published 2 (request 1)" in runner.line(said[0])
+    assert one(conn, "SELECT done_at IS NOT NULL FROM rescore.learn_requests")

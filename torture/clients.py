@@ -1,0 +1,229 @@
+"""Clients that write at random, and keep a book of what was confirmed to them."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from rescore.torture.book import Book
+from rescore.torture.queries import query
+from rescore.torture.shop import CUSTOMERS
+
+Connection = psycopg.Connection[Any]
+Job = Callable[[threading.Event], Any]
+LEVELS = ("read committed", "repeatable read", "serializable")
+MOST_ROWS = 12
+
+
+@dataclass
+class Client:
+    """One client: single statements at random, each its own transaction.
+
+    Attributes
+    ----------
+    dsn: asked for anew before each connection: a server that was killed may come back elsewhere.
+    seed: of its random choices; also what sets its numbers apart from other clients'.
+    level: isolation level; above READ COMMITTED, 40001 is retried and nothing else is.
+    survives: whether it expects to lose its connection, or to be cancelled, and then goes on.
+    pooled: whether a pooler is in between, which knows no prepared statements.
+    """
+
+    dsn: Callable[[], str]
+    seed: int
+    level: str = "read committed"
+    survives: bool = False
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        self.book = Book(first=(self.seed + 1) * 10_000_000)
+        self._orders: list[int] = []
+        self._random = random.Random(self.seed)
+
+    def __call__(self, stop: threading.Event) -> Book:
+        """Write until stopped."""
+        while not stop.is_set():
+            try:
+                with self._connect() as conn:
+                    # A cancelled ROLLBACK leaves a transaction behind: then another connection.
+                    while not stop.is_set() and _is_idle(conn):
+                        self.act(conn)
+            except psycopg.OperationalError as error:
+                if not self.survives:
+                    self.book.errors.append(_said(error))
+                    return self.book
+                self.book.done["connections lost"] += 1
+                stop.wait(0.05)
+        return self.book
+
+    def _connect(self) -> Connection:
+        threshold = None if self.pooled else 5
+        conn = psycopg.connect(self.dsn(), autocommit=True, prepare_threshold=threshold)
+        if self.level != LEVELS[0]:
+            _set_level(conn, self.level)
+        return conn
+
+    def act(self, conn: Connection) -> None:
+        """Do one thing, and note it."""
+        what = self._random.choices(
+            (self.insert, self.insert_one, self.complain, self.change, self.remove, self.roll_back),
+            (6, 4, 3, 2, 1, 1),
+        )[0]
+        what(conn)
+
+    def insert(self, conn: Connection, rows: int = 0) -> None:
+        """Insert orders of several customers, in random order."""
+        rows = rows or self._random.randint(2, MOST_ROWS)
+        self._insert(conn, rows, "multi-row inserts")
+
+    def insert_one(self, conn: Connection) -> None:
+        """Insert one order."""
+        self._insert(conn, 1, "single inserts")
+
+    def _insert(self, conn: Connection, rows: int, what: str) -> None:
+        given = self._order(rows)
+        self._orders.append(given["batch"])
+        self._write(conn, "orders", given, given["batch"], rows, what)
+
+    def complain(self, conn: Connection) -> None:
+        """Insert one complaint, whose triggers are row triggers."""
+        given = {
+            "key": self._key(),
+            "severity": self._random.randint(1, 5),
+            "batch": self.book.number(),
+        }
+        self._write(conn, "complaint", given, given["batch"], 1, "single inserts")
+
+    def change(self, conn: Connection) -> None:
+        """Move the rows of an earlier statement to another customer."""
+        if batch := self._earlier():
+            given = {"key": self._key(), "batch": batch}
+            self._write(conn, "change", given, batch, self.book.rows[batch], "updates")
+
+    def remove(self, conn: Connection) -> None:
+        """Delete the rows of an earlier statement."""
+        if batch := self._earlier():
+            self._write(conn, "remove", {"batch": batch}, batch, 0, "deletes")
+
+    def roll_back(self, conn: Connection) -> None:
+        """Insert orders and take them back."""
+        given = self._order(self._random.randint(1, MOST_ROWS))
+        self._write(conn, "orders", given, given["batch"], 0, "rollbacks", undo=True)
+
+    def _write(
+        self,
+        conn: Connection,
+        name: str,
+        given: dict[str, Any],
+        batch: int,
+        rows: int,
+        what: str,
+        undo: bool = False,
+    ) -> None:
+        before = self.book.rows.get(batch, 0)
+        self.book.unsure[batch] = {before, rows}
+        while True:
+            try:
+                _run(conn, query("clients", name), given, undo)
+                break
+            except psycopg.errors.SerializationFailure:
+                self.book.done["retries of 40001"] += 1
+            except psycopg.errors.QueryCanceled as error:
+                self._cancelled(error, batch, before)
+                return
+            except psycopg.OperationalError:
+                self.book.rows[batch] = rows
+                raise
+            except psycopg.Error as error:
+                self.book.errors.append(_said(error))
+                rows = before
+                break
+        self.book.unsure.pop(batch)
+        self.book.rows[batch] = rows
+        self.book.done[what] += 1
+
+    def _cancelled(self, error: psycopg.Error, batch: int, before: int) -> None:
+        """A cancelled statement changes nothing."""
+        if not self.survives:
+            self.book.errors.append(_said(error))
+        self.book.unsure.pop(batch)
+        self.book.rows[batch] = before
+        self.book.done["statements cancelled"] += 1
+
+    def _order(self, rows: int) -> dict[str, Any]:
+        return {
+            "keys": [self._key() for _ in range(rows)],
+            "amount": self._random.randint(1, 9999) / 100,
+            "channel": self._random.choice(["web", "store", "phone", None]),
+            "batch": self.book.number(),
+        }
+
+    def _key(self) -> int:
+        return self._random.randint(1, CUSTOMERS)
+
+    def _earlier(self) -> int | None:
+        """A statement whose orders are known to be there."""
+        if not self._orders:
+            return None
+        batch = self._random.choice(self._orders[-200:])
+        return batch if self.book.rows.get(batch) and batch not in self.book.unsure else None
+
+
+def _is_idle(conn: Connection) -> bool:
+    return conn.info.transaction_status == TransactionStatus.IDLE
+
+
+def _set_level(conn: Connection, level: str) -> None:
+    conn.execute(b"SELECT set_config('default_transaction_isolation', %s, false)", [level])
+
+
+def _run(conn: Connection, statement: bytes, given: dict[str, Any], undo: bool) -> None:
+    """Run a statement by itself, or in a transaction that is taken back."""
+    if not undo:
+        conn.execute(statement, given)
+        return
+    try:
+        conn.execute(b"BEGIN")
+        conn.execute(statement, given)
+    finally:
+        # A ROLLBACK can be cancelled too, and then leaves the transaction open.
+        while conn.info.transaction_status in (
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        ):
+            with suppress(psycopg.errors.QueryCanceled):
+                conn.execute(b"ROLLBACK")
+
+
+def _said(error: psycopg.Error) -> str:
+    return f"{error.sqlstate}: {error.diag.message_primary or error}".strip()
+
+
+@contextmanager
+def in_background(jobs: Sequence[Job]) -> Iterator[list[Any]]:
+    """Run jobs in threads of their own while the block runs; then stop them, and pass on errors."""
+    stop = threading.Event()
+    results: list[Any] = []
+    with ThreadPoolExecutor(max(len(jobs), 1)) as pool:
+        running = [pool.submit(job, stop) for job in jobs]
+        try:
+            yield results
+        finally:
+            stop.set()
+            results += [r.result(timeout=120) for r in running]
+
+
+def until(seconds: float, stop: threading.Event | None = None) -> Iterator[int]:
+    """Count up until the time is over."""
+    deadline, number = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline and not (stop and stop.is_set()):
+        yield number
+        number += 1

@@ -1,0 +1,129 @@
+"""Where scenarios work: private servers of their own, and databases on them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from rescore.errors import NoServer
+from rescore.server.account import default_home
+from rescore.server.libraries import python_path
+from rescore.server.private import Server, remove, start, status
+from rescore.sql.install import install
+from rescore.torture.shop import open_shop
+
+INSTALLED, SHOP = "torture_installed", "torture_shop"
+RESTART_SECONDS = 60
+
+
+@dataclass
+class Place:
+    """A private server that scenarios may kill, and databases cloned on it.
+
+    Attributes
+    ----------
+    home: its directory.
+    server: as it runs now; another one after :func:`Place.restart`.
+    """
+
+    home: Path
+    server: Server
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def dsn(self, database: str) -> str:
+        """Return the superuser's connection string for a database."""
+        return make_conninfo(self.server.dsn, dbname=database)
+
+    def shop(self) -> str:
+        """Make a database with the shop, open; return its name."""
+        return self.database(SHOP)
+
+    def database(self, template: str = "template0") -> str:
+        """Make a database, empty unless another template is given; return its name."""
+        name = f"torture_{next(self._numbers)}"
+        self.create(name, template)
+        return name
+
+    def create(self, name: str, template: str) -> None:
+        """Make a database of this name."""
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        with psycopg.connect(self.server.dsn, autocommit=True) as conn:
+            conn.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+
+    def kill(self, *, everything: bool = True) -> None:
+        """Send SIGKILL to the postmaster and, with ``everything``, to all its processes at once."""
+        victims = [*(children(self.server.pid) if everything else []), self.server.pid]
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # Dead only when the kernel has come to it; until then it would seem to run.
+        while status(self.home):
+            time.sleep(0.01)
+
+    def restart(self) -> None:
+        """Start the server that was killed; orphans of the old one may hold its memory a while."""
+        deadline = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                self.server = start(self.home, tuning="torture")
+                return
+            except NoServer:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that live."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name in parentheses may hold blanks; the parent's number is the second after it.
+            fields = entry.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid:
+                found.append(int(entry.parent.name))
+    return found
+
+
+@contextmanager
+def own_home(name: str) -> Iterator[Path]:
+    """The first home of this name no other run is using; what a killed run left is removed."""
+    homes = default_home()
+    homes.mkdir(parents=True, exist_ok=True)
+    for number in count():
+        with (homes / f"{name}-{number}.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            home = homes / f"{name}-{number}"
+            remove(home)
+            try:
+                yield home
+            finally:
+                remove(home)
+            return
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """A private server with two templates: rescore installed, and the shop opened in it."""
+    with own_home("torture") as home:
+        made = Place(home, start(home, tuning="torture"))
+        made.create(INSTALLED, "template0")
+        install(made.dsn(INSTALLED), python_path=python_path())
+        made.create(SHOP, INSTALLED)
+        with psycopg.connect(made.dsn(SHOP), autocommit=True) as conn:
+            open_shop(conn)
+        yield made

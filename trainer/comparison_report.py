@@ -1,0 +1,46 @@
+"""A comparison of two versions as rows and sentences for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rescore.trainer.compare import Comparison
+from rescore.trainer.learning.intervals import Interval
+
+MEANS = {
+    "better": "stop: version {candidate} is better",
+    "worse": "stop: version {candidate} is worse",
+    "open": "go on: neither is surely better yet",
+}
+
+
+def table(found: Comparison) -> list[dict[str, Any]]:
+    """Return one row per metric."""
+    return [
+        {
+            "metric": name,
+            f"version {found.candidate}": _text(sides["candidate"]),
+            f"version {found.champion}": _text(sides["champion"]),
+            "gain": _text(sides["gain"]) if "gain" in sides else "",
+        }
+        for name, sides in found.metrics.items()
+    ]
+
+
+def served_rows(found: Comparison) -> list[dict[str, Any]]:
+    """Return the mean outcome of whom each version has served, and the difference."""
+    return [{"served by": name, "mean outcome": _text(i)} for name, i in found.groups.items()]
+
+
+def lines(found: Comparison) -> list[str]:
+    """Return what the comparison rests on, and what the stop rule says."""
+    both = "the same" if found.paired else "its own"
+    verdict = MEANS[found.verdict].format(candidate=found.candidate)
+    return [
+        f"each on {both} snapshots: {found.examples} in all, {found.customers} customers",
+        f"gain in {found.metric}, at any number of looks: {_text(found.sequential)}; {verdict}",
+    ]
+
+
+def _text(interval: Interval) -> str:
+    return f"{interval.estimate:.4g} ({interval.low:.4g} to {interval.high:.4g})"

@@ -1,0 +1,156 @@
+"""What has moved: the newest snapshots beside those the serving version learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
+from river.drift import ADWIN
+
+from rescore.trainer.database import Connection, query, translated
+from rescore.trainer.learning.drift import drift, recent
+from rescore.trainer.learning.histogram import EDGE
+from rescore.trainer.loop.attempt import moment
+from rescore.trainer.loop.block import Block
+from rescore.trainer.loop.reading import Reader
+from rescore.trainer.loop.record import SCORE
+from rescore.trainer.loop.state import State, read_state
+
+Floats = NDArray[np.float64]
+
+NEWEST = 5_000
+"""Snapshots compared with those of training."""
+CERTAINTY = 1e-4
+"""How often the streaming detector may see a change, in one column, where there is none."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far a column has moved.
+
+    Attributes
+    ----------
+    feature: column of the design row; ``score``: as served; ``loss``: log loss of what was served;
+        ``label``: the outcome.
+    began, ended: moments of the first and the last snapshot compared.
+    numbers: see `rescore.trainer.learning.drift.Drift`; empty where training keeps no sample.
+    changed_at: from about when on the streaming detector saw other values; None for no change.
+    """
+
+    feature: str
+    version: int
+    examples: int
+    began: datetime
+    ended: datetime
+    numbers: dict[str, float | None]
+    changed_at: datetime | None
+
+    @property
+    def excess(self) -> float:
+        """Stability index above what chance alone would make."""
+        numbers = self.numbers
+        return (numbers.get("psi") or 0.0) - (numbers.get("psi_by_chance") or 0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        names = ("psi", "psi_by_chance", "ks", "p_value", "outside", "before", "now")
+        numbers = {name: self.numbers.get(name) for name in names}
+        return {"feature": self.feature, "version": self.version, "examples": self.examples,
+                "changed_at": self.changed_at, **numbers}  # fmt: skip
+
+
+def watch(conn: Connection, model: str) -> list[Moved]:
+    """Tell what has moved, and keep it for ``rescore.feature_drift``.
+
+    Parameters
+    ----------
+    conn: in autocommit mode.
+
+    Raises
+    ------
+    UnknownModel
+    NotEnoughData: no version serves.
+    """
+    with translated():
+        state = read_state(conn, model)
+        reader = Reader.of(conn, state)
+        found = [*_columns(state, reader), *_outcomes(state, reader)]
+        rows = Jsonb([_row(each) for each in found])
+        conn.execute(query("drift_record"), (model, state.champion.number, rows))
+    return found
+
+
+def _columns(state: State, reader: Reader) -> list[Moved]:
+    block = _in_time(reader.recent(NEWEST, resolved=False))
+    if not len(block):
+        return []
+    names = state.line.contract.columns()
+    columns = dict(zip(names, block.design.T, strict=True))
+    if SCORE not in columns and np.isfinite(block.scores).all():
+        columns[SCORE] = block.scores
+    return [_moved(state, block, name, column) for name, column in columns.items()]
+
+
+def _moved(state: State, block: Block, name: str, column: Floats) -> Moved:
+    kept, numbers = state.champion.reference or {}, {}
+    if name in kept:
+        customers = state.champion.customers, np.unique(block.hashes).size
+        now = recent(kept, [name], column[:, None])
+        numbers = drift(kept[name], now[name], customers).to_json()
+    return _told(state, block, name, numbers, changed(column))
+
+
+def _outcomes(state: State, reader: Reader) -> list[Moved]:
+    """Watch outcomes, and how well they were foreseen: a concept can change and no column."""
+    block = _in_time(reader.recent(NEWEST, resolved=True))
+    if not len(block):
+        return []
+    found = {"label": block.labels}
+    if ((block.scores >= 0) & (block.scores <= 1)).all():
+        chance = np.clip(block.scores, EDGE, 1 - EDGE)
+        found["loss"] = -np.log(np.where(block.labels == 1, chance, 1 - chance))
+    return [_told(state, block, name, {}, changed(each)) for name, each in found.items()]
+
+
+def _told(state: State, block: Block, name: str, numbers: dict[str, Any], at: int | None) -> Moved:
+    began, ended = moment(float(block.taken[0])), moment(float(block.taken[-1]))
+    since = None if at is None else moment(float(block.taken[at]))
+    return Moved(name, state.champion.number, len(block), began, ended, numbers, since)
+
+
+def changed(values: Floats) -> int | None:
+    """Return where a stream began to be what it is now, by ADWIN; None where it did not change.
+
+    Parameters
+    ----------
+    values: shape (n,), in the order of time; ranks are watched, so that one absurd value is no
+        more than the largest.
+    """
+    detector, last = ADWIN(delta=CERTAINTY), None
+    order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    ties = np.unique(values, return_inverse=True)[1].ravel()
+    ranks = np.bincount(ties, order)[ties] / np.bincount(ties)[ties] / max(len(values) - 1, 1)
+    for number, value in enumerate(ranks.tolist()):
+        detector.update(value)
+        if detector.drift_detected:
+            last = number - int(detector.width) + 1
+    return None if last is None else max(last, 0)
+
+
+def _in_time(block: Block) -> Block:
+    """Return snapshots from old to new; those of one moment in the order of their hashes.
+
+    In the order of the keys, the customers of each round would be from the oldest to the newest,
+    and the detector would see a change in each.
+    """
+    return block.take(np.lexsort((block.hashes, block.taken)))
+
+
+def _row(each: Moved) -> dict[str, Any]:
+    times = {"began": each.began, "ended": each.ended, "changed_at": each.changed_at}
+    told = {name: at.isoformat() if at else None for name, at in times.items()}
+    return {"feature": each.feature, "examples": each.examples, "numbers": each.numbers, **told}

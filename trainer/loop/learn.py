@@ -1,0 +1,209 @@
+"""``rescore learn``: what was resolved since the last round, tested, learnt, let through or not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from rescore.errors import Busy, NotFinite
+from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.loop.attempt import Attempt
+from rescore.trainer.loop.reading import Reader
+from rescore.trainer.loop.record import (
+    Candidate,
+    Outcome,
+    record_nothing,
+    record_version,
+    told_intervals,
+)
+from rescore.trainer.loop.state import State, read_state
+
+Progress = Callable[[int, int], None]
+MOST = 100_000
+"""Examples of a round, where the definition does not say how many."""
+RETRY_SECONDS = 0.2
+_IDLE = ("nothing", "waiting")
+_ACTIONS = {"pass": "published", "refuse": "refused"}
+
+
+@dataclass(frozen=True)
+class LearningReport:
+    """What one call of :func:`learn` did.
+
+    Attributes
+    ----------
+    rounds: in order, at least one.
+    seconds: from first query to last.
+    """
+
+    model: str
+    rounds: tuple[Outcome, ...]
+    seconds: float
+
+    @property
+    def refused(self) -> bool:
+        """Whether the last candidate was refused by the gate."""
+        made = [each.action for each in self.rounds if each.action not in _IDLE]
+        return bool(made) and made[-1] == "refused"
+
+    @property
+    def published(self) -> bool:
+        """Whether another version serves now."""
+        return any(each.action == "published" for each in self.rounds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        rounds = [each.to_json() for each in self.rounds]
+        return {"model": self.model, "rounds": rounds, "seconds": round(self.seconds, 3)}
+
+
+def learn(
+    conn: Connection,
+    model: str,
+    *,
+    max_batches: int | None = None,
+    restart: bool = False,
+    wait: bool = False,
+    stop: Event | None = None,
+    progress: Progress | None = None,
+) -> LearningReport:
+    """Learn all there is to learn, round by round; each round ends in one transaction.
+
+    Parameters
+    ----------
+    conn: in autocommit mode.
+    max_batches: learn one round of no more than so many micro-batches.
+    restart: leave what was learnt since the champion, and go on from it with what comes next.
+    wait: for another session that learns this model.
+    stop: once set, the round is finished and no other begun.
+    progress: called with examples learnt so far, twice.
+
+    Raises
+    ------
+    UnknownModel
+    NotEnoughData: no version serves.
+    Busy: another session learns the model; DETAIL says who.
+    """
+    started, stop = time.monotonic(), stop or Event()
+    rounds: list[Outcome] = []
+    with translated(), held(conn, model, wait=wait, stop=stop):
+        while not stop.is_set():
+            first = not rounds
+            outcome = one_round(conn, model, max_batches, restart=restart and first, more=not first)
+            if outcome.action not in _IDLE or first:
+                rounds.append(outcome)
+            if progress:
+                done = sum(each.examples for each in rounds)
+                progress(done, done)
+            if outcome.action in _IDLE or max_batches is not None:
+                break
+    return LearningReport(model, tuple(rounds), time.monotonic() - started)
+
+
+@contextmanager
+def held(conn: Connection, model: str, *, wait: bool, stop: Event) -> Iterator[None]:
+    """Be the only one that learns a model; the lock goes with the connection.
+
+    Raises
+    ------
+    Busy: another session has it, and ``wait`` is not set.
+    """
+    while not one(conn, query("learn_hold"), (model,)):
+        holder = one(conn, query("learn_holder"), (model,))
+        if not wait or stop.wait(RETRY_SECONDS):
+            raise Busy(
+                f'model "{model}" is being learnt by another session',
+                detail=f"It is {holder or 'just ending'}.",
+                hint="Try again when it is done, or wait with --wait.",
+            )
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            one(conn, query("learn_free"), (model,))
+
+
+def one_round(
+    conn: Connection,
+    model: str,
+    max_batches: int | None = None,
+    *,
+    restart: bool = False,
+    more: bool = False,
+) -> Outcome:
+    """Do one round: read, learn, judge, record; see :func:`learn`.
+
+    Parameters
+    ----------
+    more: a round was done already: that nothing is left is not worth a row of the log.
+    """
+    state = read_state(conn, model, restart=restart)
+    requests = one(conn, query("learn_requested"), (model,))
+    attempt = Attempt(state, Reader.of(conn, state))
+    try:
+        made = _tried(attempt, max_batches)
+    except NotFinite as error:  # the definition must change: nothing is passed over
+        why = Outcome("refused", (error.message,), state.line.number)
+        return record_nothing(conn, state, requests, why)
+    if made is None:
+        return _idle(conn, state, attempt, requests, more=more)
+    why = _why(attempt, made, publish=state.terms.learn.publish)
+    if why.action == "waiting":
+        return record_nothing(conn, state, requests, why)
+    return record_version(conn, state, attempt, made, requests, why)
+
+
+def _tried(attempt: Attempt, max_batches: int | None) -> Candidate | None:
+    """Learn until the gate can decide, or there is no more; None when nothing was learnt."""
+    terms = attempt.state.terms.learn
+    exactly = terms.examples is not None and max_batches is None
+    size = terms.examples or MOST
+    size = size if max_batches is None else min(size, max_batches * terms.batch)
+    made = None
+    while attempt.take(size, exactly=exactly):
+        if attempt.learnt is None:
+            continue
+        artefact, memory = attempt.version()
+        made = Candidate(artefact, memory, attempt.judge(artefact))
+        if made.decision.verdict != "wait" or max_batches is not None:
+            break
+    return made
+
+
+def _idle(
+    conn: Connection, state: State, attempt: Attempt, requests: int, *, more: bool
+) -> Outcome:
+    if attempt.suspects:
+        kept = sorted(set(attempt.suspects.values()))
+        why = Outcome("quarantined", tuple(kept[:5]), state.line.number)
+        return record_nothing(conn, state, requests, why, attempt)
+    wanted = state.terms.learn.examples or state.terms.learn.batch
+    found = len(attempt.reader.past(attempt.position, wanted))
+    told = f"{found} new examples; a round needs {wanted}"
+    if found >= wanted:
+        told = f"{found} or more new examples, none settled before the newest, which are tested on"
+    why = Outcome("nothing", (told,), state.line.number)
+    return why if more else record_nothing(conn, state, requests, why)
+
+
+def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
+    learnt, decision, loop = attempt.learnt, made.decision, attempt.loop
+    assert learnt is not None
+    action = _ACTIONS.get(decision.verdict, "waiting")
+    return Outcome(
+        "candidate" if action == "published" and not publish else action,
+        decision.reasons,
+        attempt.state.line.number,
+        examples=len(learnt),
+        positives=int(learnt.labels.sum()),
+        quarantined=len(attempt.suspects),
+        metrics={
+            "prequential": told_intervals(loop.tested.intervals()),
+            "served": told_intervals(loop.served.intervals()),
+            "gate": decision.to_json(),
+        },
+    )

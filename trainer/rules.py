@@ -1,0 +1,149 @@
+"""Promotion, demotion and rollback by rule: what ``rescore run`` decides about versions.
+
+A rule acts on the always-valid interval of the gain, so that looking daily is no cheating; after
+one has acted, none acts for the cool-down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from rescore.errors import NoServer, NotEnoughData, RescoreError
+from rescore.trainer.compare import FEWEST_GROUPS, Comparison, Traffic, compare, traffic
+from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.sweep import Terms, sweep
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What a rule wants done, and why.
+
+    Attributes
+    ----------
+    action: ``promote``, ``demote`` or ``rollback``.
+    version: that is promoted, demoted or rolled back to.
+    reason: a sentence for the history.
+    """
+
+    action: str
+    version: int
+    reason: str
+    found: Comparison
+
+
+def decide(conn: Connection, state: Traffic) -> Switch | None:
+    """Return what the rules of a model want now; None while they want nothing."""
+    if state.champion is None or state.is_cooling():
+        return None
+    return _rollback(conn, state) or _challenge(conn, state)
+
+
+def _rollback(conn: Connection, state: Traffic) -> Switch | None:
+    """Compare the champion with the version that served before it."""
+    margin, before = state.rules.rollback, state.predecessor
+    if margin is None or before is None:
+        return None
+    found = _compared(conn, state, before)
+    if found is None or not found.sequential.low > margin:
+        return None
+    return Switch("rollback", before, _sentence(found, before, state.champion, margin), found)
+
+
+def _challenge(conn: Connection, state: Traffic) -> Switch | None:
+    rules, version = state.rules, state.challenger
+    if version is None or (rules.promote is None and rules.demote is None):
+        return None
+    found = _compared(conn, state, version)
+    if found is None:
+        return None
+    if rules.promote is not None and found.sequential.low > rules.promote:
+        text = _sentence(found, version, state.champion, rules.promote)
+        return Switch("promote", version, text, found)
+    if rules.demote is not None and found.sequential.high < -rules.demote:
+        text = _sentence(found, version, state.champion, rules.demote)
+        return Switch("demote", version, text, found)
+    return None
+
+
+def _compared(conn: Connection, state: Traffic, version: int) -> Comparison | None:
+    """Return the comparison with the champion, once there is enough to decide on."""
+    try:
+        found = compare(conn, state.model, version, state.champion, rules=state.rules)
+    except NotEnoughData:
+        return None
+    enough = found.customers >= state.rules.customers and found.sequential.groups >= FEWEST_GROUPS
+    return found if enough and found.sequential.known else None
+
+
+def _sentence(found: Comparison, version: int, champion: int | None, margin: float) -> str:
+    gained = found.sequential
+    better, least = ("better", gained.low) if gained.estimate > 0 else ("worse", -gained.high)
+    how = "the same" if found.paired else "their own"
+    return (
+        f"by rule: {found.metric} of version {version} is {better} than version {champion}'s by "
+        f"{abs(gained.estimate):.4g}, surely by {least:.4g}, more than {margin:g}; on {how} "
+        f"{found.examples} snapshots, {found.customers} customers"
+    )
+
+
+def act(conn: Connection, state: Traffic, wanted: Switch) -> bool:
+    """Do it, unless somebody else has let another version serve meanwhile; say whether it was."""
+    given = {
+        "model": state.model,
+        "champion": state.champion,
+        "action": wanted.action,
+        "version": wanted.version,
+        "reason": wanted.reason,
+        "details": Jsonb(
+            {"rule": wanted.action, "clock": state.now.isoformat(), **wanted.found.to_json()}
+        ),
+    }
+    with translated(), conn.transaction():
+        conn.execute(query("publish_lock"))
+        return one(conn, query("switch"), given) is not None
+
+
+@dataclass(frozen=True)
+class Judging:
+    """A periodic job: lets the rules of each model decide, and sweeps where one has acted.
+
+    Attributes
+    ----------
+    every: seconds.
+    terms: of the sweep.
+    """
+
+    every: float
+    terms: Terms
+    name: str = "rules"
+
+    def work(self, conn: Connection, stop: Event) -> Facts:
+        """Do one round; a model that fails does not keep the others from it."""
+        models = [name for (name,) in conn.execute(query("ruled_models"))]
+        told = [self._one(conn, name, stop) for name in models if not stop.is_set()]
+        switched = [f"{t['model']}: {t['reason']}" for t in told if "reason" in t]
+        failed = [f"{t['model']}: {t['error']}" for t in told if "error" in t]
+        facts: Facts = {"models": len(models)}
+        facts |= {"switched": "; ".join(switched)} if switched else {}
+        return facts | ({"error": "; ".join(failed)} if failed else {})
+
+    def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
+        try:
+            state = traffic(conn, model)
+            wanted = decide(conn, state)
+            if wanted is None or not act(conn, state, wanted):
+                return {"model": model}
+            with translated():
+                profile = one(conn, query("profile_of"), (model,))
+                sweep(conn, profile, self.terms, wait=True, stop=stop)
+        except NoServer:
+            raise
+        except RescoreError as error:
+            return {"model": model, "error": error.message}
+        return {"model": model, "action": wanted.action, "reason": wanted.reason}

@@ -1,0 +1,144 @@
+"""Snapshots from outside: rounds, labels that resolve, corrections, retention; batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from rescore.errors import NoServer, RescoreError
+from rescore.trainer.database import Connection, one, query, translated
+
+Facts = dict[str, Any]
+Progress = Callable[[int, int], None]
+BATCH = 10_000
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a round did, and what was resolved with it.
+
+    Attributes
+    ----------
+    taken: snapshots of the round, also of a part that was done before it was cut short.
+    resolved: snapshots whose horizon was over.
+    changed: snapshots found positive early, or whose label was corrected.
+    dropped: snapshots older than the profile keeps them.
+    seconds: this call took.
+    finished: False when it was stopped; the next call goes on there.
+    """
+
+    taken: int
+    resolved: int
+    changed: int
+    dropped: int
+    seconds: float
+    finished: bool
+
+
+def log(
+    conn: Connection,
+    profile: str,
+    *,
+    rounds: bool = True,
+    batch: int = BATCH,
+    stop: Event | None = None,
+    progress: Progress | None = None,
+) -> Logged:
+    """Take the round of snapshots that is due, resolve what is due, and drop what is too old.
+
+    Parameters
+    ----------
+    conn: in autocommit mode: each batch is a transaction.
+    rounds: take a round; False where customers are logged by the events' triggers.
+    stop: once set, the batch is finished and no other begun.
+    progress: called with snapshots done, and how many there will be, as far as that is known.
+
+    Raises
+    ------
+    UnknownProfile
+    NotSupported: no model of the profile has a label.
+    NotInstalled: the profile was applied by an older version.
+    """
+    started, stop = time.monotonic(), stop or Event()
+    dropped = int(one(conn, query("snapshot_tend"), (profile,)) or 0)
+    taken = _round(conn, profile, batch, stop, progress) if rounds else 0
+    resolved = _resolve(conn, profile, batch, stop)
+    changed = sum(_check(conn, profile, m, batch, stop) for m in _checked(conn, profile, stop))
+    seconds = round(time.monotonic() - started, 3)
+    return Logged(taken, resolved, changed, dropped, seconds, not stop.is_set())
+
+
+def _round(
+    conn: Connection, profile: str, batch: int, stop: Event, progress: Progress | None
+) -> int:
+    if not one(conn, query("snapshot_begin"), (profile,)):
+        return 0
+    expected = int(one(conn, query("snapshot_rows"), (profile,)) or 0)
+    finished, taken = False, 0
+    while not finished and not stop.is_set():
+        row = conn.execute(query("snapshot_step"), (profile, batch)).fetchone()
+        assert row is not None
+        finished, taken = row
+        if progress:
+            progress(taken, max(taken, expected))
+    return taken
+
+
+def _resolve(conn: Connection, profile: str, batch: int, stop: Event) -> int:
+    total = 0
+    while not stop.is_set() and (done := one(conn, query("resolve_step"), (profile, batch))):
+        total += done
+    return total
+
+
+def _checked(conn: Connection, profile: str, stop: Event) -> list[str]:
+    return [m for (m,) in conn.execute(query("check_due"), (profile,)) if not stop.is_set()]
+
+
+def _check(conn: Connection, profile: str, model: str, batch: int, stop: Event) -> int:
+    """Look for early outcomes and corrections; return how many snapshots changed."""
+    total, at, key, looked = 0, None, None, batch
+    while looked == batch and not stop.is_set():
+        row = conn.execute(query("check_step"), (profile, model, at, key, batch)).fetchone()
+        assert row is not None
+        at, key, looked, changed = row
+        total += changed
+    return total
+
+
+@dataclass(frozen=True)
+class Snapshotting:
+    """Logs profiles and resolves their snapshots, again and again: see :func:`log`.
+
+    Attributes
+    ----------
+    every: seconds between looking whether a round is due.
+    profiles: their names; none for all whose definition has `snapshot`.
+    """
+
+    every: float
+    profiles: tuple[str, ...] = ()
+    name: str = "snapshot"
+
+    def work(self, conn: Connection, stop: Event) -> Facts:
+        """Log each profile; one that fails does not keep the others from it."""
+        known = conn.execute(query("snapshot_profiles")).fetchall()
+        chosen = [(p, rounds) for p, rounds in known if not self.profiles or p in self.profiles]
+        done = [self._one(conn, p, rounds, stop) for p, rounds in chosen if not stop.is_set()]
+        counts = ("taken", "resolved", "changed", "dropped")
+        facts: Facts = {key: sum(each.get(key, 0) for each in done) for key in counts}
+        facts["profiles"] = done
+        failed = [f"{each['profile']}: {each['error']}" for each in done if "error" in each]
+        return facts | {"error": "; ".join(failed)} if failed else facts
+
+    def _one(self, conn: Connection, profile: str, rounds: bool, stop: Event) -> Facts:
+        try:
+            with translated():
+                return {"profile": profile, **vars(log(conn, profile, rounds=rounds, stop=stop))}
+        except NoServer:
+            raise
+        except RescoreError as error:
+            return {"profile": profile, "error": error.message}

@@ -1,0 +1,6 @@
+-- Who serves a model, who stands beside, by which rules, and when a rule last acted, by the profile's clock.
+-- Calls rescore._clock_of; reads rescore.deployments, rescore.deployment_history.
+SELECT d.champion, d.challenger, d.shadows, d.predecessor, d.spec -> 'traffic', rescore._clock_of(d.model),
+       (SELECT pg_catalog.max((h.details ->> 'clock')::pg_catalog.timestamptz) FROM rescore.deployment_history AS h
+        WHERE h.model = d.model AND h.details ? 'rule')
+FROM rescore.deployments AS d WHERE d.model = %s
