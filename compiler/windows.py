@@ -73,7 +73,7 @@ def first_changes(windows: Sequence[Window]) -> list[str]:
     A moment that lies behind another's next bucket is never the least.
     """
     first = {w.enters or w.leaves: (w.recent, w.bucket) for w in windows}
-    soonest = min(after + bucket for after, bucket in first.values())
+    soonest = min((after + bucket for after, bucket in first.values()), default=timedelta())
     return [sql for sql, (after, _) in first.items() if after < soonest]
 
 

@@ -35,13 +35,15 @@ FUNCTION = "rescore_compiled.customer_profile__orders_insert"
 
 
 @pytest.fixture
-def shop(conn: Connection) -> Connection:
-    conn.execute(
+def shop(db: Connection) -> Connection:
+    db.execute(
         "CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer_id bigint,"
         " ordered_at timestamptz NOT NULL, quantity int NOT NULL, amount numeric(10, 2))"
     )
-    conn.execute("CREATE INDEX ON orders (customer_id, ordered_at)")
-    return conn
+    db.execute("CREATE INDEX ON orders (customer_id, ordered_at)")
+    db.commit()
+    db.autocommit = True
+    return db
 
 
 def fast_path(conn: Connection) -> str:
@@ -52,7 +54,7 @@ def fast_path(conn: Connection) -> str:
 
 def insert(conn: Connection, age: str, amount: str = "5", quantity: int = 2) -> None:
     conn.execute(
-        "INSERT INTO orders (customer_id, ordered_at, quantity, amount)"
+        "INSERT INTO public.orders (customer_id, ordered_at, quantity, amount)"
         f" VALUES (1, now() - interval '{age}', {quantity}, '{amount}')".encode()
     )
 
@@ -84,10 +86,10 @@ def test_old_and_new_events_count_alike(shop: Connection, scores: str, on_error:
         insert(shop, age)
     insert(shop, "1 minute", "NaN", 1)
     shop.execute(
-        "INSERT INTO orders (customer_id, ordered_at, quantity) SELECT 1, now(), 3 FROM generate_series(1, 2)"
+        "INSERT INTO public.orders (customer_id, ordered_at, quantity) SELECT 1, now(), 3 FROM generate_series(1, 2)"
     )
     assert one(shop, "SELECT count(*) FROM rescore.verify('customer_profile')") == 0
-    assert one(shop, "SELECT orders, large, lately, before, biggest FROM customer_profile") == (
+    assert one(shop, "SELECT orders, large, lately, before, biggest FROM public.customer_profile") == (
         10, 9, 20, 2, 5,
     )  # fmt: skip
 
@@ -97,6 +99,16 @@ def test_new_values_are_computed_once_for_many_scores(shop: Connection) -> None:
     assert fast_path(shop).count('GREATEST(p."last_order__at"') == 2
     define(shop, DEFINITION.replace(SCORES, MANY))
     assert fast_path(shop).count('GREATEST(p."last_order__at"') == 1
+
+
+def test_a_payload_of_what_is_never_kept_counts_as_missing(shop: Connection) -> None:
+    apply_and_publish(shop, DEFINITION)
+    score = "SELECT rescore.predict_payload('churn', %s)"
+    missing = one(shop, score, '{"spend": 0}')
+    assert (
+        one(shop, score, '{"spend": "NaN", "biggest": "NaN", "last_order": "infinity"}') == missing
+    )
+    assert one(shop, score, '{"spend": 7, "last_order": "2020-01-01"}') != missing
 
 
 def test_an_event_that_may_raise_needs_no_subtransaction(shop: Connection) -> None:
@@ -116,5 +128,6 @@ def test_the_first_change_is_the_least(length: str) -> None:
     short, long = window(window=length), window(window="90 days")
     later = window(window="30 days", offset="60 days")
     assert first_changes([long, short, later]) == [short.leaves]
+    assert first_changes([]) == []
     assert default_bucket(long.recent) == long.bucket
     assert later.recent < long.recent
