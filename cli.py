@@ -387,7 +387,10 @@ def models(dsn: Dsn = None, json: Json = False) -> None:
 @app.command()
 def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
-    columns = ("model", "profile", "champion", "challenger", "since", "backfilling", "incidents")
+    columns = (
+        "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
+        "backfilling", "incidents",
+    )  # fmt: skip
     _rows("status", dsn, json, show=columns)
 
 

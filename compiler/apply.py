@@ -93,7 +93,11 @@ def apply(
             detail=f"Tried {attempts} times, {lock_timeout:g} s each.",
             hint="Find the long transaction in pg_stat_activity, or raise --lock-timeout.",
         )
-    backfill(conn, made.profile, progress)
+    if passed := backfill(conn, made.profile, progress):
+        made.notes.append(
+            f"customers that could not be counted anew: {passed}; rescore.incidents says why, and "
+            "`rescore rebuild` counts them once that is mended"
+        )
     return made
 
 

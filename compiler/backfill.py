@@ -22,10 +22,20 @@ Progress = Callable[[int, int], None]
 FIRST, MOST = 100, 5000
 BATCH_SECONDS = 0.1
 LOCK_SECONDS = 0.02
+GIVE_WAY = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
 
 
 def backfill(conn: Connection, profile: Profile, progress: Progress | None = None) -> int:
-    """Recount what is pending, batch by batch, each its own transaction; return the keys done."""
+    """Recount what is pending, batch by batch, each its own transaction.
+
+    Returns
+    -------
+    How many customers were passed over, since an event of theirs cannot be counted.
+    """
     conn.execute(query("backfill_lock"), {"profile": profile.name})
     try:
         return _all_batches(conn, profile, progress)
@@ -38,20 +48,26 @@ def _all_batches(conn: Connection, profile: Profile, progress: Progress | None) 
     if position is None:
         return 0
     row = conn.execute(query("estimate"), {"name": profile.relation}).fetchone()
-    expected, done, size = (row[0] if row else 0), 0, FIRST
+    expected, done, passed, size = (row[0] if row else 0), 0, 0, FIRST
     after = position[1:] if position else None
     while True:
         started = time.monotonic()
         try:
             after, count = _backfill_batch(conn, profile, after, size)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        except GIVE_WAY:
             size = max(1, size // 4)
             continue
+        except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
+            if size > 1:  # in smaller batches, until the customer is alone
+                size = max(1, size // 8)
+                continue
+            after, count = _pass_over(conn, profile, after, error), 1
+            passed += 1
         done += count
         if progress:
             progress(done, max(expected, done))
         if not count:
-            return done
+            return passed
         size = _next_size(size, time.monotonic() - started)
 
 
@@ -63,16 +79,40 @@ def _next_size(size: int, took: float) -> int:
 def _backfill_batch(
     conn: Connection, profile: Profile, after: str | None, size: int
 ) -> tuple[str | None, int]:
-    # A name may hold the sign that marks a parameter.
-    keys, recompute = (profile.function(f).replace("%", "%%") for f in ("keys", "recompute"))
-    call = f"SELECT {keys}(%s::{profile.key_type}, %s)".encode()
+    recompute = _name(profile, "recompute")
     with conn.transaction():
-        found = (conn.execute(call, (after, size)).fetchone() or [None])[0]
+        found = _next_keys(conn, profile, after, size)
         if size > 1:
             conn.execute(query("lock_timeout"), {"seconds": LOCK_SECONDS})
         if found:
             conn.execute(f"SELECT {recompute}(%s::{profile.key_type}[])".encode(), (found,))
             after = str(found[-1])
-        position = f":{after}" if found else None
-        conn.execute(query("set_backfill"), {"position": position, "profile": profile.name})
-    return after, len(found or ())
+        _set_position(conn, profile, after if found else None)
+    return after, len(found)
+
+
+def _pass_over(
+    conn: Connection, profile: Profile, after: str | None, error: psycopg.Error
+) -> str | None:
+    """Record why the next customer cannot be counted, and return their key."""
+    given = {"profile": profile.name, "sqlstate": error.sqlstate, "context": error.diag.context}
+    with conn.transaction():
+        conn.execute(query("backfill_incident"), given | {"message": error.diag.message_primary})
+        after = str(_next_keys(conn, profile, after, 1)[-1])
+        _set_position(conn, profile, after)
+    return after
+
+
+def _next_keys(conn: Connection, profile: Profile, after: str | None, size: int) -> list[Any]:
+    call = f"SELECT {_name(profile, 'keys')}(%s::{profile.key_type}, %s)".encode()
+    return (conn.execute(call, (after, size)).fetchone() or [None])[0] or []
+
+
+def _set_position(conn: Connection, profile: Profile, after: str | None) -> None:
+    position = None if after is None else f":{after}"
+    conn.execute(query("set_backfill"), {"position": position, "profile": profile.name})
+
+
+def _name(profile: Profile, function: str) -> str:
+    # A name may hold the sign that marks a parameter.
+    return profile.function(function).replace("%", "%%")

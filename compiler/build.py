@@ -9,6 +9,7 @@ from rescore.compiler.build_outcomes import Outcomes
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
+from rescore.compiler.definition_names import EVENT_BYTES
 from rescore.compiler.ensemble import Ensemble
 from rescore.compiler.expression import check
 from rescore.compiler.features import (
@@ -239,7 +240,7 @@ class _Builder:
         key_type = self.definition.profile.key.type
         return EventSource(
             name=name,
-            slug=part(name, 24),
+            slug=part(name, EVENT_BYTES),
             table=table,
             key=f"{ref}::{key_type}",
             key_ref=ref,
@@ -251,7 +252,7 @@ class _Builder:
             replicated=event.trigger == "replicated",
             index=event.index,
             counted=tuple(s for k in kinds for s in k.kept()),
-            hidden=hidden_states(part(name, 24), time, kinds) if kinds else (),
+            hidden=hidden_states(part(name, EVENT_BYTES), time, kinds) if kinds else (),
             columns=tuple(sorted(self._relevant(name, event, column))),
             reach=self._reach(event, table, kinds),
             time_column=event.time or "",

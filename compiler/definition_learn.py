@@ -127,7 +127,9 @@ class When(Part):
 class Learn(Part):
     """How a model learns on."""
 
-    when: When = Field(When.model_validate({}), description="what starts a round in `rescore run`")
+    when: When = Field(
+        When.model_validate({"every": "1 day"}), description="what starts a round in `rescore run`"
+    )
     batch: int = Field(500, ge=1, le=100_000, description="examples of a micro-batch")
     examples: int | None = Field(
         None, ge=1, description="a round is exactly so many examples; default: all full batches"

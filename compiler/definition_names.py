@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rescore.compiler.definition_errors import Problem
 from rescore.compiler.places import Path
+from rescore.compiler.quoting import part
 
 if TYPE_CHECKING:
     from rescore.compiler.definition import Definition
@@ -17,6 +18,8 @@ MAX_MODEL_BYTES = 40
 FEATURE_SUFFIXES = (
     "__sum", "__at", "__missing", "__mean", "__weight", "__hll", "__n", "__first", "__last",
 )  # fmt: skip
+EVENT_SUFFIXES = ("__next", "__until")
+EVENT_BYTES = 24
 MODEL_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Functions of a model are named by these endings; a model must not look like one of them.
 _MODEL_ENDINGS = re.compile(r"_v[0-9]|__|_(?:x|p[0-9]+|link|version|deferred|payload)$")
@@ -42,10 +45,10 @@ def split_table(text: str) -> tuple[str | None, str]:
     match = _TABLE.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no table name")
-    parts = [_unquoted(part) for part in match.groups() if part is not None]
-    for part in parts:
-        if len(part.encode()) > MAX_BYTES:
-            raise ValueError(f'"{part}" is longer than {MAX_BYTES} bytes')
+    parts = [_unquoted(found) for found in match.groups() if found is not None]
+    for found in parts:
+        if len(found.encode()) > MAX_BYTES:
+            raise ValueError(f'"{found}" is longer than {MAX_BYTES} bytes')
     return (parts[0] if len(parts) == 2 else None), parts[-1]
 
 
@@ -150,6 +153,10 @@ def _written_columns(definition: Definition) -> Iterator[tuple[Path, str, str]]:
         for suffix in ("", *made):
             if feature.plain != name:
                 yield ("features", name), name + suffix, f"feature {name}"
+    counted = {feature.source for feature in definition.features.values()}
+    for name in (n for n in definition.events if n in counted):
+        for suffix in EVENT_SUFFIXES:
+            yield ("events", name), part(name, EVENT_BYTES) + suffix, f"event {name}"
     for name, score in definition.scores.items():
         for suffix in ("", *score.suffixes):
             yield ("scores", name), name + suffix, f"score {name}"

@@ -227,6 +227,10 @@ SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended('rescore.backfill
 -- Let the next one go on.
 SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('rescore.backfill ' || %(profile)s::text, 0))
 
+-- name: backfill_incident
+-- Why a customer cannot be counted.
+SELECT rescore._incident(%(profile)s, NULL, NULL, %(sqlstate)s, %(message)s, pg_catalog.concat(E'backfill\n', %(context)s::text))
+
 -- name: estimate
 -- About how many rows the profile has.
 SELECT greatest(c.reltuples, 0)::bigint FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(name)s)

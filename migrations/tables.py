@@ -583,6 +583,11 @@ snapshots = Table(
         postgresql_where=text("resolved IS NOT NULL"),
     ),
     Index("snapshots_key_idx", "model", "key"),
+    Index(
+        "snapshots_quarantined_idx",
+        "model",
+        postgresql_where=text("quarantined IS NOT NULL"),
+    ),
     postgresql_partition_by="RANGE (taken_at)",
     comment="One row per logged score, with what it was computed from and, later, what came of it",
 )

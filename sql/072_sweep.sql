@@ -215,8 +215,11 @@ DECLARE
     done record;
     again record;
     at_end boolean := true;
+    durable text := current_setting('synchronous_commit');
 BEGIN
     IF to_regproc(format('rescore_compiled.%I', p.slug || '__rescore')) IS NOT NULL THEN
+        -- Durable at the end: a crash takes a batch and the place it came to together, and the next sweep does it again.
+        PERFORM set_config('synchronous_commit', 'off', true);
         PERFORM set_config('lock_timeout', ceil(extract(epoch FROM current_setting('deadlock_timeout')::interval) * 20)::text, true);
         SELECT * INTO done FROM rescore._sweep_batch(p, s.position, size, max_age, tolerance);
         s.size := rescore._sweep_size(size, most, done.outcome, clock_timestamp() - began);
@@ -238,6 +241,9 @@ BEGIN
             HINT = 'Find the long transaction in pg_stat_activity; the next sweep goes on here.';
     END IF;
     finished := at_end AND (cardinality(s.locked) = 0 OR s.misses >= 10);
+    IF finished THEN
+        PERFORM set_config('synchronous_commit', durable, true);
+    END IF;
     pause := CASE WHEN finished THEN 0 WHEN at_end THEN 0.2 WHEN s.misses > 0 THEN 0.5
                   ELSE greatest(0, coalesce(done.changed, 0) / rate - extract(epoch FROM clock_timestamp() - began)) END;
     looked := s.looked;

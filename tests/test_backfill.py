@@ -98,6 +98,19 @@ def test_while_it_waits_for_a_row_it_holds_no_other(
     assert right(conn)
 
 
+def test_a_customer_who_cannot_be_counted_is_passed_and_told(conn: Connection) -> None:
+    conn.execute("INSERT INTO orders VALUES (77, now(), 0), (78, now(), 0)")
+    dear = '  dear: {from: orders, count: true, where: "100 / amount > 40"}\nmodels:'
+    made = define(conn, AFTER.replace("models:", dear))
+    assert "customers that could not be counted anew: 2" in made.notes[-1]
+    assert one(conn, "SELECT message FROM rescore.incidents") == "division by zero"
+    assert one(conn, "SELECT sum(dear) FROM customers") == 2 * (CUSTOMERS - 2)
+    assert one(conn, "SELECT backfill_from FROM rescore.profiles") is None
+    conn.execute("DELETE FROM orders WHERE amount = 0")
+    conn.execute("SELECT rescore.rebuild('customers')")
+    assert right(conn)
+
+
 def until_waiting(conn: Connection) -> None:
     """Wait until a session waits for a row of another, and has done so for longer than it would."""
     waiting = (

@@ -1,5 +1,6 @@
 -- Revision 0006: how far each model has learnt, what each round decided, and what each version knows.
--- Calls: nothing. Tables: creates rescore.learning, learn_log, lineage, learn_requests, released and drift_log.
+-- Calls: nothing. Tables: creates rescore.learning, learn_log, lineage, learn_requests, released and drift_log;
+-- an index on rescore.snapshots.
 -- Frozen once released: a change is a new revision.
 
 CREATE TABLE rescore.learning (
@@ -151,3 +152,6 @@ COMMENT ON COLUMN rescore.drift_log.period IS 'From the first to the last moment
 COMMENT ON COLUMN rescore.drift_log.examples IS 'Snapshots compared';
 COMMENT ON COLUMN rescore.drift_log.numbers IS 'What was found: psi, psi_by_chance, ks, p_value, outside, before, now';
 COMMENT ON COLUMN rescore.drift_log.changed_at IS 'Moment from which on the streaming detector saw other values; null: it saw no change';
+
+-- What is kept out is listed often, and is little of all that there is.
+CREATE INDEX snapshots_quarantined_idx ON rescore.snapshots (model) WHERE quarantined IS NOT NULL;

@@ -359,7 +359,8 @@ def lasting(orders: list[Row], complaints: list[Row], invoices: list[Row]) -> Ro
     return {
         "orders": len(orders),
         "spend": sum(amounts, Decimal(0)),
-        "heft": math.fsum(weights),
+        # As written in decimals, which is what is kept: of floats not even fsum would be exact.
+        "heft": sum((Decimal(repr(w)) for w in weights), Decimal(0)),
         "pieces": sum(r["qty"] for r in orders if r["qty"] is not None),
         "avg_order": float(sum(amounts)) / len(amounts) if amounts else None,
         "biggest": max(amounts, default=None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from rescore.tests.properties.outcomes import CUSTOMERS, DEFINITION, STEP, STEPS, History, Snapshot
 from rescore.tests.snapshot_shop import MODELS, Connection, at, connected, shop
-from rescore.tests.support import one
+from rescore.tests.support import examples, one
 
 TOLD = b"""SELECT model, key, taken_at, label, censored, early, treated_at, due_at, resolved_at, label_first, corrected_at
            FROM rescore.snapshots ORDER BY model, taken_at, key"""
@@ -24,7 +23,6 @@ TABLES = {
     "unpaid": ("unpaid_list (client, churned_on, booked_on)", "unpaid_list"),
     "offers": ("offers (customer_id, sent_at, kind)", "offers"),
 }
-EXAMPLES = int(os.environ.get("RESCORE_EXAMPLES", "25"))
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def conn(dsn: str) -> Iterator[Connection]:
         yield made
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=examples(25))
 @given(st.lists(STEPS, min_size=5, max_size=40))
 def test_resolved_labels_are_those_of_a_recount_and_nothing_resolves_early(
     conn: Connection, steps: list[tuple[Any, ...]]

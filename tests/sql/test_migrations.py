@@ -26,7 +26,7 @@ RELEASED: dict[str, str] = {
     "0005_snapshots.py": "7a0199a133cdc328700c2c0478e0288d55657c21836355677c7eb825ffc0ec84",
     "0005_snapshots.sql": "dfa625d3447031bf64c147077685ff283159e3ef87d309973f171498a04af916",
     "0006_learning.py": "cd22cdd2dffc5c99744c1727419b9737e4a81bbe5fe8d45d7db1f13b86b61b28",
-    "0006_learning.sql": "5e9dc7ee96959b75812514cb1b9d39d571414a3ff664fdcac837e1d8d63744ae",
+    "0006_learning.sql": "25d85a7aa8e9c67a0857ab16041ad44cbb99595ded11837bba11b57f1e356f22",
     "0007_traffic.py": "667b3adfa389b60de8cd13d0e97ac44a1febef16f9dc33419b17c176b4e7bd5d",
     "0007_traffic.sql": "edbd5cb96cc83ede43955c63ba38454cebdc6d6c4a65b40ccd5d68665ceb3b38",
     "0009_tombstones.py": "8855da4ed15feae3c3c22f058b3fd124f8b1ccdfaa40217a4117d173633cebd5",

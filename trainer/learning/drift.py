@@ -224,7 +224,8 @@ def implausible(
     """
     lows = np.array([kept[name].edges[0] for name in names])
     highs = np.array([kept[name].edges[-1] for name in names])
-    still = highs - lows <= 1e-9 * np.abs(highs)
+    # The upper edge is just above the largest value, also above 0.
+    still = highs - lows <= np.maximum(1e-9 * np.abs(highs), np.finfo(np.float64).tiny)
     width = reach * np.where(still, np.maximum(np.abs(highs), 1.0), highs - lows)
     far: NDArray[np.bool_] = ((design < lows - width) | (design > highs + width)).any(axis=1)
     return far

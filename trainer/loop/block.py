@@ -1,7 +1,6 @@
-"""Examples read in bulk: one row of arrays, in the binary form in which the server has them.
+"""Examples read in bulk: rows of one length, as COPY writes them, seen as arrays.
 
-psycopg reads an array of numbers into a list, number by number; the server's own binary form,
-asked for as bytes, is read by NumPy without a loop.
+psycopg reads row by row, and an array of numbers number by number. Here nothing is read in a loop.
 """
 
 from __future__ import annotations
@@ -13,13 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rescore.trainer.learning.hashing import Hashes, hash_keys
+from rescore.errors import NotEnoughData
+from rescore.trainer.learning.hashing import Hashes
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_LENGTHS = 12  # number of dimensions, whether there are NULLs, type of the items
-_DIMENSION = 8  # its size and its first subscript
+_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
+_HEADER = len(_SIGNATURE) + 8  # signature, flags, length of the extension
+_TRAILER = 2
+_COLUMNS = {
+    "hashes": ">u8", "ids": ">i8", "xids": ">i8", "taken": ">f8", "due": ">f8", "labels": ">f8",
+    "scores": ">f8", "released": "?", "holdout": "?",
+}  # fmt: skip
 
 
 class Position(NamedTuple):
@@ -60,29 +65,28 @@ class Block:
     design: Floats
 
     @classmethod
-    def read(cls, row: Sequence[Any], salt: str, columns: int) -> Block:
-        """Return the block of one row of ``learn_batch.sql`` and the like.
+    def read(cls, data: bytes, columns: int) -> Block:
+        """Return the block of what COPY gave of ``learn_batch.sql`` and the like.
 
         Parameters
         ----------
-        row: keys, and each other attribute as an array in binary form; NULL for no examples.
-        columns: of the design row, which no examples do not tell.
+        columns: of the design row.
+
+        Raises
+        ------
+        NotEnoughData: a row is not as long as it should be.
         """
-        keys, ids, xids, *floats, design = row
-        values = [numbers(part, ">f8").astype(np.float64) for part in floats]
-        taken, due, labels, scores, released, holdout = values
-        return cls(
-            numbers(xids, ">i8").astype(np.int64),
-            numbers(ids, ">i8").astype(np.int64),
-            taken,
-            due,
-            labels,
-            scores,
-            released > 0,
-            holdout > 0,
-            hash_keys(keys or (), salt),
-            numbers(design, ">f8").astype(np.float64).reshape(-1, columns),
-        )
+        record = _record(columns)
+        rows, rest = divmod(len(data) - _HEADER - _TRAILER, record.itemsize)
+        if rest or not data.startswith(_SIGNATURE):
+            raise NotEnoughData(
+                "the snapshots read are not complete",
+                detail="A value is NULL, or a design row has not as many columns as its contract.",
+                hint="Install the same version of rescore in the database and here.",
+            )
+        found = np.frombuffer(data, record, offset=_HEADER, count=rows)
+        parts = {n: found[n].astype(record[n].newbyteorder("=")) for n in _COLUMNS}
+        return cls(**parts, design=found["design"]["value"].astype(np.float64))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
@@ -103,16 +107,9 @@ class Block:
         return Position(int(self.xids[-1]), int(self.ids[-1]))
 
 
-def numbers(data: bytes | None, item: str) -> NDArray[Any]:
-    """Return the numbers of an array in the server's binary form, in order, whatever its shape.
-
-    Parameters
-    ----------
-    data: what ``array_send`` gave: an array of 8-byte numbers without NULLs; None for no array.
-    item: NumPy's name of such a number, such as ``>f8``.
-    """
-    if not data:
-        return np.empty(0, dtype=item)
-    dimensions = int.from_bytes(data[:4], "big")
-    record = np.dtype([("length", ">i4"), ("value", item)])
-    return np.frombuffer(data, record, offset=_LENGTHS + _DIMENSION * dimensions)["value"]
+def _record(columns: int) -> np.dtype[Any]:
+    """Return the layout of one row of COPY BINARY: plain columns, and an array without NULLs."""
+    plain = [each for n, kind in _COLUMNS.items() for each in ((f"{n} length", ">i4"), (n, kind))]
+    item = np.dtype([("length", ">i4"), ("value", ">f8")])
+    array = [("bytes", ">i4"), ("array", ">i4", (5,)), ("design", item, (columns,))]
+    return np.dtype([("fields", ">i2"), *plain, *array])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from psycopg import sql
+
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.loop.block import Block, Position
 from rescore.trainer.loop.state import State, like_columns
@@ -63,7 +65,7 @@ class Reader:
 
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
-        given = {"share": share, "salt": self.salt, "since": since or EVER, "size": size}
+        given = {"share": share, "since": since or EVER, "size": size}
         return self._block("learn_tests", position, **given)
 
     def recent(self, size: int, *, resolved: bool) -> Block:
@@ -78,7 +80,8 @@ class Reader:
 
     def _block(self, name: str, position: Position, **more: Any) -> Block:
         given = {"model": self.model, "versions": self.versions, "after": self.after}
-        cursor = self.conn.cursor(binary=True)
-        row = cursor.execute(query(name), {**given, **position._asdict(), **more}).fetchone()
-        assert row is not None
-        return Block.read(row, self.salt, self.columns)
+        given |= {"salt": self.salt, **position._asdict(), **more}
+        statement = query(name, **{n: sql.Literal(value) for n, value in given.items()})
+        wrapped = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(statement)
+        with self.conn.cursor() as cursor, cursor.copy(wrapped) as copy:
+            return Block.read(b"".join(copy), self.columns)
