@@ -45,7 +45,7 @@ def unpaid(conn: Connection, customer: int, moment: str, known: str) -> None:
 
 
 def test_an_early_positive_is_shown_apart_until_its_horizon_is_over(conn: Connection) -> None:
-    shop(conn, customers=3)
+    shop(conn, customers=3, models=("dun", "lose"))
     snapshot(conn)
     unpaid(conn, 1, "2026-01-03", "2026-01-04")
     at(conn, "2026-01-05")
@@ -56,14 +56,14 @@ def test_an_early_positive_is_shown_apart_until_its_horizon_is_over(conn: Connec
     at(conn, "2026-01-15 23:59:59+00")  # the horizon of 10 days is over, settling is not
     assert resolve(conn) == 0
     at(conn, "2026-01-16")
-    assert resolve(conn) == 6  # with the three of `gone`, which were due the day before
+    assert resolve(conn) == 6  # with the three of `gone`, due at the same moment
     assert row(conn, "dun") == (1.0, False, False, True, None, False)
 
 
 def test_what_becomes_known_later_corrects_the_label_but_not_when_it_was_resolved(
     conn: Connection,
 ) -> None:
-    shop(conn, customers=2)
+    shop(conn, customers=2, models=("churn", "dun"))
     snapshot(conn)
     at(conn, "2026-01-31")
     resolve(conn)
@@ -88,7 +88,7 @@ def test_what_becomes_known_later_corrects_the_label_but_not_when_it_was_resolve
 
 
 def test_a_censored_outcome_is_no_example_and_an_event_before_it_is(conn: Connection) -> None:
-    shop(conn, customers=3)
+    shop(conn, customers=3, models=("leave",))
     snapshot(conn)
     for customer, cancelled in ((1, None), (2, "2026-01-08"), (3, "2026-01-12")):
         unpaid(conn, customer, "2026-01-10", "2026-01-10")
