@@ -146,7 +146,8 @@ def changed(values: Floats) -> int | None:
 
 def _ranks(values: Floats) -> Floats:
     """Return ranks from 0 to 1, the same for equal values."""
-    return (rankdata(values) - 1) / max(len(values) - 1, 1)
+    ranks: Floats = (rankdata(values) - 1) / max(len(values) - 1, 1)
+    return ranks
 
 
 def _in_time(block: Block) -> Block:
