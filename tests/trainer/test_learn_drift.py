@@ -225,7 +225,7 @@ def test_the_runner_answers_a_request_at_once(conn: Connection, plain_dsn: str) 
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
-    (round_,) = said[0]["models"]
+    (round_,) = said[0]["learnt"]
     assert (round_["why"], round_["rounds"][0]["action"]) == ("request 1", "published")
     assert "churn published 2 (request 1)" in runner.line(said[0])
     assert one(conn, "SELECT done_at IS NOT NULL FROM rescore.learn_requests")
