@@ -190,8 +190,6 @@ def test_says_everything_that_is_wrong() -> None:
 
 LATER_KEYS = [
     ("last: channel", "first: 5", "first: 5 (feature last_channel, line 17)"),
-    ("time: ordered_at", "time: ordered_at, mode: queued", "mode (event orders, line 9)"),
-    ("time: ordered_at", "history_from: 2025-10-01", "history_from (event orders, line 9)"),
     ("{model: churn}", "{model: churn, snapshot: 1}", "snapshot (score churn_score, line 37)"),
 ]
 
@@ -300,6 +298,7 @@ def _section(mark: str) -> str:
         d.Rate,
         d.Score,
         d.Outbox,
+        d.Queue,
         d.Snapshots,
         d.Interventions,
     ],
