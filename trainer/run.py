@@ -246,9 +246,9 @@ def _told(what: str, **facts: Any) -> Facts:
 
 def line(facts: Facts) -> str:
     """Return what happened as one line for people."""
-    hidden = ("at", "job", "profiles", "models", "seconds")
+    hidden = ("at", "job", "profiles", "learnt", "seconds")
     shown = {k: v for k, v in facts.items() if k not in hidden}
-    shown |= {each["model"]: _of_model(each) for each in facts.get("models", [])}
+    shown |= {each["model"]: _of_model(each) for each in facts.get("learnt", [])}
     parts = [f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in shown.items()]
     if "seconds" in facts:
         parts.append(f"{facts['seconds']:.1f} s")
