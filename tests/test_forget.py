@@ -31,6 +31,16 @@ features:
 models: {churn: {features: all}}
 scores: {churn_score: {model: churn, outbox: {moved_by: 0.000001}}}
 """
+# What else rescore may have kept of them.
+LOGGED = """
+WITH s AS (
+    INSERT INTO rescore.snapshots (model, key, taken_at, version, design, due_at)
+    VALUES ('churn', %(key)s, now(), 1, '{1}', now()), ('churn', '1', now(), 1, '{1}', now())
+), r AS (
+    INSERT INTO rescore.snapshot_rounds (profile, position, finished_at) VALUES ('customers', %(key)s, now())
+)
+INSERT INTO rescore.sweeps (profile, terms, size, position, locked) VALUES ('customers', '{}', 1, %(key)s, ARRAY[%(key)s, '1'])
+"""
 # A number that is nowhere by chance.
 PERSON = 9_007_199_254_740_993
 
@@ -50,6 +60,7 @@ def conn(any_dsn: str) -> Iterator[Connection]:
         for key in (1, 2, PERSON):
             order(made, key, 5)
             order(made, key, 7)
+        made.execute(LOGGED.encode(), {"key": str(PERSON)})
         yield made
 
 
@@ -72,7 +83,12 @@ def right(conn: Connection) -> bool:
 
 
 def test_a_person_is_removed_from_everywhere_and_what_was_removed_is_said(conn: Connection) -> None:
-    assert sorted(everywhere(conn)) == ["customers", "rescore.outbox"]
+    assert set(everywhere(conn)) >= {
+        "customers",
+        "rescore.outbox",
+        "rescore.snapshots",
+        "rescore.sweeps",
+    }
     said = {
         r["place"]: (r["removed"], r["remaining"])
         for r in ops.forget(conn, "customers", str(PERSON))
@@ -81,6 +97,9 @@ def test_a_person_is_removed_from_everywhere_and_what_was_removed_is_said(conn: 
     assert said["public.customers"] == (1, 0)
     assert said["public.orders, the application's own"] == (0, 2)
     assert said["rescore.outbox"][0] >= 2
+    assert said["rescore.snapshots"] == (1, 0)
+    assert said["positions of sweeps, backfills and rounds"] == (2, 0)
+    assert one(conn, "SELECT count(*) FROM rescore.snapshots") == 1
     assert one(conn, "SELECT count(*) FROM customers") == 2
     assert right(conn)
 

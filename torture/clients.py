@@ -129,34 +129,34 @@ class Client:
         undo: bool = False,
     ) -> None:
         before = self.book.rows.get(batch, 0)
-        self.book.unsure[batch] = {before, rows}
+        # In doubt until the server has answered: an error that ends the connection leaves it so.
+        self.book.rows[batch], self.book.unsure[batch] = rows, {before, rows}
+        if self._is_done(conn, query("clients", name), given, undo):
+            self.book.done[what] += 1
+        else:
+            self.book.rows[batch] = before
+        self.book.unsure.pop(batch)
+
+    def _is_done(
+        self, conn: Connection, statement: bytes, given: dict[str, Any], undo: bool
+    ) -> bool:
+        """Run a statement, again after 40001; False when it was cancelled or refused."""
         while True:
             try:
-                _run(conn, query("clients", name), given, undo)
-                break
+                _run(conn, statement, given, undo)
+                return True
             except psycopg.errors.SerializationFailure:
                 self.book.done["retries of 40001"] += 1
             except psycopg.errors.QueryCanceled as error:
-                self._cancelled(error, batch, before)
-                return
-            except psycopg.OperationalError:
-                self.book.rows[batch] = rows
-                raise
+                self.book.done["statements cancelled"] += 1
+                self.book.errors += [] if self.survives else [_said(error)]
+                return False
             except psycopg.Error as error:
+                if conn.closed:
+                    raise
+                # A deadlock, for one: no single statement should ever see it.
                 self.book.errors.append(_said(error))
-                rows = before
-                break
-        self.book.unsure.pop(batch)
-        self.book.rows[batch] = rows
-        self.book.done[what] += 1
-
-    def _cancelled(self, error: psycopg.Error, batch: int, before: int) -> None:
-        """A cancelled statement changes nothing."""
-        if not self.survives:
-            self.book.errors.append(_said(error))
-        self.book.unsure.pop(batch)
-        self.book.rows[batch] = before
-        self.book.done["statements cancelled"] += 1
+                return False
 
     def _order(self, rows: int) -> dict[str, Any]:
         return {

@@ -23,6 +23,7 @@ from rescore.server.private import Server, remove, start, status
 from rescore.sql.install import install
 from rescore.torture.shop import open_shop
 
+SUPERUSER, ORDINARY = "rescore", "torture_owner"
 INSTALLED, SHOP = "torture_installed", "torture_shop"
 RESTART_SECONDS = 60
 
@@ -35,14 +36,20 @@ class Place:
     ----------
     home: its directory.
     server: as it runs now; another one after :func:`Place.restart`.
+    role: who installs, applies and writes.
     """
 
     home: Path
     server: Server
+    role: str
     _numbers: Iterator[int] = field(default_factory=count)
 
     def dsn(self, database: str) -> str:
-        """Return the superuser's connection string for a database."""
+        """Return the role's connection string for a database."""
+        return make_conninfo(self.server.dsn, dbname=database, user=self.role)
+
+    def superuser_dsn(self, database: str) -> str:
+        """Return the superuser's."""
         return make_conninfo(self.server.dsn, dbname=database)
 
     def shop(self) -> str:
@@ -56,10 +63,11 @@ class Place:
         return name
 
     def create(self, name: str, template: str) -> None:
-        """Make a database of this name."""
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        """Make a database of this name, the role's."""
+        names = map(sql.Identifier, (name, template, self.role))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names)
         with psycopg.connect(self.server.dsn, autocommit=True) as conn:
-            conn.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+            conn.execute(statement)
 
     def kill(self, *, everything: bool = True) -> None:
         """Send SIGKILL to the postmaster and, with ``everything``, to all its processes at once."""
@@ -117,12 +125,23 @@ def own_home(name: str) -> Iterator[Path]:
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    """A private server with two templates: rescore installed, and the shop opened in it."""
+def place(*, python: bool = True) -> Iterator[Place]:
+    """A private server with two templates: rescore installed, and the shop opened in it.
+
+    Parameters
+    ----------
+    python: install as a superuser, with PL/Python; else as an ordinary role, which is faster,
+        since no backend then imports scikit-learn to publish.
+    """
     with own_home("torture") as home:
-        made = Place(home, start(home, tuning="torture"))
+        server = start(home, tuning="torture")
+        made = Place(home, server, SUPERUSER if python else ORDINARY)
+        with psycopg.connect(server.dsn, autocommit=True) as conn:
+            conn.execute(
+                sql.SQL("CREATE ROLE {} LOGIN REPLICATION").format(sql.Identifier(ORDINARY))
+            )
         made.create(INSTALLED, "template0")
-        install(made.dsn(INSTALLED), python_path=python_path())
+        install(made.dsn(INSTALLED), python_path=python_path() if python else None)
         made.create(SHOP, INSTALLED)
         with psycopg.connect(made.dsn(SHOP), autocommit=True) as conn:
             open_shop(conn)

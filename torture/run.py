@@ -47,7 +47,7 @@ def main() -> int:
     size = SHORT if given.short else LONG
     tell = Console(stderr=True, highlight=False)
     outcomes: list[Outcome] = []
-    with place() as where:
+    with place(python=not given.short) as where:
         for name in given.only or SCENARIOS:
             began = time.monotonic()
             outcomes += scenario(name, where, size)

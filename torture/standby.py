@@ -23,6 +23,7 @@ from rescore.torture.queries import query
 
 Connection = psycopg.Connection[Any]
 CLIENTS = 4
+HOW = ("--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
 REPLAY_SECONDS = 60
 
 
@@ -87,8 +88,8 @@ def _standby(place: Place) -> Iterator[Place]:
         make_home(home)
         server_account().own(home / "data")
         source = ("-h", str(place.server.socket_dir), "-p", str(place.server.port), "-U", "rescore")
-        run("pg_basebackup", *source, "-D", "data", "-R", "-X", "stream", "-c", "fast", cwd=home)
-        yield Place(home, start(home, tuning="torture"))
+        run("pg_basebackup", *source, "-D", "data", *HOW, cwd=home)
+        yield Place(home, start(home, tuning="torture"), place.role)
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Event, Lock
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from rescore.errors import Busy
 from rescore.trainer.database import Connection, another, one, query
 
 Progress = Callable[[int, int], None]
+_Totals = tuple[bool, int, int, int]
 RETRY_SECONDS = 0.5
 
 
@@ -73,7 +75,7 @@ def sweep(
     Parameters
     ----------
     conn: in autocommit mode: each batch is a transaction.
-    jobs: sessions that sweep, each a part of the keys: this one, and others opened by the
+    jobs: sessions that sweep, each a part of the keys: this one, or that many opened by the
         same connection string.
     restart: begin anew all the same.
     wait: for another session that sweeps this profile.
@@ -87,8 +89,10 @@ def sweep(
     """
     started, stop = time.monotonic(), stop or Event()
     with ExitStack() as opened:
-        sessions = [conn, *(opened.enter_context(another(conn)) for _ in range(jobs - 1))]
-        pids = [one(each, query("sweep_pid")) for each in sessions] if jobs > 1 else None
+        sessions, pids = [conn], None
+        if jobs > 1:
+            sessions = [opened.enter_context(another(conn)) for _ in range(jobs)]
+            pids = [one(each, query("sweep_pid")) for each in sessions]
         given = {"profile": profile, **vars(terms)}
         expected, parts = _begin(conn, given | {"restart": restart, "pids": pids}, wait, stop)
         given["rate"] = terms.rate and terms.rate / max(parts, 1)
@@ -104,24 +108,17 @@ class _Parts:
         self, given: dict[str, Any], expected: int, stop: Event, progress: Progress | None
     ) -> None:
         self._given, self._expected = given, expected
-        self._stop, self._failed = stop, Event()
-        self._progress, self._telling = progress, Lock()
-        self._totals: dict[int, tuple[bool, int, int, int]] = {}
+        self._stop, self._failed, self._progress = stop, Event(), progress
+        self._totals: dict[int, _Totals] = {}
 
     def sweep(self, sessions: Sequence[Connection]) -> None:
         """Sweep a part with each session; the first error ends all of them."""
-        if len(sessions) <= 1:
-            for session in sessions:
-                self._part(session, 1)
-            return
-        with ThreadPoolExecutor(len(sessions)) as pool:
-            futures = [pool.submit(self._part, s, i) for i, s in enumerate(sessions, 1)]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                self._failed.set()  # leaving the pool waits for the batches under way
-                raise
+        if len(sessions) > 1:
+            with ThreadPoolExecutor(len(sessions)) as pool:
+                self._side_by_side(sessions, pool)
+        for session in sessions if len(sessions) == 1 else ():
+            for totals in self._batches(session, 1):
+                self._tell(1, totals)
 
     def swept(self, parts: int, seconds: float) -> Swept:
         """Return what the parts did, together."""
@@ -130,23 +127,45 @@ class _Parts:
         finished = parts > 0 and len(ended) == parts and all(ended)
         return Swept(looked, changed, locked, round(seconds, 3), finished)
 
-    def _part(self, session: Connection, part: int) -> None:
+    def _side_by_side(self, sessions: Sequence[Connection], pool: ThreadPoolExecutor) -> None:
+        # Progress is told here alone: what it calls need not know of threads.
+        told: SimpleQueue[tuple[int, _Totals] | Future[None]] = SimpleQueue()
+
+        def work(session: Connection, part: int) -> None:
+            for totals in self._batches(session, part):
+                told.put((part, totals))
+
+        left = len(sessions)
+        for part, session in enumerate(sessions, 1):
+            pool.submit(work, session, part).add_done_callback(told.put)
+        try:
+            while left:
+                each = told.get()
+                if isinstance(each, Future):
+                    each.result()
+                    left -= 1
+                else:
+                    self._tell(*each)
+        except BaseException:
+            self._failed.set()  # leaving the pool waits for the batches under way
+            raise
+
+    def _batches(self, session: Connection, part: int) -> Iterator[_Totals]:
         finished, given = False, self._given | {"part": part}
         while not (finished or self._stop.is_set() or self._failed.is_set()):
             row = session.execute(query("sweep_step"), given).fetchone()
             assert row is not None
             finished, *_, pause = row
-            self._tell(part, row[:4])
+            yield row[:4]
             self._stop.wait(pause)
         if not finished:
             session.execute(query("sweep_leave"), given)
 
-    def _tell(self, part: int, totals: tuple[bool, int, int, int]) -> None:
-        with self._telling:
-            self._totals[part] = totals
-            looked, _, _ = self._sums()
-            if self._progress:
-                self._progress(looked, max(self._expected, looked))
+    def _tell(self, part: int, totals: _Totals) -> None:
+        self._totals[part] = totals
+        looked, _, _ = self._sums()
+        if self._progress:
+            self._progress(looked, max(self._expected, looked))
 
     def _sums(self) -> tuple[int, int, int]:
         _, looked, changed, locked = zip((True, 0, 0, 0), *self._totals.values(), strict=True)

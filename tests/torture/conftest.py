@@ -13,7 +13,7 @@ from rescore.torture.places import Place, place
 @pytest.fixture(scope="session")
 def torn() -> Iterator[Place]:
     """A private server of the torture's own, with the shop as a template."""
-    with place() as made:
+    with place(python=False) as made:
         yield made
 
 

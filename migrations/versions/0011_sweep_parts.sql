@@ -1,4 +1,4 @@
--- Revision 0010: a sweep by several sessions, each with a part of the keys.
+-- Revision 0011: a sweep by several sessions, each with a part of the keys.
 -- Calls: nothing. Tables: alters rescore.sweeps.
 -- Frozen once released: a change is a new revision.
 
