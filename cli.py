@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescore import cli_traffic, console
+from rescore import cli_queue, cli_traffic, console
 from rescore.cli_keys import keys
 from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
@@ -27,6 +27,8 @@ server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
 app.add_typer(outbox, name="outbox")
+for command in (cli_queue.fold, cli_queue.pause, cli_queue.resume):
+    app.command()(command)
 cli_traffic.register(app)
 
 Dsn = Annotated[
@@ -443,7 +445,8 @@ def snapshot(profile: Profile, dsn: Dsn = None, batch: Batch = None, json: Json 
 
 @app.command()
 def run(
-    every: Annotated[str, typer.Option(help="Interval between two rounds, such as 5m.")] = "5m",
+    every: Annotated[str, typer.Option(help="Interval between two sweeps, such as 5m.")] = "5m",
+    fold_every: Annotated[str, typer.Option(help="Interval between two folds.")] = "1s",
     profile: Annotated[
         list[str] | None, typer.Option(help="Repeat for several; default: all there are.")
     ] = None,
@@ -461,15 +464,18 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
+    """Fold, sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
+    from rescore.trainer.fold import folding
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
     from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
 
     terms = Terms(max_age, batch, rate, tolerance)
-    sweeping = runner.sweeping(dsn, every, profile or (), terms)
-    jobs: list[runner.Job] = [sweeping, Snapshotting(sweeping.every, tuple(profile or ()))]
+    fold = folding(dsn, fold_every, profile or ())
+    sweeping = runner.sweeping(dsn, every, profile or (), terms, fold.when_due)
+    jobs: list[runner.Job] = [fold, sweeping]
+    jobs.append(Snapshotting(sweeping.every, tuple(profile or ())))
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
     jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:

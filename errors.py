@@ -203,6 +203,12 @@ class Forgotten(RescoreError):
     sqlstate = "RS026"
 
 
+class Paused(RescoreError):
+    """The profile is paused: nothing of it is counted or scored until it is resumed."""
+
+    sqlstate = "RS027"
+
+
 def _subclasses(cls: type[RescoreError]) -> dict[str, type[RescoreError]]:
     return {sub.sqlstate: sub for sub in cls.__subclasses__()}
 

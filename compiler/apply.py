@@ -122,6 +122,8 @@ def _transaction(
         conn.execute(render.predict_key(models).encode())
         conn.execute(query("secure"))
         conn.execute(query("touch"))
+        if (conn.execute(query("paused"), {"profile": made.profile.name}).fetchone() or [0])[0]:
+            conn.execute(query("stay_paused"), {"profile": made.profile.name})
 
 
 def _store(conn: Connection, definition: Definition, made: Plan, source: str) -> None:

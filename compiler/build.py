@@ -23,7 +23,7 @@ from rescore.compiler.features import (
 )
 from rescore.compiler.kinds import kind_of
 from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
-from rescore.compiler.quoting import ident, part
+from rescore.compiler.quoting import ident, literal, part
 from rescore.compiler.windows import MOMENT, interval
 from rescore.errors import DoesNotFit
 
@@ -217,7 +217,8 @@ class _Builder:
     def _reading(self, name: str) -> Source:
         event, table = self.definition.events[name], self.tables.events[name]
         time = self._time(name, event.time, "time")
-        return Source(name, table.columns, time, self.zone, self.tables.hll)
+        opens = event.history_from is not None
+        return Source(name, table.columns, time, self.zone, self.tables.hll, opens)
 
     def _time(self, name: str, column: str | None, what: str) -> str:
         if column is None:
@@ -253,10 +254,20 @@ class _Builder:
             index=event.index,
             counted=tuple(s for k in kinds for s in k.kept()),
             hidden=hidden_states(part(name, EVENT_BYTES), time, kinds) if kinds else (),
+            recent=_recent(kinds),
             columns=tuple(sorted(self._relevant(name, event, column))),
             reach=self._reach(event, table, kinds),
             time_column=event.time or "",
+            most_waiting=event.most_waiting,
+            first_day=self._first_day(event),
         )
+
+    def _first_day(self, event: Event) -> str:
+        """SQL: the moment from which on events are complete; empty: all are."""
+        if event.history_from is None:
+            return ""
+        day = f"timestamp {literal(event.history_from)}"
+        return f"pg_catalog.timezone({literal(self.zone)}, {day})"
 
     def _reach(self, event: Event, table: Table, kinds: Sequence[Kind]) -> str:
         """SQL condition, for an index on the bare column: what windows can still depend on."""
@@ -398,6 +409,7 @@ class _Builder:
         if table is None:
             return
         added = [s.column for s in made.states] + [d.column for d in made.derived]
+        added += [s.opening for s in made.openings]
         added += [c for s in made.scores for c, _ in s.columns]
         added += [made.treatment.column] if made.treatment else []
         for column in added:
@@ -407,3 +419,9 @@ class _Builder:
                     detail="It was not added by rescore, which will not overwrite it.",
                     hint="Give the feature or score another name.",
                 )
+
+
+def _recent(kinds: Sequence[Kind]) -> str:
+    """SQL of the time an event of which stands to each window as new events do; empty: any."""
+    lengths = [k.window.recent for k in kinds if k.window and k.window.recent]
+    return interval(min(lengths)) if lengths else ""

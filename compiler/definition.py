@@ -28,6 +28,7 @@ from rescore.compiler.definition_models import (
     Model,
     OneHot,
     Profile,
+    Queue,
 )
 from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_scores import Outbox, Score
@@ -54,6 +55,7 @@ __all__ = [
     "Outbox",
     "Parameter",
     "Profile",
+    "Queue",
     "Rate",
     "Score",
     "Snapshots",
@@ -189,6 +191,7 @@ def _allowed_keys() -> dict[Path, Collection[str]]:
         (): Definition,
         ("profile",): Profile,
         ("profile", "key"): Key,
+        ("events", "*", "queue"): Queue,
         ("features", "*", "one_hot"): OneHot,
         ("models", "*", "features", "Except"): Except,
         ("models", "*", "traffic"): Traffic,

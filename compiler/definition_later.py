@@ -13,7 +13,6 @@ from rescore.errors import NotSupported
 LATER: dict[str, frozenset[str]] = {
     "": frozenset(),
     "profile": frozenset({"snapshot"}),
-    "events": frozenset({"mode", "history_from"}),
     "features": frozenset(),
     "labels": frozenset(),
     "models": frozenset({"snapshot"}),

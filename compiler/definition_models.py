@@ -19,6 +19,7 @@ from rescore.compiler.definition_types import (
     Categories,
     Category,
     Clip,
+    Day,
     Edges,
     Interval,
     Kept,
@@ -33,6 +34,9 @@ from rescore.compiler.definition_types import (
     as_one_hot,
 )
 from rescore.plpython.transforms import MOST_EDGES
+
+MOST_WAITING = 100_000
+"""Rows of a queue, unless the definition says otherwise."""
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -87,6 +91,17 @@ class Link(Part):
     gives: Text = Field(description="column of the link table that holds the key")
 
 
+class Queue(Part):
+    """How long the queue of an event table may get."""
+
+    limit: int = Field(
+        MOST_WAITING,
+        ge=1,
+        le=10**9,
+        description="rows; beyond, a transaction counts its own events when it commits",
+    )
+
+
 class Event(Part):
     """A table of events."""
 
@@ -105,6 +120,31 @@ class Event(Part):
         "subscription of logical replication fills the table",
     )
     index: bool = Field(True, description="ask for an index on the key")
+    mode: Literal["live", "queued"] = Field(
+        "live", description="`live`, or `queued`: events are counted soon after, by `rescore run`"
+    )
+    queue: Queue | None = Field(
+        None, description="with `mode: queued`: `{limit: 100000}`, the most rows that wait"
+    )
+
+    history_from: Day | None = Field(
+        None, description="day before which events are gone or incomplete: counters are kept"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Event:
+        if self.queue and self.mode != "queued":
+            raise refuse("`queue` without `mode: queued`", "Only queued events wait.")
+        if self.history_from and self.time is None:
+            raise refuse("`history_from` without `time`", "`time`: the column that says when.")
+        return self
+
+    @property
+    def most_waiting(self) -> int:
+        """How many rows of the queue may wait; 0 where events are counted at once."""
+        if self.mode != "queued":
+            return 0
+        return self.queue.limit if self.queue else MOST_WAITING
 
 
 class OneHot(Part):

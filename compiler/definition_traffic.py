@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from rescore.compiler.definition_errors import refuse
+from rescore.compiler.definition_labels import Share
 from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_types import Interval
 
@@ -19,6 +20,9 @@ class Traffic(Part):
 
     metric: Literal["log_loss", "brier", "auc", "pr_auc"] = Field(
         "log_loss", description="by which versions are compared"
+    )
+    challenge: Share | None = Field(
+        None, description="let what `learn: {publish: false}` records challenge with this share"
     )
     promote: Margin | None = Field(
         None, description="promote the challenger once it is surely better by more than this"
@@ -45,6 +49,9 @@ class Traffic(Part):
 
     @model_validator(mode="after")
     def _acts(self) -> Traffic:
-        if self.promote is None and self.demote is None and self.rollback is None:
-            raise refuse("no rule acts", "`promote`, `demote`, `rollback`, or several of them.")
+        rules = (self.challenge, self.promote, self.demote, self.rollback)
+        if all(rule is None for rule in rules):
+            raise refuse("no rule acts", "`promote`, `demote`, `rollback` or `challenge`.")
+        if self.challenge == 1:
+            raise refuse("a challenger cannot serve everybody", "Less than 100%.", key="challenge")
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -51,6 +51,15 @@ def _as_category(value: Any) -> Any:
     if not isinstance(value, str):
         raise refuse(f"{value!r} is no category", 'Text or a whole number; quote others: "1.5".')
     return value
+
+
+def _as_day(value: Any) -> Any:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    try:
+        return date.fromisoformat(value).isoformat()
+    except (TypeError, ValueError):
+        raise refuse(f"{value!r:.80} is no day", "A day such as 2025-10-01.") from None
 
 
 def as_one_hot(value: Any) -> Any:
@@ -102,6 +111,8 @@ def as_features(value: Any) -> Any:
 
 
 Text: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Day: TypeAlias = Annotated[str, BeforeValidator(_as_day, json_schema_input_type=str)]
+
 Interval: TypeAlias = Annotated[
     timedelta,
     BeforeValidator(_as_interval),

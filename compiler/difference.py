@@ -13,9 +13,10 @@ import psycopg
 from rescore.compiler import render
 from rescore.compiler.build import Tables
 from rescore.compiler.catalog import Table
+from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
+from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
 from rescore.compiler.profile import COMPILED, Profile
-from rescore.compiler.queries import query
 from rescore.compiler.quoting import ident, short
 from rescore.compiler.replication import always_fired
 
@@ -61,6 +62,7 @@ def _columns(profile: Profile) -> dict[str, str]:
     """The columns rescore keeps in the profile table, with their declarations."""
     found = {s.column: s.declaration for s in profile.states}
     found |= {d.column: d.declaration for d in profile.derived}
+    found |= {s.opening: s.type for s in profile.openings}
     found |= {profile.treatment.column: profile.treatment.declaration} if profile.treatment else {}
     return found | {c: t for s in profile.scores for c, t in s.columns}
 
@@ -95,6 +97,8 @@ def difference(
         "states": signatures,
         "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
+        "tables": shapes(conn, profile),
+        "days": days(profile),
         "always": [name for _, _, name in always_fired(profile)],
         "unknown_past": list(profile.unknown_past),
         "labels": {
@@ -109,22 +113,24 @@ def difference(
             (functions + triggers + _models_text(profile)).encode()
         ).hexdigest(),
     }
-    gone = _obsolete(old["plan"], stored)
-    watched = _has_triggers(conn, stored)
+    on = triggers_on(conn, profile, old["plan"])
+    gone = _obsolete(on, old["plan"], stored)
+    watched = has_triggers(conn, stored, profile) and not parts_come(conn, profile)
     known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
     added = {c for c, _ in missing}
-    stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added)
-    fresh = stored["digest"] != old["plan"].get("digest") or not watched
-    fresh = fresh or not _has_functions(conn, stored)
-    changes = [f"create table {profile.relation}"] if not profile.exists else []
-    changes += [f"drop column {c}" for c in [*retyped, *(left if drop else ())]]
-    changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
-    changes += [f"recount {c} from its events" for c in stale if c not in added]
+    undone = undone_states(profile, old["plan"])
+    stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added | undone)
+    openings = _openings(profile, signatures, added, old)
+    fresh = bool(openings) or any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
+    fresh = fresh or not watched or not has_functions(conn, stored)
     altered = bool(table_sql or drop_sql)
+    dropped = [*retyped, *(left if drop else ())]
+    changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])
     changes += ["write functions and triggers"] if fresh or altered or gone else []
     sql = ""
     if fresh or altered or gone or stale:
-        sql = "\n".join(x for x in (table_sql, gone, functions, triggers, drop_sql) if x)
+        parts = (table_sql, openings, gone, functions, triggers, drop_sql)
+        sql = "\n".join(x for x in parts if x)
     indexes = _indexes(profile)
     return Plan(
         profile=profile,
@@ -133,9 +139,33 @@ def difference(
         notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
-        locks=_locks(profile, old["plan"], stored, altered),
+        locks=_locks(profile, on, stored, altered),
         stored=stored,
     )
+
+
+def _changes(
+    profile: Profile,
+    missing: Sequence[tuple[str, str]],
+    dropped: Sequence[str],
+    recounted: Sequence[str],
+) -> list[str]:
+    """One line each of what becomes of the profile's columns."""
+    changes = [f"create table {profile.relation}"] if not profile.exists else []
+    changes += [f"drop column {c}" for c in dropped]
+    changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
+    return changes + [f"recount {c} from its events" for c in recounted]
+
+
+def _openings(
+    profile: Profile, signatures: dict[str, str], added: set[str], old: dict[str, Any]
+) -> str:
+    """SQL that keeps what the events of a time that is gone had made."""
+    if not _is_at(profile, old):
+        return ""
+    known = old["plan"].get("states", {})
+    same = [c for c in signatures if signatures[c] == known.get(c) and c not in added]
+    return opening_sql(profile, old["plan"], same)
 
 
 def _models_text(profile: Profile) -> str:
@@ -165,11 +195,11 @@ def _trigger_names(profile: Profile) -> list[list[str]]:
     return found + [[profile.schema, profile.table, n] for n in own]
 
 
-def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _obsolete(on: list[list[str]], old: dict[str, Any], new: dict[str, Any]) -> str:
     """SQL that drops triggers and functions an earlier definition needed."""
     lines = [
         f"DROP TRIGGER IF EXISTS {ident(t[2])} ON {ident(t[0], t[1])};"
-        for t in old.get("triggers", [])
+        for t in on
         if t not in new["triggers"]
     ]
     lines += [
@@ -180,27 +210,13 @@ def _obsolete(old: dict[str, Any], new: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _has_triggers(conn: Connection, stored: dict[str, Any]) -> bool:
-    """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
-    names = [t[2] for t in stored["triggers"]]
-    given = {"names": names, "always": stored["always"]}
-    found = {tuple(r) for r in conn.execute(query("present_triggers"), given)}
-    return {tuple(t) for t in stored["triggers"]} <= found
-
-
-def _has_functions(conn: Connection, stored: dict[str, Any]) -> bool:
-    names = stored["functions"]
-    found = {r[0] for r in conn.execute(query("present_functions"), {"names": names})}
-    return set(names) <= found
-
-
 def _is_at(profile: Profile, old: dict[str, Any]) -> bool:
     """Whether the profile is still the table it was."""
     return profile.exists and old["table"] == (profile.schema, profile.table)
 
 
 def _locks(
-    profile: Profile, old: dict[str, Any], new: dict[str, Any], alters: bool
+    profile: Profile, on: list[list[str]], new: dict[str, Any], alters: bool
 ) -> list[tuple[str, str]]:
     """Tables to lock and how, strongest at once: one raised later could deadlock with a reader.
 
@@ -208,7 +224,7 @@ def _locks(
     """
     watched = [s.relation for s in profile.sources] + [k.relation for k in profile.links]
     modes = dict.fromkeys(sorted(watched), "SHARE ROW EXCLUSIVE")
-    for schema, table, name in old.get("triggers", []):
+    for schema, table, name in on:
         if [schema, table, name] not in new["triggers"]:
             modes[ident(schema, table)] = "ACCESS EXCLUSIVE"
     own = modes.pop(profile.relation, "SHARE ROW EXCLUSIVE")

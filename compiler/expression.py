@@ -100,6 +100,16 @@ def parse_tree(text: str) -> Any:
     return _parse(text)
 
 
+def print_tree(tree: Any) -> str:
+    """Return the SQL of a tree, proven by parsing it again.
+
+    Raises
+    ------
+    BadDefinition: it cannot be printed faithfully.
+    """
+    return _print(tree)
+
+
 def _checked(tree: Any) -> Iterator[str]:
     """Yield the columns read; qualify functions and types in place."""
     for node, parent in walk(tree):

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rescore.compiler.catalog import Column
 from rescore.compiler.definition import Feature
 from rescore.compiler.quoting import ident, literal
-from rescore.compiler.windows import MOMENT, window_of
+from rescore.compiler.windows import MOMENT, Recent, Window, first_changes, window_of
 from rescore.errors import DoesNotFit
 
 Combine = Literal["add", "min", "max", "first", "last", "fold"]
@@ -60,10 +61,14 @@ class State:
     start: SQL of the value of a customer without events, where it is neither 0 nor NULL by itself.
     about: what the column's comment says.
     newest: how many of the newest events make the state, if not all do; ``order`` is their order.
+    opens: the events before some day are gone, and what they had made is kept beside it.
     guard: SQL condition over ``p`` and ``rescore_v_time``, the time of a single event: it may be
         merged. Where it does not hold, and whenever several events come, the state is recounted.
     differs: SQL condition: the stored ``{p}`` is not the recount ``{r}``.
     counts: SQL condition over ``e``: the event has a time, and it has come.
+    recent: ``value`` of an event that is recent to all windows of its source, where it is simpler.
+    shortcut: as ``step``, for a state beside one with a step and the same ``at``.
+    dear: computing it takes so long that it is done once for all that use it.
     timed: holds until a moment only, and is recounted rather than added to unless the row is
         known to hold.
     """
@@ -88,6 +93,12 @@ class State:
     about: str = ""
     newest: int = 0
     order: str = ""
+    # Not in the representation, as in Derived: the state means the same with and without.
+    opens: bool = field(default=False, repr=False)
+    # Not in the representation, by which a profile's plan is compared with the stored one.
+    recent: str = field(default="", repr=False)
+    shortcut: str = field(default="", repr=False)
+    dear: bool = field(default=False, repr=False)
 
     @property
     def additive(self) -> bool:
@@ -109,13 +120,32 @@ class State:
     @property
     def single(self) -> str:
         """SQL over ``e``: the contribution of a single row, never NULL for sums."""
-        if self.combine != "add" or self.value == "1":
-            return self.value
-        return f"COALESCE({self.value}, 0)"
+        value = self.recent or self.value
+        return value if self.combine != "add" or value == "1" else f"COALESCE({value}, 0)"
 
     def filled(self, ref: str) -> str:
         """SQL: a reference to a recount, which has no row for a customer without events."""
         return ref if self.initial == "NULL" else f"COALESCE({ref}, {self.initial})"
+
+    @property
+    def opening(self) -> str:
+        """The profile column with what the events before made; empty: there are none before."""
+        return f"{self.column}__open" if self.opens else ""
+
+    def opened(self, counted: Refs, row: str) -> str:
+        """SQL: the state of all events, given those since and the row that keeps the rest."""
+        if not self.opens:
+            return self.filled(counted(self.column))
+        if self.combine == "add":
+            before = f"{row}.{ident(self.opening)}"
+            return f"COALESCE({before}, 0) + COALESCE({counted(self.column)}, 0)"
+        return self.filled(self.merging.merge(lambda c: f"{row}.{ident(f'{c}__open')}", counted))
+
+    @property
+    def merging(self) -> State:
+        """The state without its times, where these say no more than whether there are any."""
+        timed = self.combine in ("first", "last") or "{dt}" in self.fold
+        return self if timed else replace(self, at="")
 
     @property
     def contributes(self) -> str:
@@ -161,7 +191,8 @@ class State:
 
     def advance(self, old: Refs, new: Refs) -> str:
         """SQL: the state after a single event, not before ``at``, reached the state ``old``."""
-        return self.step.format(**self._parts(old, new)) if self.step else self.merge(old, new)
+        step = self.step or self.shortcut
+        return step.format(**self._parts(old, new)) if step else self.merge(old, new)
 
     def _folded(self, old: Refs, new: Refs) -> str:
         parts = self._parts(old, new)
@@ -277,6 +308,7 @@ class Source:
     """What a kind may ask of its event table: its columns, and its time as SQL over ``e``.
 
     ``hll`` is the schema of the extension of that name, empty where the database has none.
+    ``opens``: events before some day are gone or incomplete.
     """
 
     name: str
@@ -284,6 +316,7 @@ class Source:
     time: str
     zone: str
     hll: str = ""
+    opens: bool = False
 
     @property
     def counts(self) -> str:
@@ -397,8 +430,20 @@ class Kind(ABC):
 
     def kept(self) -> tuple[State, ...]:
         """The state columns as the profile keeps them: an event counts once its time has come."""
-        counts, timed = self.source.counts, self.window is not None
-        return tuple(replace(s, counts=counts, timed=s.timed or timed) for s in self.states())
+        counts, windowed = self.source.counts, self.window is not None
+        pairs = zip(self.states(), self.recently().states(), strict=True)
+        timed = [
+            replace(s, counts=counts, timed=s.timed or windowed, recent=r.value) for s, r in pairs
+        ]
+        return tuple(replace(s, opens=self.source.opens and not s.timed) for s in timed)
+
+    def recently(self) -> Kind:
+        """The kind as it is for an event that is recent to its window; itself if it has none."""
+        if not self.window or not self.window.recent:
+            return self
+        made = copy(self)
+        made.window = Recent(**vars(self.window))
+        return made
 
     def value_column(self) -> Column:
         """The event column the feature aggregates."""
@@ -475,9 +520,21 @@ def hidden_states(slug: str, time: str, kinds: Sequence[Kind]) -> tuple[State, .
     type_ = "timestamp with time zone"
     coming = f"CASE WHEN {time} > {MOMENT} AND isfinite({time}) THEN {time} END"
     found = [State(f"{slug}__next", type_, "min", coming)]
-    changes = dict.fromkeys(k.when_ever(k.window.changes) for k in kinds if k.window)
+    windowed = [(k, k.window) for k in kinds if k.window]
+    changes = dict.fromkeys(k.when_ever(w.changes) for k, w in windowed)
     if changes:
         soonest = f"LEAST({', '.join(changes)})"
-        counts = kinds[0].source.counts
-        found.append(State(f"{slug}__until", type_, "min", soonest, counts=counts, timed=True))
+        counts, recent = kinds[0].source.counts, _recent_changes(windowed)
+        found.append(
+            State(f"{slug}__until", type_, "min", soonest, counts=counts, timed=True, recent=recent)
+        )
     return tuple(found)
+
+
+def _recent_changes(windowed: Sequence[tuple[Kind, Window]]) -> str:
+    """SQL: when a recent event first enters or leaves a window; empty if that is not simpler."""
+    if not all(w.recent for _, w in windowed):
+        return ""
+    always = first_changes([w for k, w in windowed if not k.where])
+    given = [k.when_ever(w.enters or w.leaves) for k, w in windowed if k.where]
+    return f"LEAST({', '.join(dict.fromkeys((*always, *given)))})"

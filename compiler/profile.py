@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rescore.compiler.catalog import Table
@@ -47,7 +47,11 @@ class EventSource:
 
     ``key`` is SQL over ``e`` (and ``l`` behind a link) in the profile's key type; ``key_ref``
     the bare column, for index scans; ``time`` a timestamptz over ``e`` or empty; ``columns``
-    the event columns that matter, all others may change freely.
+    the event columns that matter, all others may change freely. ``most_waiting``: how many rows
+    may wait in the queue, 0 where events are counted at once; ``first_day`` SQL of the
+    moment before which events are gone or incomplete, and not looked at; empty: all are there.
+    ``recent``: SQL of an interval;
+    younger events stand to every window as new ones do.
     """
 
     name: str
@@ -67,6 +71,22 @@ class EventSource:
     columns: tuple[str, ...]
     reach: str
     time_column: str
+    most_waiting: int = 0
+    first_day: str = ""
+    last_day: str = ""
+    recent: str = field(default="", repr=False)
+
+    @property
+    def since(self) -> str:
+        """SQL condition over ``e``: the event is of the days that are looked at; empty: all are."""
+        first = f"{self.time} >= {self.first_day}" if self.first_day else ""
+        last = f"{self.time} < {self.last_day}" if self.last_day else ""
+        return " AND ".join(c for c in (first, last) if c)
+
+    @property
+    def queued(self) -> bool:
+        """Whether its events wait in the queue, and are counted by a fold."""
+        return self.most_waiting > 0
 
     @property
     def index_columns(self) -> tuple[str, ...]:
@@ -360,6 +380,20 @@ class Profile:
     def states(self) -> tuple[State, ...]:
         """All state columns, source by source."""
         return tuple(s for source in self.sources for s in source.states)
+
+    @property
+    def queued(self) -> bool:
+        """Whether events of some table wait in the queue."""
+        return any(s.queued for s in self.sources)
+
+    def waits(self, key: str) -> str:
+        """SQL condition: events of this customer wait in the queue; empty: none ever do."""
+        return f"rescore._is_queued({literal(self.name)}, {key}::text)" if self.queued else ""
+
+    @property
+    def openings(self) -> tuple[State, ...]:
+        """States beside which is kept what events that are gone had made."""
+        return tuple(s for s in self.states if s.opens)
 
     @property
     def clock_sql(self) -> str:

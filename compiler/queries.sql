@@ -197,7 +197,7 @@ FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname = ANY(%(names)s)
-  AND (t.tgenabled = 'A' OR (t.tgenabled = 'O' AND t.tgname <> ALL(%(always)s)))
+  AND (t.tgenabled = 'A' OR (t.tgenabled = 'O' AND t.tgname <> ALL(%(always)s)) OR (t.tgenabled = 'D' AND %(paused)s))
 
 -- name: present_functions
 -- Names of generated functions that are there.
@@ -239,3 +239,25 @@ SELECT greatest(c.reltuples, 0)::bigint FROM pg_catalog.pg_class AS c WHERE c.oi
 -- Where the extension hll is, if it is in this database.
 SELECT n.nspname FROM pg_catalog.pg_extension AS x JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace
 WHERE x.extname = 'hll'
+
+-- name: shape
+-- What a profile depends on of a table: types of columns, partitions.
+SELECT rescore._shape(pg_catalog.to_regclass(%(name)s), %(columns)s::text[])
+
+-- name: parts_come
+-- Whether partitions came with rows of their own, or went, since the profile was applied.
+SELECT t.problem FROM rescore.table_problems() AS t WHERE t.profile = %(profile)s AND t.problem LIKE 'partition %%'
+
+-- name: strays
+-- Triggers of this profile on tables that are no longer its own.
+SELECT n.nspname, c.relname, t.name
+FROM rescore._triggers(%(profile)s) AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+
+-- name: paused
+-- Whether a profile is paused.
+SELECT rescore._is_paused(%(profile)s)
+
+-- name: stay_paused
+-- What was written anew is disabled like the rest.
+SELECT rescore._enable_triggers(%(profile)s, false)

@@ -13,6 +13,7 @@ from rescore.compiler.printing import printed as _print
 from rescore.compiler.profile import EventSource, Model, Profile, Score
 from rescore.compiler.quoting import ident, literal, short
 from rescore.compiler.replication import enabled_always
+from rescore.compiler.single import changes, reading
 from rescore.compiler.snapshots import logged_models, logging, sampled
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT, interval
@@ -43,6 +44,7 @@ def functions(plan: Profile) -> str:
         _print("sweep.sql.j2", plan=plan, **sweeping(plan)),
         _print("profile_triggers.sql.j2", plan=plan, **_own(plan)),
         _print("come_back.sql.j2", plan=plan),
+        *([_print("fold.sql.j2", plan=plan)] if plan.states else []),
         *(_by_key(plan, model) for model in plan.scorers),
         _print("forget.sql.j2", plan=plan),
         _print("staleness.sql.j2", plan=plan),
@@ -122,7 +124,7 @@ def _by_key(plan: Profile, model: Model | Ensemble) -> str:
         model=model,
         is_ensemble=isinstance(model, Ensemble),
         live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
-        due=plan.due("p", "rescore_v_moment"),
+        due=_is_past(plan, "p", f"p.{ident(plan.key)}"),
         row_json=_json(
             model.inputs, lambda i: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock")
         ),
@@ -148,7 +150,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
     timed = [s for s in plan.sources if s.time]
     alias = {s.name: f"s{n}" for n, s in enumerate(timed, 1)}
     histories = _histories(plan)
-    counted = {s.column: s.filled(f"r.{ident(s.column)}") for s in plan.states}
+    counted = _recounted(plan.states)
     place = {s.column: n for n, s in enumerate(plan.states, 1)}
     at = {
         column: f"h{n}"
@@ -161,7 +163,9 @@ def _reading(plan: Profile) -> dict[str, Any]:
         "past_values": {i.name: _past_value(plan, i, alias, at) for i in plan.inputs},
         "past_only": _past_only(plan, at),
         "holds": _holding(plan),
-        "live": plan.due("rescore_v_row", "rescore_v_moment"),
+        "live": _is_past(plan, "rescore_v_row", "rescore_v_key"),
+        "live_states": _recounted(plan.states, row="rescore_v_row"),
+        "opened": [_has_opening(s) for s in plan.sources if s.since],
         "live_derived": {
             d.column: d.expression(lambda c: f"rescore_v_row.{ident(c)}") for d in plan.derived
         },
@@ -182,11 +186,22 @@ def _reading(plan: Profile) -> dict[str, Any]:
     }
 
 
+def _is_past(plan: Profile, row: str, key: str) -> str:
+    """SQL condition: the row does not hold what events say now; empty: it always does."""
+    return " OR ".join(c for c in (plan.due(row, MOMENT), plan.waits(key)) if c)
+
+
 def _holding(plan: Profile) -> dict[str, str]:
     """SQL condition for each state and derived column: the stored value holds at the moment."""
-    of_source = {s.name: s.holds("p", "rescore_v_moment") or "true" for s in plan.sources}
+    of_source = {s.name: _source_holds(s) for s in plan.sources}
     found = {s.column: of_source[source.name] for source in plan.sources for s in source.states}
     return found | {d.column: _all_hold(found[s] for s in d.states) for d in plan.derived}
+
+
+def _source_holds(source: EventSource) -> str:
+    """SQL condition where ``is_waiting`` is known: what is stored of the source holds."""
+    waits = "NOT w.is_waiting" if source.queued else ""
+    return " AND ".join(c for c in (source.holds("p", MOMENT), waits) if c) or "true"
 
 
 def _all_hold(conditions: Iterable[str]) -> str:
@@ -236,7 +251,7 @@ def _past_state(plan: Profile, column: str, alias: dict[str, str]) -> str:
 
     def ref(name: str) -> str:
         prefix, state = states[name]
-        return state.filled(f"{prefix}.{ident(name)}")
+        return state.opened(lambda c: f"{prefix}.{ident(c)}", "p")
 
     derived = next((d for d in plan.derived if d.column == column), None)
     return derived.expression(ref) if derived else ref(column)
@@ -252,13 +267,22 @@ def _past_only(plan: Profile, at: dict[str, str]) -> str:
     return f"{plan.function('only')}({', '.join(refs)})"
 
 
-def _recounted(states: Sequence[State], alias: str = "r") -> dict[str, str]:
+def _recounted(states: Sequence[State], alias: str = "r", row: str = "p") -> dict[str, str]:
     """Column → SQL of states whose new value comes from a recount joined from the left."""
-    return {s.column: s.filled(f"{alias}.{ident(s.column)}") for s in states}
+    return {s.column: s.opened(lambda c: f"{alias}.{ident(c)}", row) for s in states}
+
+
+def _has_opening(source: EventSource) -> str:
+    """SQL condition: the customer had events before those that are looked at."""
+    kept = [s for s in source.states if s.opens]
+    there = (
+        f"COALESCE(p.{ident(s.opening)}, {s.initial}) IS DISTINCT FROM {s.initial}" for s in kept
+    )
+    return " OR ".join(there) or "false"
 
 
 def _writing(plan: Profile) -> dict[str, Any]:
-    changed = {s.column: f"r.{ident(s.column)}" for s in plan.states}
+    changed = _recounted(plan.states)
     return {
         "refs_p": lambda c: f"p.{ident(c)}",
         "recomputed": plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
@@ -290,6 +314,7 @@ def _own(plan: Profile) -> dict[str, Any]:
         return f"NEW.{ident(column)}"
 
     return {
+        "new_states": _recounted(plan.states, row="NEW"),
         "new_derived": {d.column: d.expression(new) for d in plan.derived},
         "new_version": {s.column: s.model.served(new) for s in plan.scores},
         "new_score": {
@@ -300,6 +325,7 @@ def _own(plan: Profile) -> dict[str, Any]:
 
 def _event(plan: Profile, source: EventSource, op: str) -> str:
     signed = op != "insert"
+    single = reading(plan, source) if _is_single(source, op) else None
     recounted = source.recounted if signed else source.refreshed
     merged = _merged(source.states, lambda c: f"d.{ident(c)}")
     changed = {**merged, **_recounted(recounted)}
@@ -311,11 +337,10 @@ def _event(plan: Profile, source: EventSource, op: str) -> str:
         plan=plan,
         source=source,
         op=op,
-        single=_single(source, op),
+        single=single,
         recounted=recounted,
         merges=source.merges("p", "rescore_v_moment"),
-        single_values=_single_values(source),
-        single_scored=_single_changes(plan, source),
+        changes=changes(plan, source, single.given) if single else None,
         set_scored=plan.counters(changed) + plan.scored(changed, "rescore_v_clock"),
         set_stale=plan.counters(changed) + plan.stale(),
         truncated_stale=plan.counters(emptied) + plan.stale(),
@@ -337,26 +362,8 @@ def _sampling(plan: Profile, source: EventSource, op: str) -> dict[str, str]:
     }
 
 
-def _single(source: EventSource, op: str) -> bool:
+def _is_single(source: EventSource, op: str) -> bool:
     return op == "insert" and source.link is None and bool(source.states)
-
-
-def _single_values(source: EventSource) -> dict[str, tuple[str, str]]:
-    """SQL of each contribution of a single row → variable and type; equal ones are read once."""
-    found: dict[str, tuple[str, str]] = {}
-    for s in source.timely:
-        if s.single != "1":
-            found.setdefault(s.single, (f"rescore_v_{len(found) + 1}", s.type))
-    return found
-
-
-def _single_changes(plan: Profile, source: EventSource) -> list[tuple[str, str]]:
-    names = {expression: name for expression, (name, _) in _single_values(source).items()}
-    given = {s.column: names.get(s.single, "1") for s in source.timely}
-    changed = {
-        s.column: s.advance(lambda c: f"p.{ident(c)}", given.__getitem__) for s in source.timely
-    }
-    return plan.counters(changed) + plan.scored(changed, "rescore_v_clock")
 
 
 def _merged(states: Sequence[State], new: Any) -> dict[str, str]:

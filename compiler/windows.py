@@ -8,6 +8,7 @@ that a stored value holds until a moment known beforehand. Buckets begin at Mond
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,11 +33,16 @@ class Window:
     enters: SQL of the moment from which it counts; empty: from its own time on.
     leaves: SQL of the moment from which it counts no more.
     reach: after this time an event has left for certain.
+    recent: for so long after its time an event has neither entered, where it enters later, nor
+        left; 0 where that is not known.
+    bucket: to which the moments it enters and leaves are rounded up, after ``recent``.
     """
 
     enters: str
     leaves: str
     reach: timedelta
+    recent: timedelta = timedelta()
+    bucket: timedelta = timedelta()
 
     @property
     def holds(self) -> str:
@@ -51,6 +57,26 @@ class Window:
         return f"CASE {entering}WHEN {MOMENT} < {self.leaves} THEN {self.leaves} END"
 
 
+@dataclass(frozen=True)
+class Recent(Window):
+    """A window as an event sees it that came less than ``recent`` ago."""
+
+    @property
+    def holds(self) -> str:
+        """SQL condition: the event counts at the moment."""
+        return "false" if self.enters else "true"
+
+
+def first_changes(windows: Sequence[Window]) -> list[str]:
+    """Return SQL of moments, the least of which is when a recent event first enters or leaves one.
+
+    A moment that lies behind another's next bucket is never the least.
+    """
+    first = {w.enters or w.leaves: (w.recent, w.bucket) for w in windows}
+    soonest = min((after + bucket for after, bucket in first.values()), default=timedelta())
+    return [sql for sql, (after, _) in first.items() if after < soonest]
+
+
 def window_of(feature: Feature, time: str) -> Window | None:
     """Return the window of a feature whose events have this time; None if it has none."""
     if feature.tumbling is not None:
@@ -61,7 +87,9 @@ def window_of(feature: Feature, time: str) -> Window | None:
     bucket = feature.bucket or default_bucket(feature.window)
     enters = _rounded_up(time, offset, bucket) if offset else ""
     leaves = _rounded_up(time, offset + feature.window, bucket)
-    return Window(enters, leaves, offset + feature.window + bucket)
+    return Window(
+        enters, leaves, offset + feature.window + bucket, offset or feature.window, bucket
+    )
 
 
 def default_bucket(window: timedelta) -> timedelta:

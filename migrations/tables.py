@@ -785,3 +785,76 @@ drift_log = Table(
     ),
     comment="One row per column of a model: how far its newest values are from those of training",
 )
+
+queue = Table(
+    "queue",
+    metadata,
+    _text("profile", "Profile", primary_key=True),
+    Column(
+        "id",
+        BigInteger,
+        Identity(always=True),
+        primary_key=True,
+        comment="Order in which rows are folded, about that in which they came",
+    ),
+    _text("key", "Key of the customer, as text; null for everybody", nullable=True),
+    Column(
+        "came",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="Whether events came: only then is a missing customer created",
+    ),
+    Column(
+        "at_commit",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether the transaction that wrote it folds it when it commits: "
+        "the queue was full",
+    ),
+    _text(
+        "position",
+        "Of a row for everybody: last key done; null before the first",
+        nullable=True,
+    ),
+    Column(
+        "xid",
+        Xid8,
+        nullable=False,
+        server_default=text("pg_current_xact_id()"),
+        comment="Transaction that wrote it",
+    ),
+    _moment("created_at", "When that transaction began"),
+    Index("queue_key_idx", "profile", "key"),
+    comment="One row per customer whose events changed and are still to be counted: "
+    "written with the events, taken away by the fold that counts them",
+)
+
+folds = Table(
+    "folds",
+    metadata,
+    _text("profile", "Profile", primary_key=True),
+    Column(
+        "floor",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Rows of the queue up to this id are folded, "
+        "but for those of transactions that were open then",
+    ),
+    Column(
+        "folded",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Rows folded so far",
+    ),
+    _moment("folded_at", "When rows were last folded", nullable=True),
+    _moment(
+        "paused_at", "Since when no trigger counts anything; null while they do", nullable=True
+    ),
+    _text("paused_by", "Who paused it", nullable=True),
+    _text("reason", "Why", nullable=True),
+    comment="One row per profile whose queue was ever folded, or which was ever paused",
+)

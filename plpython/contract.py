@@ -27,7 +27,8 @@ class Input:
     type: SQL type of the argument.
     kind: how it becomes numbers.
     nullable: whether NULL can come.
-    bounded: whether the type rules out NaN, infinities and magnitudes above 1e100.
+    bounded: whether NaN, infinities and magnitudes above 1e100 cannot come: the type rules them
+        out, or rescore, which keeps the column, does not write them.
     default: what a missing number is replaced with; None, with `buckets`: it is in none of them.
     missing: whether a column says that the value was missing.
     categories: values with a column of their own; empty while `top` awaits freezing.
@@ -70,7 +71,7 @@ class Input:
         data: dict[str, Any] = {"name": self.name, "type": self.type, "kind": self.kind}
         if self.kind == "number" or not self.nullable:
             data["nullable"] = self.nullable
-        if self.kind == "number":
+        if self.kind == "number" or self.bounded:
             data["bounded"] = self.bounded
         if self.kind == "list":
             data["count"] = self.count

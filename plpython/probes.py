@@ -175,7 +175,8 @@ def _extreme_moments(each: Input) -> list[Any]:
         CLOCK + timedelta(days=400),
         datetime(9999, 12, 30, tzinfo=timezone.utc),
     ]
-    return [*(_stamp(each, moment) for moment in moments), "infinity", "-infinity"]
+    endless = [] if each.bounded else ["infinity", "-infinity"]
+    return [*(_stamp(each, moment) for moment in moments), *endless]
 
 
 def _straddling(each: Input) -> list[list[Any]]:

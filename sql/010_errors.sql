@@ -105,7 +105,8 @@ BEGIN
     INSERT INTO rescore.incident_log AS i (cause, profile, model, version, sqlstate, message, context)
     SELECT digest, _incident.profile, _incident.model, _incident.version, _incident.sqlstate, coalesce(w.message_only, ''), w.places
     FROM rescore._without_values(sqlstate, message, context) AS w
-    ON CONFLICT (cause) DO UPDATE SET resolved_at = NULL WHERE i.resolved_at IS NOT NULL;
+    ON CONFLICT (cause) DO UPDATE SET resolved_at = NULL, message = excluded.message, context = excluded.context
+        WHERE i.resolved_at IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION rescore._incident(text, text, integer, text, text, text) IS

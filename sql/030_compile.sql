@@ -112,6 +112,10 @@ AS $$
         WHEN i.kind = 'category' THEN rescore._category_term(i.value, i.present, i.categories, w.weights, i.other, i.missing)
         WHEN i.kind = 'list' THEN rescore._list_term(i.value, i.present, i.categories, w.weights, i.other, i.counted, m.indicator)
         WHEN i.buckets IS NOT NULL THEN rescore._bucket_term(i.name, i.type, i.bounded, i.present, i.value, i.ends, i.buckets, w.weights, m.indicator)
+        -- The plain days: that a day has 86400 seconds is in the weight.
+        WHEN i.value = rescore._seconds(i.name, i.kind) || ' / ''86400''::float8'
+            THEN rescore._number_term(i.name, i.type, i.bounded, i.present, rescore._seconds(i.name, i.kind),
+                                      ARRAY[0, 0, 0, i.ends[4] * 86400], w.weights[1] / 86400, m.indicator)
         ELSE rescore._number_term(i.name, i.type, i.bounded, i.present, i.value, i.ends, w.weights[1], m.indicator) END
     FROM rescore._encoded(contract) AS i JOIN w ON w.input = i.name
     CROSS JOIN LATERAL (SELECT CASE WHEN i.missing THEN w.weights[cardinality(w.weights)] ELSE 0 END AS indicator) AS m

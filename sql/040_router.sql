@@ -182,6 +182,25 @@ $$;
 COMMENT ON FUNCTION rescore._finite(double precision) IS
     'A number as models see it: NULL when it is NaN or infinite, at most 1e100 in magnitude, 0 below 1e-100.';
 
+CREATE OR REPLACE FUNCTION rescore._finite(number numeric)
+RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN abs(number) < 'Infinity' THEN CASE WHEN abs(number) >= 1e-100 THEN greatest(least(number, 1e100), -1e100) ELSE 0 END END
+$$;
+COMMENT ON FUNCTION rescore._finite(numeric) IS
+    'A number as models see it: NULL when it is NaN or infinite, at most 1e100 in magnitude, 0 below 1e-100.';
+
+CREATE OR REPLACE FUNCTION rescore._finite(moment timestamptz)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN isfinite(moment) THEN moment END
+$$;
+COMMENT ON FUNCTION rescore._finite(timestamptz) IS 'A moment as models see it: NULL when it is infinite.';
+
 CREATE OR REPLACE FUNCTION rescore._define_payload(model text, inputs jsonb)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -191,10 +210,11 @@ DECLARE
     taken text := (SELECT string_agg(format('%I %s', i ->> 'name', rescore._argument_type(i ->> 'type', i ->> 'kind')), ', ' ORDER BY n)
                    FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n));
     -- The compiled scorer expects no NULL where the table has none; a payload may lack anything.
-    -- Nor what no column computed by rescore holds, such as NaN.
+    -- Nor what no column kept by rescore holds, such as NaN.
     args text[] := ARRAY(SELECT format(replace(CASE WHEN i ->> 'nullable' = 'false' AND i ->> 'kind' = 'number'
                                                     THEN 'coalesce(@, %2$L::%3$s)' ELSE '@' END, '@',
-                                               CASE WHEN i ->> 'bounded' = 'true' AND i ->> 'type' = 'double precision'
+                                               CASE WHEN i ->> 'bounded' = 'true' AND rescore._argument_type(i ->> 'type', i ->> 'kind') IN
+                                                         ('double precision', 'numeric', 'timestamp with time zone')
                                                     THEN 'rescore._finite(r.%1$I)' ELSE 'r.%1$I' END),
                                        i ->> 'name', CASE WHEN i ->> 'type' LIKE 'bool%' THEN (i ->> 'default')::numeric::integer::boolean::text
                                                           WHEN i ->> 'type' ~ 'int' THEN round((i ->> 'default')::numeric)::text
@@ -207,7 +227,7 @@ BEGIN
                    model || '_payload', rescore._parallel(model),
                    format(E'DECLARE\n    inputs CONSTANT jsonb := %L;\nBEGIN\n'
                           '    PERFORM rescore._check_payload(%L, inputs, features);\n    RETURN (SELECT %s FROM %s);\nEND',
-                          inputs, model, rescore._score_call(model, args, 'rescore_clock', 'rescore_key'),
+                          inputs, model, rescore._score_call(model, args, 'rescore._finite(rescore_clock)', 'rescore_key'),
                           coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')));
     EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz, text) IS %L',
                    model || '_payload', format('Score of a payload by the version of model %s that serves the key; by the champion where it is NULL.', model));

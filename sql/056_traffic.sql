@@ -50,7 +50,7 @@ $$;
 COMMENT ON FUNCTION rescore._check_challenge(rescore.deployments, integer, double precision) IS
     'Raises RS006, RS020, RS004 or RS012 when a version cannot serve that share of the customers.';
 
-CREATE OR REPLACE FUNCTION rescore.challenge(model text, version integer, share double precision, reason text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION rescore.challenge(model text, version integer, share double precision, reason text DEFAULT NULL, details jsonb DEFAULT NULL)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -69,11 +69,11 @@ BEGIN
     UPDATE rescore.deployments AS d
     SET challenger = challenge.version, challenger_share = challenge.share, shadows = array_remove(d.shadows, challenge.version), updated_at = now()
     WHERE d.model = challenge.model;
-    PERFORM rescore._switch_traffic(model, 'challenge', version, reason, jsonb_build_object('share', share));
+    PERFORM rescore._switch_traffic(model, 'challenge', version, reason, jsonb_build_object('share', share) || coalesce(details, '{}'));
     RETURN version;
 END
 $$;
-COMMENT ON FUNCTION rescore.challenge(text, integer, double precision, text) IS
+COMMENT ON FUNCTION rescore.challenge(text, integer, double precision, text, jsonb) IS
     'Lets a recorded version serve a share of the customers, chosen by a stable hash of the key, from this commit on; the same customers stay in a share that grows.';
 
 CREATE OR REPLACE FUNCTION rescore.shadow(model text, version integer, reason text DEFAULT NULL)
@@ -146,6 +146,6 @@ $$;
 COMMENT ON FUNCTION rescore._switch_traffic(text, text, integer, text, jsonb) IS
     'Writes the history and rewrites the routers of a model whose challenger or shadows have changed.';
 
-REVOKE EXECUTE ON FUNCTION rescore.challenge(text, integer, double precision, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rescore.challenge(text, integer, double precision, text, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore.shadow(text, integer, text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION rescore.demote(text, integer, text, jsonb) FROM PUBLIC;

@@ -115,6 +115,9 @@ BEGIN
     UPDATE rescore.profiles AS f SET backfill_from = '' WHERE f.profile = p.profile AND f.backfill_from = ':' || key;
     GET DIAGNOSTICS part = ROW_COUNT;
     removed := removed + part;
+    UPDATE rescore.queue AS q SET position = NULL WHERE q.profile = p.profile AND q.position = ':' || key;
+    GET DIAGNOSTICS part = ROW_COUNT;
+    removed := removed + part;
     place := 'positions of sweeps, backfills and rounds';
     RETURN NEXT;
 END

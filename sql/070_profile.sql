@@ -1,7 +1,7 @@
 -- Whole profiles: verifying, rebuilding. Each dispatches to functions that `rescore apply`
 -- generates; S is the profile's slug. Sweeping stands in 072_sweep.sql.
 -- Calls: 010_errors, 060_read, rescore_compiled.S__differences, S__keys, S__recompute.
--- Tables: reads rescore.profiles; the generated functions write the profile table.
+-- Tables: reads rescore.profiles; takes rows of rescore.queue; the generated functions write the profile table.
 
 CREATE OR REPLACE FUNCTION rescore.verify(profile text)
 RETURNS TABLE (key text, feature text, stored text, expected text)
@@ -27,6 +27,8 @@ DECLARE
     after text;
     changed bigint;
     total bigint := 0;
+    -- What waits now is seen by every recount below.
+    waiting bigint[] := rescore._queue_ids(profile);
 BEGIN
     LOOP
         EXECUTE format('SELECT rescore_compiled.%I($1::%s, 5000)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after;
@@ -35,12 +37,27 @@ BEGIN
         total := total + changed;
         after := keys[cardinality(keys)];
     END LOOP;
+    PERFORM rescore._unqueue(profile, waiting);
     RETURN total;
 END
 $$;
 COMMENT ON FUNCTION rescore.rebuild(text) IS
     'Recomputes a profile from its events, in batches of one transaction; returns how many rows changed.';
 REVOKE EXECUTE ON FUNCTION rescore.rebuild(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION rescore._no_opening(state text)
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'RS014', MESSAGE = format('what column %s held before that day cannot be told from what came since', quote_ident(state)),
+        DETAIL = 'Events before the day of `history_from` are gone, and this counter is no sum that they could be taken off.',
+        HINT = 'Name the day before the events are removed, or begin with a new feature.';
+END
+$$;
+COMMENT ON FUNCTION rescore._no_opening(text) IS
+    'Raises RS014: a counter whose events are gone in part cannot be split at a day.';
 
 CREATE OR REPLACE FUNCTION rescore.verify_model(model text)
 RETURNS double precision

@@ -26,23 +26,26 @@ AS $$
 DECLARE
     changed bigint;
 BEGIN
-    -- The moments of the batch bound what is looked at, so that other partitions are not.
+    -- Outcomes first, by themselves: their number is not known to the planner. The moments of the batch bound
+    -- what is looked at, so that other partitions are not. What is written is told from the row as it was.
     EXECUTE format(
-        'UPDATE rescore.snapshots AS s
+        'WITH o AS MATERIALIZED (
+             SELECT n.id, n.at, a.*, a.rescore_due <= $5 AS is_due
+             FROM rescore_compiled.%1$I($1, $3::%2$s[], $4, $5) AS a JOIN unnest($2, $4) WITH ORDINALITY AS n (id, at, i) ON n.i = a.rescore_n)
+         UPDATE rescore.snapshots AS s
          SET label = CASE WHEN o.is_due THEN o.rescore_label END, censored = o.is_due AND o.rescore_censored,
              early = o.rescore_early, treated_at = o.rescore_treated,
              due_at = CASE WHEN s.resolved IS NULL THEN o.rescore_due ELSE s.due_at END,
              resolved = coalesce(s.resolved, CASE WHEN o.is_due THEN pg_current_xact_id() END),
              resolved_at = coalesce(s.resolved_at, CASE WHEN o.is_due THEN $5 END),
-             label_first = CASE WHEN s.resolved IS NOT NULL AND s.corrected_at IS NULL AND o.differs THEN s.label ELSE s.label_first END,
-             corrected_at = CASE WHEN s.resolved IS NOT NULL AND o.differs THEN $5 ELSE s.corrected_at END
-         FROM (SELECT n.id, n.at, a.*, a.rescore_due <= $5 AS is_due, (b.label, b.censored) IS DISTINCT FROM (a.rescore_label, a.rescore_censored) AS differs
-               FROM rescore_compiled.%1$I($1, $3::%2$s[], $4, $5) AS a
-               JOIN unnest($2, $4) WITH ORDINALITY AS n (id, at, i) ON n.i = a.rescore_n
-               JOIN rescore.snapshots AS b ON b.id = n.id AND b.taken_at = n.at AND b.taken_at BETWEEN $6 AND $7) AS o
+             label_first = CASE WHEN s.resolved IS NOT NULL AND s.corrected_at IS NULL AND (s.label, s.censored) IS DISTINCT FROM (o.rescore_label, o.rescore_censored)
+                                THEN s.label ELSE s.label_first END,
+             corrected_at = CASE WHEN s.resolved IS NOT NULL AND (s.label, s.censored) IS DISTINCT FROM (o.rescore_label, o.rescore_censored)
+                                 THEN $5 ELSE s.corrected_at END
+         FROM o
          WHERE s.id = o.id AND s.taken_at = o.at AND s.taken_at BETWEEN $6 AND $7
            AND CASE WHEN s.resolved IS NULL THEN o.is_due OR (s.early, s.treated_at, s.due_at) IS DISTINCT FROM (o.rescore_early, o.rescore_treated, o.rescore_due)
-                    ELSE o.is_due AND (o.differs OR s.treated_at IS DISTINCT FROM o.rescore_treated) END',
+                    ELSE o.is_due AND (s.label, s.censored, s.treated_at) IS DISTINCT FROM (o.rescore_label, o.rescore_censored, o.rescore_treated) END',
         p.slug || '__outcomes', p.key_type)
         USING label, ids, keys, taken, moment, (SELECT min(t) FROM unnest(taken) AS t), (SELECT max(t) FROM unnest(taken) AS t);
     GET DIAGNOSTICS changed = ROW_COUNT;

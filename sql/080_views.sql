@@ -1,6 +1,6 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: 078_coming, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
--- rescore.incident_log, rescore.outbox_lag.
+-- Calls: 078_coming, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- rescore.incident_log, rescore.outbox_lag, rescore.queue_lag.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
@@ -67,13 +67,25 @@ SELECT 'coming', 'ok',
                                       ORDER BY c.profile, c.event), 'no events of the future')
 FROM rescore.coming() AS c
 UNION ALL
-SELECT 'triggers', CASE count(*) FILTER (WHERE t.tgname IS NULL) WHEN 0 THEN 'ok' ELSE 'error' END,
-       coalesce('missing or disabled: ' || pg_catalog.string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE t.tgname IS NULL),
-                pg_catalog.concat(count(*), ' in place'))
-FROM (SELECT DISTINCT CASE pg_catalog.jsonb_typeof(n.v) WHEN 'string' THEN n.v #>> '{}' ELSE n.v ->> -1 END AS name
-      FROM rescore.profiles AS p
-      CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(coalesce(p.plan -> 'triggers', '[]')) AS n (v)) AS w
-LEFT JOIN (SELECT DISTINCT g.tgname FROM pg_catalog.pg_trigger AS g WHERE g.tgenabled IN ('O', 'A')) AS t ON t.tgname::text = w.name
+SELECT 'triggers', CASE count(*) WHEN 0 THEN 'ok' ELSE 'error' END,
+       coalesce('missing or disabled: ' || pg_catalog.string_agg(t.trigger, ', ' ORDER BY t.trigger) || '; run `rescore apply`', 'all in place')
+FROM rescore.trigger_problems() AS t
+UNION ALL
+SELECT 'tables', CASE count(*) WHEN 0 THEN 'ok' ELSE 'error' END,
+       coalesce(pg_catalog.string_agg(pg_catalog.format('%s: %s; %s', t.profile, t.problem, t.hint), '; ' ORDER BY t.profile, t.problem), 'as they were')
+FROM rescore.table_problems() AS t
+UNION ALL
+SELECT 'paused', CASE count(l.paused_at) WHEN 0 THEN 'ok' ELSE 'error' END,
+       coalesce(pg_catalog.string_agg(pg_catalog.format('%s since %s by %s', l.profile, l.paused_at, l.paused_by), ', ' ORDER BY l.profile)
+                    FILTER (WHERE l.paused_at IS NOT NULL) || '; `rescore resume` ends it', 'no profile')
+FROM rescore.queue_lag AS l
+UNION ALL
+SELECT 'queue', CASE WHEN pg_catalog.min(l.oldest) < pg_catalog.now() - interval '1 hour' THEN 'error'
+                     WHEN pg_catalog.min(l.oldest) < pg_catalog.now() - interval '1 minute' OR pg_catalog.bool_or(l.everybody) THEN 'warning' ELSE 'ok' END,
+       coalesce(pg_catalog.string_agg(pg_catalog.format('%s: %s since %s', l.profile,
+                    CASE WHEN l.everybody THEN 'everybody is to be counted anew' ELSE pg_catalog.concat(l.rows, ' rows wait') END, l.oldest), ', ' ORDER BY l.profile)
+                    FILTER (WHERE l.oldest IS NOT NULL) || '; `rescore run` or `rescore fold` counts them', 'nothing waits')
+FROM rescore.queue_lag AS l
 UNION ALL
 SELECT 'backfill', CASE count(*) FILTER (WHERE p.backfill_from IS NOT NULL) WHEN 0 THEN 'ok' ELSE 'warning' END,
        coalesce('not finished: ' || pg_catalog.string_agg(p.profile, ', ' ORDER BY p.profile) FILTER (WHERE p.backfill_from IS NOT NULL)

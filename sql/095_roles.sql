@@ -29,25 +29,25 @@ AS $$
     -- level: 1 all three roles, 2 trainer and admin, 3 admin, 4 none of them. What is not named here is its owner's.
     VALUES
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
-    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,feature_drift}'),
+    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,queue_lag,feature_drift}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps,snapshots,snapshot_rounds}'),
     ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts}'),
     ('relation', 2, false, '{SELECT}', '{learning,learn_log,lineage,learn_requests,released,drift_log,quarantined}'),
-    ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys}'),
+    ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys,queue}'),
     ('relation', 4, true, '{INSERT}', '{outbox,snapshots}'),
-    ('relation', 4, true, '{SELECT}', '{tombstones}'),
+    ('relation', 4, true, '{SELECT}', '{tombstones,folds}'),
     ('relation', 3, false, '{SELECT}', '{python_path}'),
-    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming,staleness}'),
+    ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming,staleness,table_problems,trigger_problems}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,share,_reads,_python_score,_python_scores}'),
-    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_upkeep,_dead_rows,_quiet_triggers}'),
-    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,verify_model,snapshot,resolve}'),
+    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued,_upkeep,_dead_rows,_quiet_triggers}'),
+    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model,snapshot,resolve}'),
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
     ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_learn_lock,_learn_record,_record_lineage,_drift_record}'),
-    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_sweep_begin,_sweep_step}'),
+    ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_triggers,_is_paused,_require_running,_sweep_begin,_sweep_step,_fold_step,_waiting}'),
     ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_tend,_resolve_step,_check_step,_check_due,explain_snapshot}'),
-    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
+    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,pause,resume,_note_pause,_queue_ids,_unqueue,_watched_tables,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),
     ('function', 4, true, '{EXECUTE}', '{_incident,_forgotten}'),
@@ -56,7 +56,7 @@ AS $$
     ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
     ('compiled', 2, false, '{EXECUTE}', '{outcomes,outcomes_begin}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
-    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,snapshot,forget,staleness}')
+    ('compiled', 3, false, '{EXECUTE}', '{keys,rescore,rescore_unlocked,recompute,differences,come_back,coming,fold,snapshot,forget,staleness}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';

@@ -347,8 +347,8 @@ def test_a_typo_is_refused_with_its_place() -> None:
 
 
 def test_what_comes_later_is_refused_by_name() -> None:
-    with pytest.raises(NotSupported, match="mode"):
-        parse(BASIC.replace("{time: ordered_at}", "{time: ordered_at, mode: queued}"))
+    with pytest.raises(NotSupported, match="interventions"):
+        parse(f"{BASIC}\ninterventions: {{}}\n")
 
 
 def test_without_an_installation(empty_dsn: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -10,7 +12,9 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from rescore import cli
 from rescore.cli import app
+from rescore.compiler.definition_traffic import Traffic
 from rescore.errors import NotEnoughData, RescoreError
 from rescore.tests import trials
 from rescore.tests.support import one
@@ -122,6 +126,40 @@ def test_a_bad_version_forced_into_service_is_rolled_back(conn: Connection) -> N
     assert serving(conn) == (good, None)
 
 
+def test_what_learning_let_through_challenges_by_the_rule(dsn: str) -> None:
+    with trials.connected(dsn, rules="{challenge: 40%, promote: 0, customers: 100}") as conn:
+        poor = trials.version(conn, -0.5)
+        refused, passed = (trials.version(conn, w, candidate=True) for w in (2.0, 1.0))
+        conn.execute(
+            """INSERT INTO rescore.learn_log
+                   (model, version, action, examples, positives, from_xid, from_id, to_xid, to_id)
+               SELECT 'churn', v.version, v.action, 0, 0, '1', 0, '1', 0
+               FROM (VALUES (%s, 'refused'), (%s, 'candidate')) AS v (version, action)""",
+            [refused, passed],
+        )
+        assert "switched" in judge(conn)
+        assert serving(conn) == (poor, passed)
+        assert one(conn, "SELECT count(DISTINCT churn_score_version) FROM customers") == 2
+        trials.live(conn, 1)
+        assert "switched" in judge(conn)
+        assert serving(conn) == (passed, None)
+        assert "switched" not in judge(conn)
+
+
+def test_versions_are_compared_again_when_something_has_resolved(conn: Connection) -> None:
+    trials.version(conn, 1.0)
+    ops.challenge(conn, "churn", trials.version(conn, 0.9, candidate=True), 0.5)
+    job = Judging(60, Terms())
+    trials.live(conn, 1, days=1)
+    assert "switched" not in job.work(conn, Event())
+    before = job.judged["churn"]
+    job.work(conn, Event())
+    assert job.judged["churn"] == before
+    trials.live(conn, 30, days=1)
+    job.work(conn, Event())
+    assert job.judged["churn"] != before
+
+
 def test_what_somebody_switched_meanwhile_is_left(conn: Connection) -> None:
     good, bad = trials.version(conn, 1.0), trials.version(conn, -1.0)
     trials.live(conn, 1)
@@ -158,3 +196,9 @@ def test_the_command_line_tells_the_difference(conn: Connection, dsn: str) -> No
     assert "stop: version 2 is worse" in shown and "outcomes by who served" in shown
     assert run(app, ["demote", "churn", str(bad), "--dsn", dsn]).exit_code == 0
     assert serving(conn)[1] is None
+
+
+def test_the_manual_lists_exactly_the_keys_of_rules() -> None:
+    text = (Path(cli.__file__).parent / "docs" / "serving.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| (.*?) \|$", text, re.MULTILINE)
+    assert listed == [(name, f.description) for name, f in Traffic.model_fields.items()]

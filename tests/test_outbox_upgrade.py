@@ -90,7 +90,12 @@ def _copy(source: Connection, target: Connection) -> None:
 
 def _rows(conn: Connection) -> list[Any]:
     """Return the rows of rescore's first tables."""
-    tables = ("profiles", "deployments", "deployment_history")
-    rows = [conn.execute(f"SELECT * FROM rescore.{t}".encode()).fetchall() for t in tables]
+    tables = {
+        "profiles": "*",
+        "deployments": "model, profile, score_columns, inputs, spec, engine, champion, updated_at",
+        "deployment_history": "id, model, action, version, previous, at, by, reason",
+    }
+    asked = [f"SELECT {columns} FROM rescore.{table}" for table, columns in tables.items()]
+    rows = [conn.execute(query.encode()).fetchall() for query in asked]
     versions = "SELECT model, version, artifact, linear, contract, created_at FROM rescore.models"
     return [*rows, conn.execute(versions.encode()).fetchall()]

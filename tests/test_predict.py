@@ -74,8 +74,8 @@ def test_the_trigger_updates_by_key_with_inlined_score(conn: Connection) -> None
     text = re.sub(r"\brescore_v_clock\b", "now()", update.group())
     text = re.sub(r"\brescore_v_moment\b", "clock_timestamp()", text)
     text = re.sub(r"\brescore_v_key\b", "1::bigint", text).rstrip(";")
-    types = dict(re.findall(r"^    (rescore_v_\d+) (.*);$", body, re.MULTILINE))
-    text = re.sub(r"\brescore_v_\d+\b", lambda m: f"NULL::{types[m.group()]}", text)
+    types = dict(re.findall(r"^    (rescore_v_(?:\d+|time)) (.*);$", body, re.MULTILINE))
+    text = re.sub(r"\brescore_v_(?:\d+|time)\b", lambda m: f"NULL::{types[m.group()]}", text)
     shown = explain(conn, text)
     assert "rescore_compiled" not in shown
     assert "Index Scan" in shown and "Sort" not in shown

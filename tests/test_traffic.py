@@ -101,7 +101,7 @@ def conn(dsn: str) -> Any:
         yield made
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", ["text", "uuid"])
 def test_a_challenger_serves_its_share_on_every_path(conn: Connection, key: str) -> None:
     first, second = shop(conn, key)
     one(conn, "SELECT rescore.challenge('churn', %s, %s, 'looks better')", second, SHARE)
@@ -159,17 +159,18 @@ QUERIES = {
 }
 
 
-@pytest.mark.parametrize("shape", QUERIES)
-def test_every_shape_is_inlined(conn: Connection, shape: str) -> None:
+def test_every_shape_is_inlined(conn: Connection) -> None:
     _, second = shop(conn)
-    alone = explained(conn, QUERIES[shape])
-    assert "rescore_compiled" not in alone and "sha256" not in alone
+    for query in QUERIES.values():
+        alone = explained(conn, query)
+        assert "rescore_compiled" not in alone and "sha256" not in alone
     one(conn, "SELECT rescore.challenge('churn', %s, 0.25)", second)
-    split = explained(conn, QUERIES[shape])
-    assert "rescore_compiled" not in split
-    assert ("sha256" in split) == (shape != "beside")
+    for shape, query in QUERIES.items():
+        split = explained(conn, query)
+        assert "rescore_compiled" not in split
+        assert ("sha256" in split) == (shape != "beside")
     one(conn, "SELECT rescore.shadow('churn', %s)", second)
-    assert "sha256" not in explained(conn, QUERIES[shape])
+    assert all("sha256" not in explained(conn, query) for query in QUERIES.values())
 
 
 def test_a_shadow_touches_nothing_served(conn: Connection) -> None:

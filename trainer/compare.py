@@ -40,6 +40,7 @@ class Rules:
     Attributes
     ----------
     metric: name of a metric of `rescore.trainer.learning.metrics`.
+    challenge: share that a version which learning let through is given; None for none.
     promote, demote, rollback: margins in the metric's unit; None where no rule acts.
     confidence: of intervals, over all looks together.
     effect: difference that the sequential test finds soonest.
@@ -48,6 +49,7 @@ class Rules:
     """
 
     metric: str = "log_loss"
+    challenge: float | None = None
     promote: float | None = None
     demote: float | None = None
     rollback: float | None = None

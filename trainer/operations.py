@@ -11,6 +11,8 @@ from psycopg.rows import dict_row
 
 from rescore.errors import UnknownProfile
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.fold import Folded
+from rescore.trainer.fold import fold as fold_profile
 from rescore.trainer.snapshots import BATCH, Logged
 from rescore.trainer.snapshots import log as log_profile
 from rescore.trainer.sweep import Progress, Swept, Terms
@@ -97,6 +99,12 @@ def sweep_model(conn: Connection, model: str, progress: Progress | None = None) 
     with translated():
         profile = one(conn, query("profile_of"), (model,))
     return sweep(conn, profile, max_age="100 years", wait=True, progress=progress)
+
+
+def fold(conn: Connection, profile: str, batch: int, progress: Progress | None = None) -> Folded:
+    """Count what waits in the queue of a profile: see :func:`rescore.trainer.fold.fold`."""
+    with _known(conn, profile):
+        return fold_profile(conn, profile, batch=batch, progress=progress)
 
 
 def log(

@@ -6,7 +6,7 @@ one has acted, none acts for the cool-down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
@@ -26,22 +26,29 @@ class Switch:
 
     Attributes
     ----------
-    action: ``promote``, ``demote`` or ``rollback``.
-    version: that is promoted, demoted or rolled back to.
+    action: ``challenge``, ``promote``, ``demote`` or ``rollback``.
+    version: that challenges, is promoted, demoted or rolled back to.
     reason: a sentence for the history.
+    found: what it was decided on; None for a challenge, which is how something is found.
     """
 
     action: str
     version: int
     reason: str
-    found: Comparison
+    found: Comparison | None
 
 
-def decide(conn: Connection, state: Traffic) -> Switch | None:
-    """Return what the rules of a model want now; None while they want nothing."""
+def decide(conn: Connection, state: Traffic, *, judged: bool = False) -> Switch | None:
+    """Return what the rules of a model want now; None while they want nothing.
+
+    Parameters
+    ----------
+    judged: these versions have been compared since the last snapshot was resolved.
+    """
     if state.champion is None or state.is_cooling():
         return None
-    return _rollback(conn, state) or _challenge(conn, state)
+    wanted = None if judged else _rollback(conn, state) or _judge(conn, state)
+    return wanted or _challenge(conn, state)
 
 
 def _rollback(conn: Connection, state: Traffic) -> Switch | None:
@@ -56,6 +63,16 @@ def _rollback(conn: Connection, state: Traffic) -> Switch | None:
 
 
 def _challenge(conn: Connection, state: Traffic) -> Switch | None:
+    """Let the newest version that learning let through, and only recorded, challenge."""
+    if state.rules.challenge is None or state.challenger is not None:
+        return None
+    version = one(conn, query("newest_candidate"), {"model": state.model})
+    text = f"by rule: version {version} passed its gate, and is to prove itself"
+    return Switch("challenge", version, text, None) if version else None
+
+
+def _judge(conn: Connection, state: Traffic) -> Switch | None:
+    """Compare the challenger with the champion."""
     rules, version = state.rules, state.challenger
     if version is None or (rules.promote is None and rules.demote is None):
         return None
@@ -99,14 +116,18 @@ def act(conn: Connection, state: Traffic, wanted: Switch) -> bool:
         "champion": state.champion,
         "action": wanted.action,
         "version": wanted.version,
+        "share": state.rules.challenge,
         "reason": wanted.reason,
-        "details": Jsonb(
-            {"rule": wanted.action, "clock": state.now.isoformat(), **wanted.found.to_json()}
-        ),
+        "details": Jsonb(_details(state, wanted)),
     }
     with translated(), conn.transaction():
         conn.execute(query("publish_lock"))
         return one(conn, query("switch"), given) is not None
+
+
+def _details(state: Traffic, wanted: Switch) -> Facts:
+    found = wanted.found.to_json() if wanted.found else {}
+    return {"rule": wanted.action, "clock": state.now.isoformat(), **found}
 
 
 @dataclass(frozen=True)
@@ -117,11 +138,13 @@ class Judging:
     ----------
     every: seconds.
     terms: of the sweep.
+    judged: by model, what was compared last without anything to do.
     """
 
     every: float
     terms: Terms
     name: str = "rules"
+    judged: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do one round; a model that fails does not keep the others from it."""
@@ -129,14 +152,14 @@ class Judging:
         told = [self._one(conn, name, stop) for name in models if not stop.is_set()]
         switched = [f"{t['model']}: {t['reason']}" for t in told if "reason" in t]
         failed = [f"{t['model']}: {t['error']}" for t in told if "error" in t]
-        facts: Facts = {"models": len(models)}
+        facts: Facts = {"judged": len(models)}
         facts |= {"switched": "; ".join(switched)} if switched else {}
         return facts | ({"error": "; ".join(failed)} if failed else {})
 
     def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
         try:
             state = traffic(conn, model)
-            wanted = decide(conn, state)
+            wanted = self._decide(conn, state)
             if wanted is None or not act(conn, state, wanted):
                 return {"model": model}
             with translated():
@@ -147,3 +170,12 @@ class Judging:
         except RescoreError as error:
             return {"model": model, "error": error.message}
         return {"model": model, "action": wanted.action, "reason": wanted.reason}
+
+    def _decide(self, conn: Connection, state: Traffic) -> Switch | None:
+        """Compare versions only where a snapshot was resolved since they were compared last."""
+        resolved = one(conn, query("last_resolved"), (state.model,))
+        now = (state.champion, state.challenger, state.predecessor, state.rules, resolved)
+        wanted = decide(conn, state, judged=self.judged.get(state.model) == now)
+        if wanted is None and not state.is_cooling():
+            self.judged[state.model] = now
+        return wanted

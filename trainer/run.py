@@ -21,11 +21,12 @@ from psycopg import sql
 
 from rescore.errors import Busy, NoServer, RescoreError
 from rescore.trainer.database import Connection, connection, one, query, translated
-from rescore.trainer.sweep import Terms, sweep
+from rescore.trainer.sweep import Progress, Terms, sweep
 from rescore.trainer.usage import check_interval, seconds, unknown_profile
 
 Facts = dict[str, Any]
 Say = Callable[[Facts], None]
+Between = Callable[[Connection, Event], None]
 POLL_SECONDS = 1.0
 LONGEST_BACKOFF = 60.0
 
@@ -63,12 +64,14 @@ class Sweeping:
     every: seconds.
     profiles: their names; none for all there are.
     terms: of each sweep.
+    between: called between two batches, for what cannot wait for the end of a sweep.
     """
 
     every: float
     profiles: tuple[str, ...] = ()
     terms: Terms = field(default_factory=Terms)
     name: str = "sweep"
+    between: Between | None = None
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Sweep each profile; one that fails does not keep the others from it."""
@@ -82,7 +85,7 @@ class Sweeping:
     def _one(self, conn: Connection, profile: str, stop: Event) -> Facts:
         try:
             with translated():
-                swept = sweep(conn, profile, self.terms, stop=stop)
+                swept = sweep(conn, profile, self.terms, stop=stop, progress=self._told(conn, stop))
         except NoServer:
             raise
         except RescoreError as error:
@@ -91,8 +94,18 @@ class Sweeping:
         told |= {"locked": swept.locked} if swept.locked else {}
         return told | {"seconds": swept.seconds, "finished": swept.finished}
 
+    def _told(self, conn: Connection, stop: Event) -> Progress | None:
+        between = self.between
+        return (lambda *_: between(conn, stop)) if between else None
 
-def sweeping(dsn: str | None, every: str, profiles: Sequence[str], terms: Terms) -> Sweeping:
+
+def sweeping(
+    dsn: str | None,
+    every: str,
+    profiles: Sequence[str],
+    terms: Terms,
+    between: Between | None = None,
+) -> Sweeping:
     """Return the job that sweeps, its arguments checked.
 
     Raises
@@ -106,7 +119,8 @@ def sweeping(dsn: str | None, every: str, profiles: Sequence[str], terms: Terms)
             raise unknown_profile(conn, unknown)
         if terms.max_age is not None:
             check_interval(conn, terms.max_age, "--max-age")
-        return Sweeping(seconds(conn, every, "--every"), tuple(profiles), terms)
+        every_seconds = seconds(conn, every, "--every")
+        return Sweeping(every_seconds, tuple(profiles), terms, between=between)
 
 
 def run(
@@ -232,9 +246,9 @@ def _told(what: str, **facts: Any) -> Facts:
 
 def line(facts: Facts) -> str:
     """Return what happened as one line for people."""
-    hidden = ("at", "job", "profiles", "models", "seconds")
+    hidden = ("at", "job", "profiles", "learnt", "seconds")
     shown = {k: v for k, v in facts.items() if k not in hidden}
-    shown |= {each["model"]: _of_model(each) for each in facts.get("models", [])}
+    shown |= {each["model"]: _of_model(each) for each in facts.get("learnt", [])}
     parts = [f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in shown.items()]
     if "seconds" in facts:
         parts.append(f"{facts['seconds']:.1f} s")

@@ -2,5 +2,5 @@
 -- Calls rescore._clock_of; reads rescore.deployments, rescore.deployment_history.
 SELECT d.champion, d.challenger, d.shadows, d.predecessor, d.spec -> 'traffic', rescore._clock_of(d.model),
        (SELECT pg_catalog.max((h.details ->> 'clock')::pg_catalog.timestamptz) FROM rescore.deployment_history AS h
-        WHERE h.model = d.model AND h.details ? 'rule')
+        WHERE h.model = d.model AND h.details ->> 'rule' <> 'challenge')
 FROM rescore.deployments AS d WHERE d.model = %s

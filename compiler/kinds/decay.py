@@ -83,12 +83,16 @@ class Decayed(Kind):
         times = f"array_agg({self.time}) {ONLY}, max({self.time}) {ONLY}"
         return f"rescore._gather_{what}({x}, {times}, {self.rate})"
 
+    @property
+    def left(self) -> str:
+        """SQL format: what is left of 1 at the row's time at that of an event that is not late."""
+        return f"exp(GREATEST(tstzrange_subdiff({{pt}}, {{dt}}) * {self.rate}, -466))"
+
     def total(self, column: str, value: str, numbers: str = "", past: str = "") -> State:
         """A state that fades: a sum of weighted contributions as of the last event that counts."""
         fold = f"rescore._join_total({{p}}, {{pt}}, {{d}}, {{dt}}, {self.rate})"
         # Written out, with one exp() for the order in which events usually come: half the cost.
-        left = f"exp(GREATEST(tstzrange_subdiff({{pt}}, {{dt}}) * {self.rate}, -466))"
-        step = f"{{p}} * {left} + {{d}}"
+        step = f"{{p}} * {self.left} + {{d}}"
         sure = self.time == self.source.time
         return State(
             column,
@@ -201,8 +205,21 @@ class Ewma(Decayed):
             self.at,
             fold=f"rescore._join_mean({{p}}, {{p1}}, {{pt}}, {{d}}, {{d1}}, {{dt}}, {self.rate})",
             gather=self.gathered("mean", self.number),
+            shortcut=self.mean_after_one,
             beside=(f"{self.name}__weight",),
             differs=_unlike("0"),
+        )
+
+    @property
+    def mean_after_one(self) -> str:
+        """SQL format of the mean after an event that is not late: moved by its share of the way.
+
+        Written out and not a function, whose expressions would be set up anew in each transaction.
+        """
+        weight = f"({{p1}} * {self.left} + 1)"
+        moved = f"({{p}} + ({{d}} - {{p}}) / {weight} + '1e-83'::float8) - '1e-83'::float8"
+        return (
+            f"CASE WHEN {{dt}} IS NULL THEN {{p}} WHEN {{pt}} IS NULL THEN {{d}} ELSE {moved} END"
         )
 
     def deviation(self) -> State:

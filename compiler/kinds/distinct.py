@@ -55,6 +55,7 @@ class Distinct(Kind):
             gather=f"{hll}.hll_add_agg({hashed}, {PARAMETERS})",
             differs=UNLIKE.replace("SCHEMA", _literally(hll)),
             about="the different values so far, as a HyperLogLog sketch",
+            dear=True,
         )
         return (sketch,)
 

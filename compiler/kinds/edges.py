@@ -38,4 +38,5 @@ class DaysSince(Kind):
 
     def input(self) -> Input:
         at = f"{self.name}__at"
-        return Input(self.name, at, "timestamp with time zone", "days_since", **common(self))
+        type_ = "timestamp with time zone"
+        return Input(self.name, at, type_, "days_since", bounded=True, **common(self))

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from rescore.compiler import definition as d
 from rescore.compiler.definition_checks import ESTIMATORS
 from rescore.compiler.definition_later import LATER
+from rescore.compiler.definition_learn import CALIBRATED, LEARNERS, METRICS
 from rescore.compiler.definition_names import split_table
 from rescore.compiler.expression_lists import FUNCTIONS, TYPES
 from rescore.compiler.intervals import interval_text, parse_interval
 from rescore.errors import BadDefinition, NotSupported, RescoreError
 from rescore.trainer.estimators import make_estimator
+from rescore.trainer.learning import kinds, metrics
 
 DOCS = Path(d.__file__).parents[1] / "docs"
 HERE = Path(__file__).parent
@@ -188,8 +190,6 @@ def test_says_everything_that_is_wrong() -> None:
 
 LATER_KEYS = [
     ("last: channel", "first: 5", "first: 5 (feature last_channel, line 17)"),
-    ("time: ordered_at", "time: ordered_at, mode: queued", "mode (event orders, line 9)"),
-    ("time: ordered_at", "history_from: 2025-10-01", "history_from (event orders, line 9)"),
     ("{model: churn}", "{model: churn, snapshot: 1}", "snapshot (score churn_score, line 37)"),
 ]
 
@@ -298,6 +298,7 @@ def _section(mark: str) -> str:
         d.Rate,
         d.Score,
         d.Outbox,
+        d.Queue,
         d.Snapshots,
         d.Interventions,
     ],
@@ -319,6 +320,13 @@ def test_example_in_the_reference_is_valid() -> None:
 )
 def test_reference_names_exactly_what_is_known(mark: str, names: set[str]) -> None:
     assert set(re.findall(r"`(\w+)`", _section(mark))) == names
+
+
+def test_learning_knows_the_same_metrics_and_estimators() -> None:
+    assert set(METRICS) == {name for name, each in metrics.METRICS.items() if each.better}
+    kinds_of = {type(make_estimator({name: {}}, seed=0)).__name__ for name in LEARNERS}
+    assert kinds_of == set(kinds._KINDS)
+    assert set(CALIBRATED) < set(LEARNERS) < set(ESTIMATORS)
 
 
 def test_reference_lists_exactly_what_comes_later() -> None:

@@ -269,3 +269,47 @@ def test_profile_equals_recount(
 
         holds()
         assert conn.execute("SELECT count(*) FROM rescore.incident_log").fetchone() == (0,)
+
+
+def queued(conn: Connection, shop: Shop, removed: bool, ago: timedelta) -> None:
+    """Nothing that waits is hidden; once it is folded, everything holds."""
+    assert conn.execute("SELECT * FROM rescore.verify('customer_profile')").fetchall() == []
+    check_live(conn)
+    conn.execute("CALL rescore.fold('customer_profile', 3)")
+    assert conn.execute("SELECT count(*) FROM rescore.queue").fetchone() == (0,)
+    check(conn, shop, removed, ago, swept=False)
+
+
+def check_live(conn: Connection) -> None:
+    """What a customer's row says live, whatever still waits, is what it says once it is counted."""
+    live = "SELECT to_jsonb(l) FROM rescore_compiled.customer_profile__live(p.customer_id) AS l"
+    query = f"SELECT p.customer_id, p.orders, ({live}) ->> 'orders' FROM customer_profile AS p"
+    counted = dict(
+        conn.execute(
+            "SELECT customer_id, count(*) FROM orders"
+            " WHERE isfinite(ordered_at) AND ordered_at <= rescore.clock() GROUP BY 1"
+        ).fetchall()
+    )
+    for key, _, orders in conn.execute(query.encode()):
+        assert int(orders) == counted.get(key, 0)
+
+
+@pytest.mark.parametrize(("trigger", "linear"), [("statement", True), ("row", False)])
+def test_queued_events_are_counted_exactly_once(dsn: str, trigger: str, linear: bool) -> None:
+    with opened(dsn, f"{trigger}, mode: queued", linear) as (conn, shop):
+
+        @settings(max_examples=examples(20 if linear else 4))
+        @given(st.lists(step, min_size=1, max_size=12), agos)
+        def holds(steps: list[tuple[Any, ...]], ago: timedelta) -> None:
+            clean(conn)
+            conn.execute("SET rescore.clock = '2024-03-02 00:00:00+00'")
+            removed = False
+            for one in steps:
+                run(conn, one)
+                removed |= "remove" in repr(one)
+                if one[0] in ("clock", "truncate", "remove", "link", "rollback"):
+                    queued(conn, shop, removed, ago)
+            queued(conn, shop, removed, ago)
+
+        holds()
+        assert conn.execute("SELECT count(*) FROM rescore.incident_log").fetchone() == (0,)

@@ -22,6 +22,7 @@ from .conftest import (
     SIMPLE,
     category,
     compile_,
+    moment,
     number,
     over_probes,
     plan_of,
@@ -147,6 +148,18 @@ def test_bounded_numbers_cost_one_multiplication(make: Make, conn: Connection) -
     compile_(conn, model, LinearForm([2.5], 0.0, "identity"))
     plan = plan_of(conn, "rescore_compiled.churn_v77(p.orders, now())")
     assert "('2.5'::double precision * (orders)::double precision)" in plan
+
+
+def test_what_rescore_keeps_is_not_checked(make: Make, conn: Connection) -> None:
+    kept = [
+        number("spend", "numeric", nullable=False, bounded=True),
+        moment("last_order", bounded=True),
+    ]
+    compile_(conn, make(kept), LinearForm([2.5, 86400.0], 0.0, "identity"))
+    plan = plan_of(conn, "rescore_compiled.churn_v77(p.spend, p.last_order, now())")
+    assert "NaN" not in plan and "isfinite" not in plan and "CASE" not in plan
+    # The 86,400 seconds of a day are in the weight.
+    assert "'1'::double precision * float8larger(tstzrange_subdiff(now(), last_order)" in plan
 
 
 @pytest.mark.parametrize("count", [2, 16, 17, 180])

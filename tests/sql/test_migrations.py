@@ -31,6 +31,8 @@ RELEASED: dict[str, str] = {
     "0007_traffic.sql": "edbd5cb96cc83ede43955c63ba38454cebdc6d6c4a65b40ccd5d68665ceb3b38",
     "0009_tombstones.py": "8855da4ed15feae3c3c22f058b3fd124f8b1ccdfaa40217a4117d173633cebd5",
     "0009_tombstones.sql": "e217c3f070e83e437b5c68d8fd4af1349dfdfc3a8937fe245d4c3dada8055fae",
+    "0010_queue.py": "0de59331fe1ea3ce0415a2b2dd903f2c4d04c87ed1b865351b3657b125841684",
+    "0010_queue.sql": "74532eba96b9ba07af4116ad07da2f29307b29f1b8e07d7ba1ab589c830a0275",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 

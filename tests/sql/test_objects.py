@@ -18,7 +18,12 @@ QUERIES = dict(
 )
 
 SWEEP = "rescore.sweep(text,interval,integer,double precision,double precision,boolean)"
+FOLD = "rescore.fold(text,integer)"
 JOINS = {"rescore._join_total", "rescore._join_mean", "rescore._join_deviation"}
+BY_KEY = {
+    f"rescore.predict_key(text,{k},jsonb,timestamp with time zone)"
+    for k in ("text", "bigint", "uuid")
+}
 
 
 def catalogue(conn: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
@@ -49,11 +54,12 @@ def test_search_path_is_pinned_unless_inlined(fixture: str, request: pytest.Fixt
     # What is inlined has its names bound when it is created.
     bound = {f.signature for f in found if not f.pinned and f.body.startswith("RETURN ")}
     assert computed() < bound
-    # A procedure that commits cannot have a SET clause, and what each event calls would take twice
-    # as long with one: they qualify every name.
+    # A procedure that commits cannot have a SET clause, and what each event or look at a key calls
+    # would take longer with one: they qualify every name.
     others = {f.signature for f in found if not f.pinned} - bound
-    assert {f for f in others if f.split("(")[0] not in JOINS} == {SWEEP}
-    assert {f.split("(")[0] for f in others - {SWEEP}} == JOINS
+    named = {SWEEP, FOLD} | (BY_KEY & others)
+    assert {f for f in others if f.split("(")[0] not in JOINS} == named
+    assert {f.split("(")[0] for f in others - named} == JOINS
     assert len(found) > 50
 
 

@@ -71,7 +71,8 @@ def test_a_concept_that_turns_round_is_reported_and_learnt(conn: Connection) -> 
     after = {each.feature: each.changed_at for each in watch(conn, "churn")}
     assert beside_the_oracle(conn, -1.0) < 1.1
     assert before["loss"] is None
-    assert f"{after['loss']:%F}" == "2026-01-03"  # the day it turned
+    # It turned between the 1500th example, at 1 o'clock on the 2nd, and the next, on the 3rd.
+    assert "2026-01-01T23" < f"{after['loss']:%FT%H}" < "2026-01-03T02", after["loss"]
     assert after["spend"] is after["visits"] is None
 
 
@@ -91,10 +92,7 @@ def test_columns_that_move_are_told_from_those_that_do_not(conn: Connection) -> 
     assert found["spend"][1] > 0.25
     assert found["spend"][2] == pytest.approx(15, abs=2)
     assert found["visits"][1] < 0.05
-    assert found["spend"][3].isoformat()[:10] in (
-        "2026-01-02",
-        "2026-01-03",
-    )  # the day before is near enough
+    assert f"{found['spend'][3]:%F}" == "2026-01-04"
     assert found["visits"][3] is None
 
 
@@ -103,7 +101,7 @@ def test_the_detector_sees_changes_and_no_others() -> None:
     assert sum(changed(random.normal(size=3000)) is not None for _ in range(40)) <= 1
     for _ in range(10):
         at = changed(np.r_[random.normal(size=2000), random.normal(0.5, 1, size=1000)])
-        assert at is not None and 1400 < at < 2300  # it counts in buckets that grow
+        assert at is not None and 1850 < at < 2150
     assert changed(np.full(500, 3.0)) is None
 
 
@@ -227,7 +225,7 @@ def test_the_runner_answers_a_request_at_once(conn: Connection, plain_dsn: str) 
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
-    (round_,) = said[0]["models"]
+    (round_,) = said[0]["learnt"]
     assert (round_["why"], round_["rounds"][0]["action"]) == ("request 1", "published")
     assert "churn published 2 (request 1)" in runner.line(said[0])
     assert one(conn, "SELECT done_at IS NOT NULL FROM rescore.learn_requests")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 from river.drift import ADWIN
+from scipy.stats import rankdata
 
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.learning.drift import drift, recent
@@ -123,22 +124,30 @@ def _told(state: State, block: Block, name: str, numbers: dict[str, Any], at: in
 
 
 def changed(values: Floats) -> int | None:
-    """Return where a stream began to be what it is now, by ADWIN; None where it did not change.
+    """Return from where on a stream has been different; None where it has not changed.
+
+    ADWIN says whether, and is rarely wrong; its window, cut in steps that grow, says only roughly
+    since when. That is where the sum of what came before is furthest from its share.
 
     Parameters
     ----------
     values: shape (n,), in the order of time; ranks are watched, so that one absurd value is no
         more than the largest.
     """
-    detector, last = ADWIN(delta=CERTAINTY), None
-    order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    ties = np.unique(values, return_inverse=True)[1].ravel()
-    ranks = np.bincount(ties, order)[ties] / np.bincount(ties)[ties] / max(len(values) - 1, 1)
-    for number, value in enumerate(ranks.tolist()):
+    ranks, detector = _ranks(values), ADWIN(delta=CERTAINTY)
+    seen = False
+    for value in ranks.tolist():
         detector.update(value)
-        if detector.drift_detected:
-            last = number - int(detector.width) + 1
-    return None if last is None else max(last, 0)
+        seen = seen or detector.drift_detected
+    if not seen:
+        return None
+    return int(np.argmax(np.abs(np.cumsum(ranks - ranks.mean())))) + 1
+
+
+def _ranks(values: Floats) -> Floats:
+    """Return ranks from 0 to 1, the same for equal values."""
+    ranks: Floats = (rankdata(values) - 1) / max(len(values) - 1, 1)
+    return ranks
 
 
 def _in_time(block: Block) -> Block:

@@ -38,7 +38,7 @@ class Learning:
         looked = [self._one(conn, model, stop) for model in known if not stop.is_set()]
         done = [each for each in looked if each]
         failed = [f"{each['model']}: {each['error']}" for each in done if "error" in each]
-        facts: dict[str, Any] = {"models": done} if done else {}
+        facts: dict[str, Any] = {"learnt": done} if done else {}
         return facts | {"error": "; ".join(failed)} if failed else facts
 
     def _one(self, conn: Connection, model: str, stop: Event) -> dict[str, Any]:

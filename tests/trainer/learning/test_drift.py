@@ -149,3 +149,9 @@ def test_absurd_rows_are_found_and_new_highs_are_not() -> None:
         False,
         True,
     ]
+
+
+def test_a_column_that_stood_at_zero_may_move() -> None:
+    kept = reference(["rare"], np.zeros((500, 1)))
+    found = implausible(kept, ["rare"], np.array([[1.0], [9.0], [1e3], [-1e3]]))
+    assert found.tolist() == [False, False, True, True]
