@@ -115,7 +115,7 @@ BEGIN
     UPDATE rescore.profiles AS f SET backfill_from = '' WHERE f.profile = p.profile AND f.backfill_from = ':' || key;
     GET DIAGNOSTICS part = ROW_COUNT;
     removed := removed + part;
-    UPDATE rescore.queue AS q SET position = NULL WHERE q.profile = p.profile AND q.position = ':' || key;
+    UPDATE rescore.queue AS q SET position = NULL WHERE q.profile = p.profile AND q.position = ':' || _forget_mentions.key;
     GET DIAGNOSTICS part = ROW_COUNT;
     removed := removed + part;
     place := 'positions of sweeps, backfills and rounds';
