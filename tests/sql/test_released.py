@@ -66,7 +66,9 @@ def test_what_was_stored_stays_right_and_events_go_on_counting(old: Connection) 
     assert one(old, RIGHT) == 0
     assert one(old, DUE) == 0
     assert old.execute("SELECT * FROM rescore.health WHERE status <> 'ok'").fetchall() == []
-    old.execute("INSERT INTO orders VALUES (3, '2026-01-02 00:00+00', 9, 'phone'), (70, '2026-01-01 00:00+00', 1, NULL)")
+    old.execute(
+        "INSERT INTO orders VALUES (3, '2026-01-02 00:00+00', 9, 'phone'), (70, '2026-01-01 00:00+00', 1, NULL)"
+    )
     old.execute("DELETE FROM orders WHERE customer_id = 4 AND amount > 1000")
     assert one(old, RIGHT) == 0
     assert one(old, "SELECT orders FROM customer_profile WHERE customer_id = 3") == 42
