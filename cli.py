@@ -55,6 +55,10 @@ Rate = Annotated[float | None, typer.Option(help="Most rows written per second."
 Tolerance = Annotated[
     float, typer.Option(help="Leave scores that the clock has moved by no more.", min=0.0)
 ]
+Jobs = Annotated[int, typer.Option(help="Sessions, each with a part of the keys.", min=1)]
+SweepJobs = Annotated[
+    int, typer.Option(help="Sessions that sweep a profile, each a part of the keys.", min=1)
+]
 Drop = Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.")]
 
 
@@ -404,6 +408,7 @@ def sweep(
     batch: Batch = None,
     rate: Rate = None,
     tolerance: Tolerance = 0.0,
+    jobs: Jobs = 1,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew where a sweep was cut short.")
     ] = False,
@@ -424,6 +429,7 @@ def sweep(
             batch,
             rate=rate,
             tolerance=tolerance,
+            jobs=jobs,
             restart=restart,
             wait=wait,
             progress=progress,
@@ -455,6 +461,7 @@ def run(
     batch: Batch = None,
     rate: Rate = None,
     tolerance: Tolerance = 0.0,
+    sweep_jobs: SweepJobs = 1,
     once: Annotated[bool, typer.Option("--once", help="One round, then end.")] = False,
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another runner is at work.")
@@ -473,7 +480,7 @@ def run(
 
     terms = Terms(max_age, batch, rate, tolerance)
     fold = folding(dsn, fold_every, profile or ())
-    sweeping = runner.sweeping(dsn, every, profile or (), terms, fold.when_due)
+    sweeping = runner.sweeping(dsn, every, profile or (), terms, fold.when_due, sweep_jobs)
     jobs: list[runner.Job] = [fold, sweeping]
     jobs.append(Snapshotting(sweeping.every, tuple(profile or ())))
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))

@@ -11,6 +11,7 @@ from rescore.bench.reading import fetch_scores
 from rescore.bench.results import Samples
 from rescore.bench.scale import Scale
 from rescore.bench.sites import Connection, Site
+from rescore.trainer.sweep import Terms, sweep
 
 BASELINE = "bare UPDATE"
 
@@ -21,6 +22,7 @@ def sweeps(samples: Samples, site: Site, scale: Scale) -> Iterator[str]:
         BASELINE: _update,
         "bare UPDATE of three columns": _update_three,
         "sweep": _sweep,
+        "sweep, 2 jobs": _sweep_by_two,
         "fetch, score, COPY, join-update": _by_client,
     }
     _settle(site)
@@ -56,6 +58,10 @@ def _update_three(conn: Connection, site: Site) -> None:
 
 def _sweep(conn: Connection, site: Site) -> None:
     conn.execute("CALL rescore.sweep('customer_profile')")
+
+
+def _sweep_by_two(conn: Connection, site: Site) -> None:
+    sweep(conn, "customer_profile", Terms(), jobs=2)
 
 
 def _by_client(conn: Connection, site: Site) -> None:

@@ -85,8 +85,8 @@ TARGETS = (
         *("by key", "predict_key", "point SELECT", "per_second", 0.7),
     ),
     Target(
-        "sweep / bare UPDATE",
-        *("written back", "sweep", "bare UPDATE", "rows_per_second", 0.85),
+        "sweep, 2 jobs / bare UPDATE",
+        *("written back", "sweep, 2 jobs", "bare UPDATE", "rows_per_second", 0.85),
     ),
     Target(
         "new connection: first predict − plain query, ms",

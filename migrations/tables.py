@@ -437,12 +437,24 @@ sweeps = Table(
     "sweeps",
     metadata,
     _text("profile", "Profile swept", primary_key=True),
+    _number(
+        "part",
+        "Which part of the keys, from 1 on; each is swept by a session of its own",
+        primary_key=True,
+        autoincrement=False,
+        server_default=text("1"),
+    ),
     _json(
         "terms",
-        "What it sweeps for: age, tolerance, definition, serving versions; "
+        "What it sweeps for: age, tolerance, definition, serving versions, parts; "
         "another sweep begins anew",
     ),
-    _text("position", "Last key done, as text; null before the first batch", nullable=True),
+    _text(
+        "position",
+        "Last key done, as text, at first the end of the part before; null at the table's start",
+        nullable=True,
+    ),
+    _text("until", "Last key of the part, as text; null up to the table's end", nullable=True),
     _number(
         "size",
         "Rows of the next batch: fewer after others held locks, more again when they do not",
@@ -477,7 +489,7 @@ sweeps = Table(
     ),
     _moment("started_at", "When it began"),
     _moment("finished_at", "When it came to the end; null while it has not", nullable=True),
-    comment="One row per profile ever swept: where its last sweep stands, "
+    comment="One row per part of the last sweep of each profile: where it stands, "
     "so that the next goes on there",
 )
 

@@ -105,8 +105,9 @@ BEGIN
     RETURN NEXT;
     -- Where a sweep or a backfill stands: it begins anew rather than keep the key.
     UPDATE rescore.sweeps AS s
-    SET position = nullif(s.position, key), locked = array_remove(s.locked, key)
-    WHERE s.profile = p.profile AND (s.position = key OR key = ANY (s.locked));
+    SET position = nullif(s.position, key), until = nullif(s.until, key), locked = array_remove(s.locked, key),
+        terms = CASE WHEN key IN (s.position, s.until) THEN '{}' ELSE s.terms END
+    WHERE s.profile = p.profile AND (key IN (s.position, s.until) OR key = ANY (s.locked));
     GET DIAGNOSTICS removed = ROW_COUNT;
     -- A round of snapshots that is under way is not begun anew: its next batch takes another place.
     UPDATE rescore.snapshot_rounds AS r SET position = NULL WHERE r.profile = p.profile AND r.position = key AND r.finished_at IS NOT NULL;

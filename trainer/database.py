@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from rescore import errors
@@ -46,6 +47,16 @@ def connect(dsn: str | None = None) -> Connection:
             detail=_text(error),
             hint=_how_to_connect(_text(error)),
         ) from error
+
+
+def another(conn: Connection) -> Connection:
+    """Open a connection like one that is open: same server, database, role and options.
+
+    Raises
+    ------
+    errors.NoServer: the server takes no more.
+    """
+    return connect(make_conninfo(conn.info.dsn, password=conn.info.password or None))
 
 
 def _how_to_connect(said: str) -> str:

@@ -66,6 +66,7 @@ def sweep(
     *,
     rate: float | None = None,
     tolerance: float = 0.0,
+    jobs: int = 1,
     restart: bool = False,
     wait: bool = False,
     progress: Progress | None = None,
@@ -79,6 +80,7 @@ def sweep(
     batch: most rows of a transaction.
     rate: most rows written a second.
     tolerance: a score that the clock has moved by no more than this is left alone.
+    jobs: sessions that sweep, each a part of the keys.
     restart: begin anew where a sweep was cut short.
     wait: for another session that sweeps this profile.
     """
@@ -86,7 +88,9 @@ def sweep(
     with _known(conn, profile):
         if max_age is not None:
             check_interval(conn, max_age, "--max-age")
-        return sweep_profile(conn, profile, terms, restart=restart, wait=wait, progress=progress)
+        return sweep_profile(
+            conn, profile, terms, jobs=jobs, restart=restart, wait=wait, progress=progress
+        )
 
 
 def sweep_model(conn: Connection, model: str, progress: Progress | None = None) -> Swept:

@@ -64,6 +64,7 @@ class Sweeping:
     every: seconds.
     profiles: their names; none for all there are.
     terms: of each sweep.
+    jobs: sessions that sweep a profile.
     between: called between two batches, for what cannot wait for the end of a sweep.
     """
 
@@ -72,6 +73,7 @@ class Sweeping:
     terms: Terms = field(default_factory=Terms)
     name: str = "sweep"
     between: Between | None = None
+    jobs: int = 1
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Sweep each profile; one that fails does not keep the others from it."""
@@ -85,7 +87,14 @@ class Sweeping:
     def _one(self, conn: Connection, profile: str, stop: Event) -> Facts:
         try:
             with translated():
-                swept = sweep(conn, profile, self.terms, stop=stop, progress=self._told(conn, stop))
+                swept = sweep(
+                    conn,
+                    profile,
+                    self.terms,
+                    jobs=self.jobs,
+                    stop=stop,
+                    progress=self._told(conn, stop),
+                )
         except NoServer:
             raise
         except RescoreError as error:
@@ -105,6 +114,7 @@ def sweeping(
     profiles: Sequence[str],
     terms: Terms,
     between: Between | None = None,
+    jobs: int = 1,
 ) -> Sweeping:
     """Return the job that sweeps, its arguments checked.
 
@@ -120,7 +130,7 @@ def sweeping(
         if terms.max_age is not None:
             check_interval(conn, terms.max_age, "--max-age")
         every_seconds = seconds(conn, every, "--every")
-        return Sweeping(every_seconds, tuple(profiles), terms, between=between)
+        return Sweeping(every_seconds, tuple(profiles), terms, between=between, jobs=jobs)
 
 
 def run(

@@ -1,19 +1,23 @@
-"""A sweep from outside: the batches of ``CALL rescore.sweep``, with progress and a clean stop."""
+"""A sweep from outside: the batches of ``CALL rescore.sweep``, by one session or several."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
 import psycopg
 
 from rescore.errors import Busy
-from rescore.trainer.database import Connection, query
+from rescore.trainer.database import Connection, another, one, query
 
 Progress = Callable[[int, int], None]
+_Totals = tuple[bool, int, int, int]
 RETRY_SECONDS = 0.5
 
 
@@ -60,6 +64,7 @@ def sweep(
     profile: str,
     terms: Terms,
     *,
+    jobs: int = 1,
     restart: bool = False,
     wait: bool = False,
     stop: Event | None = None,
@@ -70,6 +75,8 @@ def sweep(
     Parameters
     ----------
     conn: in autocommit mode: each batch is a transaction.
+    jobs: sessions that sweep, each a part of the keys: this one, or that many opened by the
+        same connection string.
     restart: begin anew all the same.
     wait: for another session that sweeps this profile.
     stop: once set, the batch is finished and no other begun.
@@ -81,27 +88,99 @@ def sweep(
     Busy: another session sweeps the profile, or its table stayed locked.
     """
     started, stop = time.monotonic(), stop or Event()
-    given = {"profile": profile, **vars(terms)}
-    expected = _begin(conn, given | {"restart": restart}, wait, stop)
-    looked, changed, locked, finished = 0, 0, 0, False
-    while not finished and not stop.is_set():
-        row = conn.execute(query("sweep_step"), given).fetchone()
-        assert row is not None
-        finished, looked, changed, locked, pause = row
-        if progress:
-            progress(looked, max(expected, looked))
-        stop.wait(pause)
-    return Swept(looked, changed, locked, round(time.monotonic() - started, 3), finished)
+    with ExitStack() as opened:
+        sessions, pids = [conn], None
+        if jobs > 1:
+            sessions = [opened.enter_context(another(conn)) for _ in range(jobs)]
+            pids = [one(each, query("sweep_pid")) for each in sessions]
+        given = {"profile": profile, **vars(terms)}
+        expected, parts = _begin(conn, given | {"restart": restart, "pids": pids}, wait, stop)
+        given["rate"] = terms.rate and terms.rate / max(parts, 1)
+        work = _Parts(given, expected, stop, progress)
+        work.sweep(sessions[:parts])
+    return work.swept(parts, time.monotonic() - started)
 
 
-def _begin(conn: Connection, given: dict[str, Any], wait: bool, stop: Event) -> int:
-    """Begin and return about how many rows there are; a sweep that is stopped needs none."""
+class _Parts:
+    """The parts of a sweep, swept side by side, and what they have come to together."""
+
+    def __init__(
+        self, given: dict[str, Any], expected: int, stop: Event, progress: Progress | None
+    ) -> None:
+        self._given, self._expected = given, expected
+        self._stop, self._failed, self._progress = stop, Event(), progress
+        self._totals: dict[int, _Totals] = {}
+
+    def sweep(self, sessions: Sequence[Connection]) -> None:
+        """Sweep a part with each session; the first error ends all of them."""
+        if len(sessions) > 1:
+            with ThreadPoolExecutor(len(sessions)) as pool:
+                self._side_by_side(sessions, pool)
+        for session in sessions if len(sessions) == 1 else ():
+            for totals in self._batches(session, 1):
+                self._tell(1, totals)
+
+    def swept(self, parts: int, seconds: float) -> Swept:
+        """Return what the parts did, together."""
+        looked, changed, locked = self._sums()
+        ended = [finished for finished, *_ in self._totals.values()]
+        finished = parts > 0 and len(ended) == parts and all(ended)
+        return Swept(looked, changed, locked, round(seconds, 3), finished)
+
+    def _side_by_side(self, sessions: Sequence[Connection], pool: ThreadPoolExecutor) -> None:
+        # Progress is told here alone: what it calls need not know of threads.
+        told: SimpleQueue[tuple[int, _Totals] | Future[None]] = SimpleQueue()
+
+        def work(session: Connection, part: int) -> None:
+            for totals in self._batches(session, part):
+                told.put((part, totals))
+
+        left = len(sessions)
+        for part, session in enumerate(sessions, 1):
+            pool.submit(work, session, part).add_done_callback(told.put)
+        try:
+            while left:
+                each = told.get()
+                if isinstance(each, Future):
+                    each.result()
+                    left -= 1
+                else:
+                    self._tell(*each)
+        except BaseException:
+            self._failed.set()  # leaving the pool waits for the batches under way
+            raise
+
+    def _batches(self, session: Connection, part: int) -> Iterator[_Totals]:
+        finished, given = False, self._given | {"part": part}
+        while not (finished or self._stop.is_set() or self._failed.is_set()):
+            row = session.execute(query("sweep_step"), given).fetchone()
+            assert row is not None
+            finished, *_, pause = row
+            yield row[:4]
+            self._stop.wait(pause)
+        if not finished:
+            session.execute(query("sweep_leave"), given)
+
+    def _tell(self, part: int, totals: _Totals) -> None:
+        self._totals[part] = totals
+        looked, _, _ = self._sums()
+        if self._progress:
+            self._progress(looked, max(self._expected, looked))
+
+    def _sums(self) -> tuple[int, int, int]:
+        _, looked, changed, locked = zip((True, 0, 0, 0), *self._totals.values(), strict=True)
+        return sum(looked), sum(changed), sum(locked)
+
+
+def _begin(conn: Connection, given: dict[str, Any], wait: bool, stop: Event) -> tuple[int, int]:
+    """Begin: about how many rows, and how many parts; a sweep that is stopped has none."""
     while not stop.is_set():
         try:
             row = conn.execute(query("sweep_begin"), given).fetchone()
-            return int(row[0] or 0) if row else 0
+            assert row is not None
+            return row[0] or 0, row[1]
         except psycopg.Error as error:
             if not wait or error.sqlstate != Busy.sqlstate:
                 raise
         stop.wait(RETRY_SECONDS)
-    return 0
+    return 0, 0

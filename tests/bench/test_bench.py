@@ -27,7 +27,7 @@ WORKS = {
     },
     "by key": {"point SELECT", "predict_key", "predict_payload"},
     "new connection": {"plain query", "rescore", "PL/Python, scikit-learn"},
-    "written back": {"bare UPDATE", "sweep", "fetch, score, COPY, join-update"},
+    "written back": {"bare UPDATE", "sweep", "sweep, 2 jobs", "fetch, score, COPY, join-update"},
     "publish": {"no publish", "promote", "publish"},
     "growth: one-hot": {"no categories", "5 categories"},
 }

@@ -33,6 +33,8 @@ RELEASED: dict[str, str] = {
     "0009_tombstones.sql": "e217c3f070e83e437b5c68d8fd4af1349dfdfc3a8937fe245d4c3dada8055fae",
     "0010_queue.py": "0de59331fe1ea3ce0415a2b2dd903f2c4d04c87ed1b865351b3657b125841684",
     "0010_queue.sql": "74532eba96b9ba07af4116ad07da2f29307b29f1b8e07d7ba1ab589c830a0275",
+    "0011_sweep_parts.sql": "95835f1babe2209d822f1c399c6c177d2ffbc096e8d676db724c5a8773b68d0f",
+    "0011_sweep_parts.py": "1539b71b52c97ee99102f6524d9093a343da815218131acbd973b2f9dec63021",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
