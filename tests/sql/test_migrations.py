@@ -8,11 +8,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from rescore.migrations.tables import SCHEMA, metadata
+from rescore.sql.install import install
+from rescore.tests.sweep_shop import SHOP, shop
+from rescore.trainer.sweep import Terms, sweep
 
 RELEASED: dict[str, str] = {
     "0001_initial.py": "1aa0ae2dba22d72cbf40f67504e314f9a93fa14224b3477d501be0f19544e1e8",
@@ -67,6 +72,30 @@ def test_metadata_is_what_the_migrations_make(dsn: str) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
+
+
+def test_a_sweep_begun_before_there_were_parts_is_the_first_part(empty_dsn: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(files("rescore.migrations")))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(empty_dsn))
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute("CREATE SCHEMA rescore")
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0010")
+        engine.dispose()
+        conn.execute(
+            """INSERT INTO rescore.sweeps (profile, terms, position, size, looked)
+               VALUES ('customers', '{}', '42', 10, 42)"""
+        )
+        install(empty_dsn)
+        found = conn.execute("SELECT part, position, until, looked FROM rescore.sweeps")
+        assert found.fetchall() == [(1, "42", None, 42)]
+        conn.execute(SHOP.encode())
+        shop(conn)
+        for jobs in (2, 1):
+            done = sweep(conn, "customers", Terms(), jobs=jobs)
+            assert (done.looked, done.finished) == (300, True)
 
 
 def test_versions_are_immutable(model: Any) -> None:
