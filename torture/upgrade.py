@@ -114,7 +114,7 @@ def _copy(source: Connection, target: Connection) -> None:
         target.execute(statement.encode())
     for schema, table, names in target.execute(query("upgrade", "columns")).fetchall():
         parts = sql.Identifier(schema, table), sql.SQL(", ").join(map(sql.Identifier, names))
-        out = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT binary)").format(*parts)
+        out = sql.SQL("COPY (SELECT {1} FROM {0}) TO STDOUT (FORMAT binary)").format(*parts)
         into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(*parts)
         with source.cursor().copy(out) as reading, target.cursor().copy(into) as writing:
             for block in reading:

@@ -24,6 +24,7 @@ WHERE p.pronamespace = 'rescore_compiled'::regnamespace AND p.proname ~ '^(churn
 SELECT c.table_schema, c.table_name, array_agg(c.column_name::text ORDER BY c.ordinal_position)
 FROM information_schema.columns AS c JOIN information_schema.tables AS t USING (table_schema, table_name)
 WHERE c.table_schema IN ('rescore', 'public') AND t.table_type = 'BASE TABLE'
+  AND NOT (SELECT r.relispartition FROM pg_class AS r WHERE r.oid = format('%I.%I', c.table_schema, c.table_name)::regclass)
   AND table_name NOT IN ('alembic_version', 'sweeps', 'outbox_consumers', 'python_path')
 GROUP BY 1, 2 ORDER BY table_name = 'deployments', table_name
 
@@ -36,4 +37,5 @@ FROM information_schema.columns AS c WHERE c.table_schema IN ('rescore', 'public
 -- name: rows
 SELECT md5(p::text) FROM (SELECT profile, slug, definition, source, digest, plan FROM rescore.profiles) AS p
 UNION ALL SELECT md5(m::text) FROM (SELECT model, version, artifact, linear, contract, created_at FROM rescore.models) AS m
-UNION ALL SELECT h::text FROM rescore.deployment_history AS h UNION ALL SELECT md5(c::text) FROM customer_profile AS c ORDER BY 1
+UNION ALL SELECT h::text FROM (SELECT id, model, action, version, previous, at, by, reason FROM rescore.deployment_history) AS h
+UNION ALL SELECT md5(c::text) FROM customer_profile AS c ORDER BY 1
