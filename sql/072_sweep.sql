@@ -126,9 +126,9 @@ BEGIN
             DETAIL = 'batch is at least 1, rate above 0, tolerance and max_age at least 0.',
             HINT = 'Correct the argument, or leave it out.';
     END IF;
-    IF p.plan -> 'functions' ? (p.slug || '__rescore') AND to_regproc(format('rescore_compiled.%I', p.slug || '__bounds')) IS NULL THEN
+    IF p.plan -> 'functions' ? (p.slug || '__rescore') AND to_regproc(format('rescore_compiled.%I', p.slug || '__rescore_unlocked')) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'RS015', MESSAGE = format('the functions of profile %s are of another version', p.profile),
-            DETAIL = format('rescore_compiled.%I is missing.', p.slug || '__bounds'),
+            DETAIL = format('rescore_compiled.%I is missing.', p.slug || '__rescore_unlocked'),
             HINT = 'Run `rescore apply` with its definition.';
     END IF;
     -- Whoever begins holds the first part: two never divide the keys at once.
@@ -158,13 +158,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     keys text[];
+    -- Functions that an earlier version generated know no end: the profile is then one part.
+    ends text := CASE WHEN to_regproc(format('rescore_compiled.%I', p.slug || '__bounds')) IS NULL THEN '' ELSE ', $%s::%s' END;
     state text;
     message text;
     context text;
 BEGIN
     BEGIN
-        EXECUTE format('SELECT r.rescore_up_to::text, r.rescore_looked, r.rescore_changed FROM rescore_compiled.%1$I($1::%2$s, $2::%2$s, $3, $4, $5) AS r',
-                       p.slug || '__rescore', p.key_type) INTO up_to, looked, changed USING after, until, size, max_age, tolerance;
+        EXECUTE format('SELECT r.rescore_up_to::text, r.rescore_looked, r.rescore_changed FROM rescore_compiled.%I($1::%s%s, $3, $4, $5) AS r',
+                       p.slug || '__rescore', p.key_type, format(ends, 2, p.key_type)) INTO up_to, looked, changed USING after, until, size, max_age, tolerance;
         outcome := 'whole';
         RETURN;
     EXCEPTION
@@ -177,7 +179,7 @@ BEGIN
     -- A row that cannot be counted is closed in on by smaller batches. Alone, it is recorded and passed.
     -- Rows that others hold are gone around, in a smaller piece.
     BEGIN
-        EXECUTE format('SELECT rescore_compiled.%1$I($1::%2$s, $2, $3::%2$s)::text[]', p.slug || '__keys', p.key_type)
+        EXECUTE format('SELECT rescore_compiled.%I($1::%s, $2%s)::text[]', p.slug || '__keys', p.key_type, format(ends, 3, p.key_type))
             INTO keys USING after, greatest(size / 2, least(size, 16)), until;
     EXCEPTION WHEN lock_not_available THEN
         RETURN;
