@@ -397,7 +397,8 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
         "backfilling", "incidents",
     )  # fmt: skip
-    _rows("status", dsn, json, show=columns)
+    rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling"})
+    _rows("status", dsn, json, show=columns, rare=rare)
 
 
 @app.command()
@@ -624,15 +625,20 @@ def _rows(
     json: bool,
     *values: Any,
     show: tuple[str, ...] = (),
+    rare: frozenset[str] = frozenset(),
     empty: str = "nothing",
 ) -> list[dict[str, Any]]:
-    """Print the rows of an operation: all they hold as JSON, the columns named as a table."""
+    """Print the rows of an operation: all they hold as JSON, the columns named as a table.
+
+    Those that are rare are shown where a row has something in them.
+    """
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
         rows: list[dict[str, Any]] = getattr(ops, command)(conn, *values)
-    some = [{name: row[name] for name in show} for row in rows] if show and not json else rows
+    shown = [name for name in show if name not in rare or any(row[name] for row in rows)]
+    some = [{name: row[name] for name in shown} for row in rows] if show and not json else rows
     console.show(some, as_json=json, empty=empty)
     return rows
 

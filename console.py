@@ -115,8 +115,12 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
             name,
             justify="right" if _numeric(rows, name) else "left",
             no_wrap=name != longest,
-            # On a narrow terminal lines get longer; names, numbers and dates stay whole.
-            min_width=max(len(name), min(24, max(len(_cell(row[name])) for row in rows))),
+            # On a narrow terminal lines get longer: no word is cut.
+            min_width=max(
+                len(word)
+                for text in (name, *(_cell(row[name]) for row in rows))
+                for word in text.split() or [""]
+            ),
             overflow="fold",
         )
     for row in rows:

@@ -120,7 +120,7 @@ AS $$
                     UNION SELECT s.part FROM jsonb_array_elements_text(w.shape -> 'parts') AS s (part)
                     WHERE rescore._born_empty(to_regclass(s.part))) AS a) AS b
           WHERE q.profile = _know_parts.profile) AS n
-    WHERE p.profile = _know_parts.profile AND n.tables IS DISTINCT FROM p.plan -> 'tables'
+    WHERE p.profile = _know_parts.profile AND n.tables <> p.plan -> 'tables'
 $$;
 COMMENT ON FUNCTION rescore._know_parts(text) IS
     'Notes partitions that were created since a profile was applied, so that it is seen when they go.';

@@ -9,7 +9,7 @@ import pytest
 
 from rescore.compiler.apply import plan
 from rescore.compiler.definition import parse
-from rescore.errors import BadDefinition, DoesNotFit, NotInstalled, NotSupported
+from rescore.errors import BadDefinition, DoesNotFit, NotInstalled
 from rescore.tests.support import catalogue, define, one, publish
 
 Connection = psycopg.Connection[Any]
@@ -344,11 +344,6 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(
 def test_a_typo_is_refused_with_its_place() -> None:
     with pytest.raises(BadDefinition, match=r"count"):
         parse(BASIC.replace("count: true", "cuont: true"))
-
-
-def test_what_comes_later_is_refused_by_name() -> None:
-    with pytest.raises(NotSupported, match="interventions"):
-        parse(f"{BASIC}\ninterventions: {{}}\n")
 
 
 def test_without_an_installation(empty_dsn: str) -> None:

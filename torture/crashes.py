@@ -120,11 +120,17 @@ def _install_killed(place: Place, after: float, outcome: Outcome) -> None:
     outcome.done["installs killed"] += killed_after(["install", "--dsn", place.dsn(name)], after)
     with psycopg.connect(place.dsn(name), autocommit=True) as conn:
         wait_alone(conn)
-        found = conn.execute(query("crashes", "half_installed")).fetchone()
-    if found and found[0]:
-        outcome.lost.append(f"an installation cut short left {found[0]} objects")
-    install(place.dsn(name))
+        found = _objects(conn)
+        install(place.dsn(name))
+        # All of it is there where the command was killed between its commit and its end.
+        if found not in (0, _objects(conn)):
+            outcome.lost.append(f"an installation cut short left {found} objects")
     outcome.done["installs finished"] += 1
+
+
+def _objects(conn: Connection) -> int:
+    row = conn.execute(query("crashes", "half_installed")).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _apply_killed(place: Place, number: int, outcome: Outcome) -> None:

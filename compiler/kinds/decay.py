@@ -212,12 +212,17 @@ class Ewma(Decayed):
 
     @property
     def mean_after_one(self) -> str:
-        """SQL format of the mean after an event that is not late: moved by its share of the way.
+        """SQL format of the mean after an event that is not late: of both, by their weights.
 
         Written out and not a function, whose expressions would be set up anew in each transaction.
+        It begins at the heavier of the two: equal values stay as they are, and of -1e100 with no
+        weight left nothing stays.
         """
-        weight = f"({{p1}} * {self.left} + 1)"
-        moved = f"({{p}} + ({{d}} - {{p}}) / {weight} + '1e-83'::float8) - '1e-83'::float8"
+        weight = f"{{p1}} * {self.left}"
+        heavy = f"{{p}} + ({{d}} - {{p}}) / ({weight} + 1)"
+        light = f"{{d}} + ({{p}} - {{d}}) * ({weight}) / ({weight} + 1)"
+        mean = f"CASE WHEN {weight} >= '1'::float8 THEN {heavy} ELSE {light} END"
+        moved = f"({mean} + '1e-83'::float8) - '1e-83'::float8"
         return (
             f"CASE WHEN {{dt}} IS NULL THEN {{p}} WHEN {{pt}} IS NULL THEN {{d}} ELSE {moved} END"
         )

@@ -152,7 +152,7 @@ def test_installing_again_keeps_grants_by_name_and_takes_those_to_everybody(stag
     install(stage.dsn)
     query = """SELECT has_table_privilege('stranger', 'rescore.health', 'SELECT'),
                       has_table_privilege('rescore_reader', 'rescore.models', 'SELECT'),
-                      has_function_privilege('app', 'rescore.promote(text, int, text)', 'EXECUTE')"""
+                      has_function_privilege('app', 'rescore.promote(text, int, text, jsonb)', 'EXECUTE')"""
     assert one(root, query) == (True, False, False)
 
 

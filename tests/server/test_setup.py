@@ -89,7 +89,7 @@ def setuptools_table() -> dict[str, Any]:
 
 
 def package_folders() -> Iterator[Path]:
-    """The folders of the checkout that are packages, the bench aside: it is not distributed."""
+    """The folders of the checkout that are packages; bench and torture are not distributed."""
     tracked = subprocess.run(
         ["git", "ls-files", "-z", "*__init__.py"],
         cwd=PACKAGE,
@@ -100,7 +100,7 @@ def package_folders() -> Iterator[Path]:
     if tracked.returncode != 0:
         pytest.skip("not a git checkout")
     folders = (Path(name).parent for name in tracked.stdout.split("\0") if name)
-    return (folder for folder in folders if folder.name != "bench")
+    return (folder for folder in folders if folder.name not in ("bench", "torture"))
 
 
 def test_every_package_is_listed(setuptools_table: dict[str, Any]) -> None:
