@@ -8,7 +8,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     -- Whatever keeps vacuum from removing dead rows, by how many transactions.
-    SELECT format('session %s%s', a.pid, coalesce(format(' of %I', a.usename), '')), age(a.backend_xmin)::bigint
+    SELECT format('session %s%s', a.pid, coalesce(' of ' || quote_ident(a.usename), '')), age(a.backend_xmin)::bigint
     FROM pg_stat_activity AS a WHERE a.backend_xmin IS NOT NULL AND a.pid <> pg_backend_pid()
     UNION ALL
     SELECT format('prepared transaction %L', x.gid), age(x.transaction)::bigint FROM pg_prepared_xacts AS x

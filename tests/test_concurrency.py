@@ -80,7 +80,10 @@ def inserting(
                     )
                 if done % 4 == 0:
                     conn.execute(
-                        "DELETE FROM orders WHERE order_id IN (SELECT order_id FROM orders ORDER BY random() LIMIT 3)"
+                        # In order: two DELETEs of the same rows can deadlock in any table.
+                        "DELETE FROM orders WHERE order_id IN (SELECT o.order_id FROM orders AS o"
+                        " WHERE o.order_id = ANY (ARRAY(SELECT order_id FROM orders ORDER BY random() LIMIT 3))"
+                        " ORDER BY o.order_id FOR UPDATE)"
                     )
                 done += 1
         return done
