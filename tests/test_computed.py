@@ -203,7 +203,7 @@ expressions = st.recursive(leaves, deeper, max_leaves=12)
 def test_random_expressions_equal_python_and_never_raise(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
 
-        @settings(max_examples=400)
+        @settings(max_examples=200)
         @given(expressions, st.tuples(numbers, numbers, numbers))
         def agrees(node: Node, values: tuple[Value, Value, Value]) -> None:
             text, function = node

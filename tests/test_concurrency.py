@@ -211,7 +211,7 @@ def test_hundreds_of_double_publishes_leave_no_stale_plan(conn: Connection, dsn:
         for s in (1, 2)
     ]
     conn.execute("INSERT INTO orders (customer_id, amount) VALUES (5, 5)")
-    barrier, expected, rounds = threading.Barrier(4), [0], 300
+    barrier, expected, rounds = threading.Barrier(4), [0], 150
     failures: list[tuple[int, int]] = []
 
     def session(stop: threading.Event) -> None:

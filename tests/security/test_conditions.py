@@ -96,7 +96,7 @@ class Independent(Visitor):
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=9).map(" ".join))
-@settings(max_examples=1500)
+@settings(max_examples=500)
 def test_what_is_let_through_is_made_of_built_ins(written: str) -> None:
     try:
         sql = check(written, COLUMNS, "").render("e")

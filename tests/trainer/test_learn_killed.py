@@ -16,7 +16,7 @@ from rescore.server.private import Server
 from rescore.tests.learning_shop import LEARN, shop, stream
 from rescore.trainer.loop.learn import learn
 
-KILLS = int(os.environ.get("RESCORE_KILLS", "10"))
+KILLS = int(os.environ.get("RESCORE_KILLS", "5"))
 """How many times; more than the ten of the suite are for a day with time."""
 
 FORK = multiprocessing.get_context("forkserver")
