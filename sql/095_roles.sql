@@ -42,7 +42,7 @@ AS $$
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,share,_reads,_python_score,_python_scores}'),
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued,_upkeep,_dead_rows,_quiet_triggers}'),
-    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model,snapshot,resolve}'),
+    ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model,snapshot,log_snapshots,resolve}'),
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
     ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_learn_lock,_learn_record,_record_lineage,_drift_record}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_triggers,_is_paused,_require_running,_sweep_begin,_sweep_step,_sweep_leave,_fold_step,_waiting}'),
