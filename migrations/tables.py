@@ -425,6 +425,12 @@ outbox_consumers = Table(
         nullable=False,
         comment="OID of the outbox its snapshots are of: another one after a restore from a dump",
     ),
+    Column(
+        "system",
+        BigInteger,
+        comment="Identifier of the server its snapshots are of, null where it may not be read: "
+        "another one after a restore from a dump",
+    ),
     _moment("registered_at", "When it was registered"),
     _text("registered_by", "Who registered it", server_default=text("SESSION_USER")),
     _moment("read_at", "When it last read", nullable=True),
@@ -869,4 +875,28 @@ folds = Table(
     _text("paused_by", "Who paused it", nullable=True),
     _text("reason", "Why", nullable=True),
     comment="One row per profile whose queue was ever folded, or which was ever paused",
+)
+
+cluster = Table(
+    "cluster",
+    metadata,
+    Column(
+        "cluster_id",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        server_default=text("1"),
+        comment="Always 1",
+    ),
+    Column(
+        "earlier",
+        BigInteger,
+        nullable=False,
+        comment="Last number of a transaction of the servers before; those of this one are added "
+        "to it",
+    ),
+    _moment("moved_at", "When it was found that this is another server"),
+    CheckConstraint("cluster_id = 1", name="cluster_single_check"),
+    comment="How transactions are numbered on from those of the servers a dump came from: one "
+    "row, none while there was no other",
 )
