@@ -889,14 +889,28 @@ cluster = Table(
         comment="Always 1",
     ),
     Column(
+        "system",
+        BigInteger,
+        comment="Identifier of the server that wrote the row, null where it may not be read",
+    ),
+    Column(
+        "xid",
+        Xid8,
+        nullable=False,
+        server_default=text("pg_current_xact_id()"),
+        comment="Transaction that wrote the row: where its xmin is another, the row came from a "
+        "dump",
+    ),
+    Column(
         "earlier",
         BigInteger,
         nullable=False,
+        server_default=text("0"),
         comment="Last number of a transaction of the servers before; those of this one are added "
         "to it",
     ),
-    _moment("moved_at", "When it was found that this is another server"),
+    _moment("moved_at", "When it was found to be this server"),
     CheckConstraint("cluster_id = 1", name="cluster_single_check"),
-    comment="How transactions are numbered on from those of the servers a dump came from: one "
-    "row, none while there was no other",
+    comment="Which server this is: one row, by which a database restored from a dump knows that "
+    "it is on another",
 )

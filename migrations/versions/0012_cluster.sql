@@ -4,16 +4,20 @@
 
 CREATE TABLE rescore.cluster (
     cluster_id INTEGER DEFAULT 1 NOT NULL,
-    earlier BIGINT NOT NULL,
+    system BIGINT,
+    xid XID8 DEFAULT pg_current_xact_id() NOT NULL,
+    earlier BIGINT DEFAULT 0 NOT NULL,
     moved_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     PRIMARY KEY (cluster_id),
     CONSTRAINT cluster_single_check CHECK (cluster_id = 1)
 );
 
-COMMENT ON TABLE rescore.cluster IS 'How transactions are numbered on from those of the servers a dump came from: one row, none while there was no other';
+COMMENT ON TABLE rescore.cluster IS 'Which server this is: one row, by which a database restored from a dump knows that it is on another';
 COMMENT ON COLUMN rescore.cluster.cluster_id IS 'Always 1';
+COMMENT ON COLUMN rescore.cluster.system IS 'Identifier of the server that wrote the row, null where it may not be read';
+COMMENT ON COLUMN rescore.cluster.xid IS 'Transaction that wrote the row: where its xmin is another, the row came from a dump';
 COMMENT ON COLUMN rescore.cluster.earlier IS 'Last number of a transaction of the servers before; those of this one are added to it';
-COMMENT ON COLUMN rescore.cluster.moved_at IS 'When it was found that this is another server';
+COMMENT ON COLUMN rescore.cluster.moved_at IS 'When it was found to be this server';
 
 ALTER TABLE rescore.outbox_consumers ADD COLUMN system BIGINT;
 
