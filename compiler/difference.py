@@ -122,7 +122,7 @@ def difference(
     }
     on = triggers_on(conn, profile, old["plan"])
     gone = _obsolete(on, old["plan"], stored)
-    watched = has_triggers(conn, stored, profile) and not parts_come(conn, profile)
+    watched = has_triggers(conn, stored, old["plan"], profile) and not parts_come(conn, profile)
     known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
     added = {c for c, _ in missing}
     undone = undone_states(profile, old["plan"])
