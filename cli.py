@@ -498,16 +498,19 @@ def schedule(
     every: Annotated[
         str | None, typer.Option(help="As pg_cron takes it, such as '*/5 * * * *'.")
     ] = None,
+    fold_every: Annotated[
+        str, typer.Option(help="When to count what waits in the queue, likewise.")
+    ] = "* * * * *",
     dsn: Dsn = None,
     max_age: MaxAge = None,
     batch: Batch = None,
     rate: Rate = None,
     tolerance: Tolerance = 0.0,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the profile's job.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the profile's jobs.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List this database's jobs.")] = False,
     json: Json = False,
 ) -> None:
-    """Let pg_cron, an extension of the server, sweep a profile on a schedule."""
+    """Let pg_cron, an extension of the server, sweep, fold and log a profile on a schedule."""
     from rescore.trainer import schedule as cron
     from rescore.trainer.sweep import Terms
 
@@ -516,8 +519,9 @@ def schedule(
     elif profile and remove:
         _show_one({"profile": profile, "removed": cron.unschedule(dsn, profile)}, json)
     elif profile and every:
-        name = cron.schedule(dsn, profile, every, Terms(max_age, batch, rate, tolerance))
-        _show_one({"profile": profile, "job": name, "every": every}, json)
+        terms = Terms(max_age, batch, rate, tolerance)
+        jobs = cron.schedule(dsn, profile, every, terms, fold_every)
+        _show_one({"profile": profile, "jobs": jobs, "every": every, "folds": fold_every}, json)
     else:
         raise typer.BadParameter("name a profile with --every or --remove, or use --list")
 

@@ -46,7 +46,7 @@ def plan(conn: Connection, definition: Definition, *, drop: bool = False) -> Pla
     check_expressions(conn, definition, tables)
     check_clashes(conn, profile)
     definer = find_definer(conn, profile, tables)
-    return with_owners(conn, difference(conn, profile, tables, old, drop), definer)
+    return with_owners(conn, difference(conn, profile, definition, tables, old, drop), definer)
 
 
 def apply(

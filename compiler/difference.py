@@ -13,6 +13,8 @@ import psycopg
 from rescore.compiler import render
 from rescore.compiler.build import Tables
 from rescore.compiler.catalog import Table
+from rescore.compiler.definition import Definition
+from rescore.compiler.meanings import new_meanings
 from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
@@ -79,7 +81,12 @@ def _signatures(profile: Profile) -> dict[str, str]:
 
 
 def difference(
-    conn: Connection, profile: Profile, tables: Tables, old: dict[str, Any], drop: bool
+    conn: Connection,
+    profile: Profile,
+    definition: Definition,
+    tables: Tables,
+    old: dict[str, Any],
+    drop: bool,
 ) -> Plan:
     """Compare the profile with what is stored and present; the result does nothing by itself."""
     columns, before = _columns(profile), old["plan"].get("columns", {})
@@ -92,7 +99,7 @@ def difference(
     drop_sql = render.table(profile, (), left).strip() if left and drop else ""
     functions, triggers = render.functions(profile), render.triggers(profile)
     signatures = _signatures(profile)
-    stored = {
+    stored: dict[str, Any] = {
         "columns": {**({} if drop else {c: before[c] for c in left}), **columns},
         "states": signatures,
         "functions": _function_names(functions),
@@ -115,7 +122,7 @@ def difference(
     }
     on = triggers_on(conn, profile, old["plan"])
     gone = _obsolete(on, old["plan"], stored)
-    watched = has_triggers(conn, stored, profile) and not parts_come(conn, profile)
+    watched = has_triggers(conn, stored, old["plan"], profile) and not parts_come(conn, profile)
     known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
     added = {c for c, _ in missing}
     undone = undone_states(profile, old["plan"])
@@ -136,7 +143,8 @@ def difference(
         profile=profile,
         sql=sql,
         changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
-        notes=_notes(profile, [] if drop else left) + _new_meanings(profile, stale, old),
+        notes=_notes(profile, [] if drop else left)
+        + new_meanings(profile, definition, stale, old, stored["tables"]),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
         locks=_locks(profile, on, stored, altered),
@@ -263,18 +271,6 @@ def _index(table: Table, columns: Sequence[str]) -> list[str]:
         keys = ", ".join(map(ident, columns))
         made.append(f"CREATE INDEX {how}IF NOT EXISTS {ident(name)} ON {ident(*of)} ({keys})")
     return made
-
-
-def _new_meanings(profile: Profile, stale: Sequence[str], old: dict[str, Any]) -> list[str]:
-    """Say so where a column keeps its name but not its meaning, and a model reads it."""
-    before = old["plan"].get("states", {})
-    return [
-        f"{c} now means something else: train model {m.name} anew, its versions learnt the old one"
-        for c in stale
-        if c in before
-        for m in profile.models
-        if any(i.column == c for i in m.inputs)
-    ]
 
 
 def _notes(profile: Profile, left: Sequence[str]) -> list[str]:

@@ -40,13 +40,20 @@ def triggers_on(conn: Connection, profile: Profile, old: dict[str, Any]) -> list
     return [list(r) for r in conn.execute(query("strays"), {"profile": profile.name})]
 
 
-def has_triggers(conn: Connection, stored: dict[str, Any], profile: Profile) -> bool:
-    """Whether all triggers are there and enabled: if not, events may have gone uncounted."""
+def has_triggers(
+    conn: Connection, stored: dict[str, Any], old: dict[str, Any], profile: Profile
+) -> bool:
+    """Whether all triggers it had, and still needs, are there and enabled.
+
+    If not, events may have gone uncounted. What new triggers are to see is counted when they come.
+    """
     paused = (conn.execute(query("paused"), {"profile": profile.name}).fetchone() or [False])[0]
-    names = [t[2] for t in stored["triggers"]]
+    before = old.get("triggers", [])  # the first version noted names alone
+    wanted = [t for t in stored["triggers"] if t in before or t[2] in before]
+    names = [t[2] for t in wanted]
     given = {"names": names, "always": stored["always"], "paused": paused}
     found = {tuple(r) for r in conn.execute(query("present_triggers"), given)}
-    return {tuple(t) for t in stored["triggers"]} <= found
+    return {tuple(t) for t in wanted} <= found
 
 
 def has_functions(conn: Connection, stored: dict[str, Any]) -> bool:

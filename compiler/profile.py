@@ -444,7 +444,7 @@ class Profile:
         """Names of the triggers on the profile table itself, by operation."""
         operations = ["insert", "update"]
         if self.can_create and self.sources:
-            operations += ["delete", "truncate"]
+            operations += ["move", "delete", "truncate"]
         return {op: short(f"rescore_{self.slug}__row_{op}", 63) for op in operations}
 
     def value(self, column: str, changed: Mapping[str, str], row: str = "p") -> str:

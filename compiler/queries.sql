@@ -93,8 +93,8 @@ WHERE i.indrelid = 'pg_temp.rescore_check'::pg_catalog.regclass AND d.classid = 
   AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
 
 -- name: stored_profile
--- What was applied before: the table, the plan, where the backfill stands.
-SELECT table_schema, table_name, digest, compiler_version, plan, backfill_from
+-- What was applied before: the table, the definition, the plan, where the backfill stands.
+SELECT table_schema, table_name, definition, plan, backfill_from
 FROM rescore.profiles WHERE profile = %(profile)s
 
 -- name: keyed_models

@@ -19,11 +19,12 @@ Connection = psycopg.Connection[Any]
 
 
 def stored_row(conn: Connection, name: str) -> dict[str, Any]:
-    """Return what was applied before: ``table``, ``plan`` and where the backfill stands."""
+    """Return what was applied before: table, definition, plan and where the backfill stands."""
     row = conn.execute(query("stored_profile"), {"profile": name}).fetchone()
     if row is None:
-        return {"plan": {}, "backfill_from": None, "table": None}
-    return {"table": (row[0], row[1]), "plan": row[4], "backfill_from": row[5]}
+        return {"plan": {}, "backfill_from": None, "table": None, "definition": None}
+    found = {"definition": row[2], "plan": row[3], "backfill_from": row[4]}
+    return {"table": (row[0], row[1]), **found}
 
 
 def find_tables(conn: Connection, definition: Definition) -> Tables:

@@ -425,6 +425,12 @@ outbox_consumers = Table(
         nullable=False,
         comment="OID of the outbox its snapshots are of: another one after a restore from a dump",
     ),
+    Column(
+        "system",
+        BigInteger,
+        comment="Identifier of the server its snapshots are of, null where it may not be read: "
+        "another one after a restore from a dump",
+    ),
     _moment("registered_at", "When it was registered"),
     _text("registered_by", "Who registered it", server_default=text("SESSION_USER")),
     _moment("read_at", "When it last read", nullable=True),
@@ -869,4 +875,42 @@ folds = Table(
     _text("paused_by", "Who paused it", nullable=True),
     _text("reason", "Why", nullable=True),
     comment="One row per profile whose queue was ever folded, or which was ever paused",
+)
+
+cluster = Table(
+    "cluster",
+    metadata,
+    Column(
+        "cluster_id",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        server_default=text("1"),
+        comment="Always 1",
+    ),
+    Column(
+        "system",
+        BigInteger,
+        comment="Identifier of the server that wrote the row, null where it may not be read",
+    ),
+    Column(
+        "xid",
+        Xid8,
+        nullable=False,
+        server_default=text("pg_current_xact_id()"),
+        comment="Transaction that wrote the row: where its xmin is another, the row came from a "
+        "dump",
+    ),
+    Column(
+        "earlier",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Last number of a transaction of the servers before; those of this one are added "
+        "to it",
+    ),
+    _moment("moved_at", "When it was found to be this server"),
+    CheckConstraint("cluster_id = 1", name="cluster_single_check"),
+    comment="Which server this is: one row, by which a database restored from a dump knows that "
+    "it is on another",
 )

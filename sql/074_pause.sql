@@ -10,7 +10,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT t.tgrelid, t.tgrelid::regclass::text, t.tgname::text, t.tgenabled IN ('O', 'A'),
            t.tgrelid = to_regclass(format('%I.%I', p.table_schema, p.table_name)) IS TRUE,
-           t.tgrelid = to_regclass(format('%I.%I', p.table_schema, p.table_name)) IS TRUE AND t.tgtype & 40 <> 0,
+           t.tgrelid = to_regclass(format('%I.%I', p.table_schema, p.table_name)) IS TRUE AND (t.tgtype & 40 <> 0 OR f.proname = p.slug || '__row_move'),
            coalesce(p.plan -> 'always' ? t.tgname, false)
     FROM rescore.profiles AS p
     JOIN pg_proc AS f ON f.pronamespace = 'rescore_compiled'::regnamespace AND starts_with(f.proname, p.slug || '__')
@@ -20,7 +20,7 @@ AS $$
     ORDER BY 5, 2, 3
 $$;
 COMMENT ON FUNCTION rescore._triggers(text) IS
-    'The triggers of a profile: their tables, whether they fire, whether they are on the profile itself, and whether they note who was deleted.';
+    'The triggers of a profile: their tables, whether they fire, whether they are on the profile itself, and whether they note who was deleted, or whose key was changed.';
 
 CREATE OR REPLACE FUNCTION rescore._enable_triggers(profile text, wanted boolean)
 RETURNS integer
@@ -35,7 +35,8 @@ BEGIN
     FOR t IN SELECT DISTINCT g.relation::regclass AS name, g.own, g.shown FROM rescore._triggers(profile) AS g ORDER BY g.own, g.shown LOOP
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', t.name);
     END LOOP;
-    -- Who deletes a row of the profile is noted all the same: the customer must not come back with the resume.
+    -- Who deletes a row of the profile, or changes its key, is noted all the same: the customer must not come
+    -- back with the resume.
     FOR t IN SELECT * FROM rescore._triggers(profile) AS g WHERE g.enabled <> wanted AND NOT g.notes LOOP
         EXECUTE format('ALTER TABLE %s %s TRIGGER %I', t.relation::regclass, CASE WHEN NOT wanted THEN 'DISABLE' WHEN t.always THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END, t.name);
         changed := changed + 1;

@@ -1,5 +1,5 @@
 -- Reading the outbox: named consumers, each at its own place, each row at least once, in order.
--- Calls: 010_errors. Tables: reads and prunes rescore.outbox; writes rescore.outbox_consumers.
+-- Calls: 010_errors, 017_cluster. Tables: reads and prunes rescore.outbox; writes rescore.outbox_consumers.
 --
 -- Generated triggers write rescore.outbox, and a row with a smaller id may commit later. A consumer
 -- therefore reads by snapshots: all rows visible in "reading" that were not in "seen", in order of id,
@@ -33,6 +33,14 @@ RETURN NOT pg_catalog.pg_visible_in_snapshot(xid, seen)
 COMMENT ON FUNCTION rescore._outbox_is_new(xid8, text, pg_snapshot, integer, integer) IS
     'Whether a row of the outbox is of this share of the customers, and not visible in the snapshot.';
 
+CREATE OR REPLACE FUNCTION rescore._outbox_is_here(source oid, system bigint)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT source = 'rescore.outbox'::regclass AND system IS NOT DISTINCT FROM rescore._system() $$;
+COMMENT ON FUNCTION rescore._outbox_is_here(oid, bigint) IS
+    'Whether a place in the outbox is of this database; false after a restore from a dump, even where the table has the same number.';
+
 CREATE OR REPLACE FUNCTION rescore._outbox_known(consumer text)
 RETURNS rescore.outbox_consumers
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -47,7 +55,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'RS022', MESSAGE = format('unknown consumer %s', coalesce(quote_ident(consumer), 'NULL')),
             DETAIL = format('Known consumers: %s.', rescore._listed((SELECT array_agg(c.consumer ORDER BY c.consumer) FROM rescore.outbox_consumers AS c))),
             HINT = 'Name one of these, or register it: rescore.outbox_register, or `rescore outbox read --start now`.';
-    ELSIF found.source <> 'rescore.outbox'::regclass THEN
+    ELSIF NOT rescore._outbox_is_here(found.source, found.system) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS023', MESSAGE = format('the place of consumer %s is of another database', quote_ident(consumer)),
             DETAIL = 'It was restored from a dump; transactions are numbered anew here.',
             HINT = 'Drop the consumer and register it again, at the beginning to be told everything once more.';
@@ -77,9 +85,9 @@ BEGIN
     -- Rows of a dump may carry numbers of transactions that are still to come here.
     UPDATE rescore.outbox AS o SET xid = '1'
     WHERE o.xid >= pg_snapshot_xmax(pg_current_snapshot()) AND o.xid <> pg_current_xact_id();
-    INSERT INTO rescore.outbox_consumers (consumer, seen, source, share, shares)
+    INSERT INTO rescore.outbox_consumers (consumer, seen, source, system, share, shares)
     VALUES (consumer, CASE start WHEN 'now' THEN rescore._outbox_snapshot() ELSE '1:1:' END,
-            'rescore.outbox'::regclass, share, shares)
+            'rescore.outbox'::regclass, rescore._system(), share, shares)
     ON CONFLICT ON CONSTRAINT outbox_consumers_pkey DO NOTHING;
     RETURN FOUND;
 END
@@ -193,6 +201,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     pruned bigint;
+    lost boolean := EXISTS (SELECT FROM rescore.outbox_consumers AS c WHERE NOT rescore._outbox_is_here(c.source, c.system));
 BEGIN
     IF (keep >= interval '0') IS NOT TRUE THEN
         RAISE EXCEPTION USING ERRCODE = 'RS020', MESSAGE = format('rows cannot be kept for %s', coalesce(keep::text, 'NULL')),
@@ -200,11 +209,10 @@ BEGIN
     END IF;
     DELETE FROM rescore.outbox AS o
     WHERE o.created_at < now() - keep
-      AND (force OR NOT EXISTS (
+      AND (force OR NOT lost AND NOT EXISTS (
           SELECT FROM rescore.outbox_consumers AS c
-          WHERE c.source <> 'rescore.outbox'::regclass
-             OR (rescore._outbox_is_new(o.xid, o.key, c.seen, c.share, c.shares)
-                 AND (o.id <= c.position AND pg_visible_in_snapshot(o.xid, c.reading)) IS NOT TRUE)));
+          WHERE rescore._outbox_is_new(o.xid, o.key, c.seen, c.share, c.shares)
+            AND (o.id <= c.position AND pg_visible_in_snapshot(o.xid, c.reading)) IS NOT TRUE));
     GET DIAGNOSTICS pruned = ROW_COUNT;
     RETURN pruned;
 END
@@ -214,7 +222,7 @@ COMMENT ON FUNCTION rescore.outbox_prune(interval, boolean) IS
 
 CREATE OR REPLACE VIEW rescore.outbox_lag AS
 SELECT c.consumer, w.pending, w.oldest, c.read_at, c.acknowledged_at, c.registered_at, c.share, c.shares,
-       c.source = 'rescore.outbox'::pg_catalog.regclass AS here
+       rescore._outbox_is_here(c.source, c.system) AS here
 FROM rescore.outbox_consumers AS c
 CROSS JOIN LATERAL (
     SELECT pg_catalog.count(*) AS pending, pg_catalog.min(o.created_at) AS oldest

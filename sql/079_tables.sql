@@ -41,6 +41,21 @@ $$;
 COMMENT ON FUNCTION rescore._watched_tables() IS
     'The event and link tables of every profile, as they were when it was applied and as they are; no oid for one that is gone.';
 
+CREATE OR REPLACE FUNCTION rescore._own_tables()
+RETURNS TABLE (profile text, shown text, here oid, now_on text)
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.profile, n.shown, n.here, (SELECT min(t.tgrelid::regclass::text) FROM pg_proc AS f JOIN pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
+                                        WHERE f.pronamespace = 'rescore_compiled'::regnamespace AND f.proname = p.slug || '__row_insert'
+                                          AND t.tgrelid IS DISTINCT FROM n.here)
+    FROM rescore.profiles AS p
+    CROSS JOIN LATERAL (SELECT format('%I.%I', p.table_schema, p.table_name) AS shown,
+                               to_regclass(format('%I.%I', p.table_schema, p.table_name))::oid AS here) AS n
+$$;
+COMMENT ON FUNCTION rescore._own_tables() IS
+    'The table of every profile, and under which other name its triggers are found.';
+
 CREATE OR REPLACE FUNCTION rescore.table_problems()
 RETURNS TABLE (profile text, problem text, hint text)
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -80,6 +95,11 @@ AS $$
     SELECT w.profile, format('%s inherits from %s: what is written to it directly is not counted', i.part, w.shown),
            'make it a partition, or name it in the definition as an event table of its own'
     FROM w CROSS JOIN LATERAL jsonb_array_elements_text(w.shape -> 'parts') AS i (part) WHERE w.kind = 'r'
+    UNION ALL
+    SELECT o.profile, CASE WHEN o.here IS NULL THEN format('its own table %s is ', o.shown) || coalesce('now called ' || o.now_on, 'gone')
+                           ELSE format('another table has taken the place of its own table %s, which is now called %s', o.shown, o.now_on) END,
+           'give it its name back; `rescore apply` would begin anew with another table'
+    FROM rescore._own_tables() AS o WHERE o.here IS NULL OR o.now_on IS NOT NULL
 $$;
 COMMENT ON FUNCTION rescore.table_problems() IS
     'What became of the tables under the triggers since their profile was applied (altered, renamed, swapped, partitions attached or detached), and what to do about it.';

@@ -1,5 +1,5 @@
 -- Learning: the one transaction in which a round of it ends, quarantine and release, requests.
--- Calls: 010_errors, _deployment of 050_register. Tables: reads and writes rescore.learning, rescore.learn_log,
+-- Calls: 010_errors, 017_cluster, _deployment of 050_register. Tables: reads and writes rescore.learning, rescore.learn_log,
 -- rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
 
 CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer)
@@ -154,12 +154,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     freed bigint[];
+    here xid8 := rescore._transaction();
 BEGIN
     PERFORM rescore._check_model(model);
     WITH changed AS (
         UPDATE rescore.snapshots AS s
         -- Past every watermark, since they were passed over: they are learnt now, once.
-        SET quarantined = NULL, resolved = CASE WHEN s.resolved IS NULL OR starts_with(s.quarantined, 'learnt: ') THEN s.resolved ELSE pg_current_xact_id() END
+        SET quarantined = NULL, resolved = CASE WHEN s.resolved IS NULL OR starts_with(s.quarantined, 'learnt: ') THEN s.resolved ELSE here END
         WHERE s.model = release.model AND s.quarantined IS NOT NULL AND (ids IS NULL OR s.id = ANY (ids))
         RETURNING s.id)
     SELECT array_agg(c.id) INTO freed FROM changed AS c;

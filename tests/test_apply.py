@@ -162,8 +162,26 @@ def test_only_may_read_a_column_that_is_a_feature_too(conn: Connection) -> None:
 def test_a_changed_meaning_is_said(conn: Connection) -> None:
     define(conn, BASIC)
     made = define(conn, BASIC.replace("count: true}", 'count: true, where: "amount > 4"}'))
-    assert made.notes == [
+    said = [
         "orders now means something else: train model churn anew, its versions learnt the old one"
+    ]
+    assert made.notes == said
+    assert define(conn, BASIC).notes == said
+
+
+def test_a_column_counted_anew_that_means_the_same_is_not_said(conn: Connection) -> None:
+    """As after an upgrade that computes a value another way, or once its triggers were lost."""
+    define(conn, BASIC)
+    conn.execute(
+        "UPDATE rescore.profiles SET plan = jsonb_set(plan, '{states,spend}', '\"another way\"')"
+    )
+    made = define(conn, BASIC)
+    assert (made.notes, made.changes[0]) == ([], "recount spend from its events")
+    conn.execute("DROP TRIGGER rescore_customer_profile__orders_insert ON orders")
+    assert define(conn, BASIC.replace("ordered_at", "ordered_at, mode: queued")).notes == []
+    conn.execute("ALTER TABLE orders ALTER amount TYPE float8")
+    assert [note.split(":")[0] for note in define(conn, BASIC).notes] == [
+        "spend now means something else"
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from rescore.errors import ExtensionMissing, NotAllowed, UnknownProfile
 from rescore.server.private import remove, start, stop
 from rescore.sql.install import install
-from rescore.tests.support import define, one
+from rescore.tests.support import define, one, publish
 from rescore.tests.test_run import DEFINITION, SHOP, Connection, until
 from rescore.trainer import schedule as cron
 from rescore.trainer.sweep import Terms
@@ -40,10 +41,13 @@ def with_cron(plain_dsn: str, address: Any, extend: Extend) -> Iterator[tuple[Co
 def test_a_schedule_is_replaced_listed_and_removed(with_cron: tuple[Connection, str]) -> None:
     _, dsn = with_cron
     for every in ("0 3 * * *", "*/5 * * * *"):
-        cron.schedule(dsn, "customers", every, Terms())
-    (job,) = cron.scheduled(dsn)
-    assert job["schedule"] == "*/5 * * * *"
-    assert job["command"] == "CALL rescore.sweep('customers', \"tolerance\" => 0.0)"
+        names = cron.schedule(dsn, "customers", every, Terms())
+    jobs = {job["command"]: (job["job"], job["schedule"]) for job in cron.scheduled(dsn)}
+    assert jobs == {
+        "CALL rescore.sweep('customers', \"tolerance\" => 0.0)": (names[0], "*/5 * * * *"),
+        "CALL rescore.fold('customers')": (names[1], "* * * * *"),
+        "CALL rescore.log_snapshots('customers')": (names[2], "*/5 * * * *"),
+    }
     assert cron.unschedule(dsn, "customers")
     assert not cron.unschedule(dsn, "customers")
     assert cron.scheduled(dsn) == []
@@ -55,6 +59,9 @@ def test_what_pg_cron_cannot_do_is_refused(
     home, dsn = with_cron
     with pytest.raises(WrongUsage, match="every 5 minutes"):
         cron.schedule(dsn, "customers", "every 5 minutes", Terms())
+    with pytest.raises(WrongUsage, match="each second"):
+        cron.schedule(dsn, "customers", "@hourly", Terms(), "each second")
+    assert cron.scheduled(dsn) == []
     with pytest.raises(UnknownProfile):
         cron.schedule(dsn, "custmers", "@hourly", Terms())
     with pytest.raises(NotAllowed) as missing:
@@ -67,8 +74,15 @@ def test_what_pg_cron_cannot_do_is_refused(
     assert "CREATE EXTENSION pg_cron" in caught.value.hint
 
 
-def test_pg_cron_sweeps(extend: Extend) -> None:
-    """On a server of its own: most jobs begin with a minute, this one with the server."""
+LOGGED = (
+    DEFINITION.replace("{time: ordered_at}", "{time: ordered_at, mode: queued}")
+    .replace("models: {churn: {", "snapshot: {every: 1 day}\nmodels: {churn: {label: churned, ")
+    .replace("features: {", "labels: {churned: {none: orders, within: 30 days}}\nfeatures: {")
+)
+
+
+def test_pg_cron_sweeps_folds_and_logs(extend: Extend) -> None:
+    """On a server of its own: most jobs begin with a minute, these with the server."""
     top = Path(tempfile.mkdtemp(prefix="rescore-cron-"))
     top.chmod(0o755)
     try:
@@ -77,15 +91,64 @@ def test_pg_cron_sweeps(extend: Extend) -> None:
             extend(conn, "pg_cron")
             install(dsn, python_path=None)
             conn.execute(SHOP.encode())
-            define(conn, DEFINITION)
-        name = cron.schedule(dsn, "customers", "@reboot", Terms("1 day", 500, tolerance=0.01))
+            define(conn, LOGGED)
+            publish(conn)
+            conn.execute("INSERT INTO customers VALUES (1000)")
+            conn.execute("INSERT INTO orders SELECT i FROM generate_series(1, 300) AS i")
+        terms = Terms("1 day", 500, tolerance=0.01)
+        names = cron.schedule(dsn, "customers", "@reboot", terms, "@reboot")
         stop(top / "home")
         dsn = start(top / "home", tuning="tests").dsn
-        (job,) = until(lambda: [j for j in cron.scheduled(dsn) if j["status"] in ENDED])
-        assert (job["job"], job["status"]) == (name, "succeeded"), job
+        jobs = until(lambda: _ended(dsn))
+        assert {job["job"]: job["status"] for job in jobs} == dict.fromkeys(names, "succeeded")
         with psycopg.connect(dsn) as conn:
-            terms = one(conn, "SELECT terms FROM rescore.sweeps WHERE finished_at IS NOT NULL")
-        assert (terms["max_age"], terms["tolerance"]) == ("1 day", 0.01)
+            swept = one(conn, "SELECT terms FROM rescore.sweeps WHERE finished_at IS NOT NULL")
+            assert (swept["max_age"], swept["tolerance"]) == ("1 day", 0.01)
+            assert one(conn, "SELECT count(*) FROM rescore.queue") == 0
+            assert one(conn, "SELECT count(*) FROM rescore.verify('customers')") == 0
+            # Those the fold had brought by then, but at least the one that was there.
+            assert one(conn, "SELECT count(*) FROM rescore.snapshots") > 0
     finally:
         remove(top / "home")
         top.rmdir()
+
+
+def _ended(dsn: str) -> list[dict[str, Any]]:
+    jobs = cron.scheduled(dsn)
+    return jobs if all(job["status"] in ENDED for job in jobs) else []
+
+
+def test_log_snapshots_does_what_the_command_does(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
+        conn.execute(SHOP.encode())
+        define(conn, DEFINITION)
+        conn.execute("CALL rescore.log_snapshots('customers')")  # nothing to log: not refused
+        clocked = LOGGED.replace("type: bigint}}", "type: bigint}, clock: session}")
+        define(conn, clocked.replace(", mode: queued", ""))
+        publish(conn)
+        conn.execute("SET rescore.clock = '2026-01-10Z'")
+        conn.execute("INSERT INTO orders SELECT i, '2026-01-01Z' FROM generate_series(1, 30) AS i")
+        for _ in range(2):  # the second time none is due
+            conn.execute("CALL rescore.log_snapshots('customers', 7)")
+            assert one(conn, "SELECT count(*) FROM rescore.snapshots") == 30
+        conn.execute("INSERT INTO orders VALUES (3, '2026-01-20Z')")
+        conn.execute("SET rescore.clock = '2026-02-20Z'")
+        conn.execute("CALL rescore.log_snapshots('customers', 7)")
+        counted = "SELECT sum(label), count(*), min(resolved_at) FROM rescore.snapshots WHERE taken_at < '2026-02-01Z'"
+        assert conn.execute(counted.encode()).fetchall() == [
+            (29, 30, datetime(2026, 2, 20, tzinfo=timezone.utc))
+        ]
+        conn.execute("DELETE FROM orders WHERE ordered_at = '2026-01-20Z'")
+        conn.execute("SET rescore.clock = '2026-02-22Z'")
+        conn.execute("CALL rescore.log_snapshots('customers', 7)")
+        assert (
+            one(conn, "SELECT sum(label) FROM rescore.snapshots WHERE taken_at < '2026-02-01Z'")
+            == 30
+        )
+        for batch in ("0", "NULL"):
+            with pytest.raises(psycopg.Error) as caught:
+                conn.execute(f"CALL rescore.log_snapshots('customers', {batch})".encode())
+            assert caught.value.sqlstate == "RS020"
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute("CALL rescore.log_snapshots('custmers')")
+        assert caught.value.sqlstate == "RS008"

@@ -1,6 +1,6 @@
 -- The last request that no round has answered; seconds since the last round, by the profile's clock;
 -- labels since then, counted no further than is enough.
--- Calls nothing; reads rescore.learn_requests, rescore.learn_log, rescore.snapshots, rescore.deployments, rescore.profiles.
+-- Calls rescore._ended; reads rescore.learn_requests, rescore.learn_log, rescore.snapshots, rescore.deployments, rescore.profiles.
 SELECT (SELECT pg_catalog.max(r.id) FROM rescore.learn_requests AS r WHERE r.model = %(model)s AND r.done_at IS NULL),
        extract(epoch FROM CASE p.clock
            WHEN 'now' THEN pg_catalog.now() - (SELECT pg_catalog.max(g.at) FROM rescore.learn_log AS g WHERE g.model = %(model)s)
@@ -13,7 +13,7 @@ SELECT (SELECT pg_catalog.max(r.id) FROM rescore.learn_requests AS r WHERE r.mod
        (SELECT pg_catalog.count(*) FROM (
            SELECT FROM rescore.snapshots AS s
            WHERE s.model = %(model)s AND (s.resolved, s.id) > (%(xid)s::text::pg_catalog.xid8, %(id)s)
-             AND s.resolved < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
+             AND s.resolved < (SELECT rescore._ended())
              AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL
            LIMIT %(enough)s) AS n)
 FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = %(model)s

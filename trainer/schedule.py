@@ -1,4 +1,7 @@
-"""Sweeps by pg_cron: the same as ``rescore run``, kept by the database server itself.
+"""Jobs of pg_cron: what ``rescore run`` does inside the server, kept by the server itself.
+
+A profile has three: it is swept, its queue is folded, its snapshots are taken and resolved.
+Learning needs a process outside the server.
 
 The extension stands in one database of the server, ``cron.database_name``, and starts jobs in any.
 """
@@ -19,15 +22,23 @@ from rescore.trainer.sweep import Terms
 from rescore.trainer.usage import WrongUsage, check_interval, unknown_profile
 
 DEFAULT_HOME = "postgres"
+EACH_MINUTE = "* * * * *"
+KINDS = {"sweep": "sweep", "fold": "fold", "snapshot": "log_snapshots"}
+"""The jobs of a profile, each with the procedure it calls."""
+
 Rows = list[dict[str, Any]]
 
 
-def schedule(dsn: str | None, profile: str, every: str, terms: Terms) -> str:
-    """Let pg_cron sweep a profile; a job of the same profile is replaced. Return its name.
+def schedule(
+    dsn: str | None, profile: str, every: str, terms: Terms, fold_every: str = EACH_MINUTE
+) -> list[str]:
+    """Let pg_cron look after a profile; its jobs of before are replaced. Return their names.
 
     Parameters
     ----------
-    every: a schedule as pg_cron takes it, such as ``*/5 * * * *``.
+    every: when to sweep, and to see to the snapshots; a schedule as pg_cron takes it, such as
+        ``*/5 * * * *``.
+    fold_every: when to count what waits in the queue, likewise.
 
     Raises
     ------
@@ -37,18 +48,22 @@ def schedule(dsn: str | None, profile: str, every: str, terms: Terms) -> str:
     """
     with translated(), connect(dsn) as conn:
         _check(conn, profile, terms)
-        name, command = job_name(conn.info.dbname, profile), _command(conn, profile, terms)
-        with _cron(conn, dsn) as cron:
-            given = {"name": name, "every": every, "command": command}
-            _schedule(cron, given, conn.info.dbname)
-    return name
+        database = conn.info.dbname
+        times = {"sweep": every, "fold": fold_every, "snapshot": every}
+        with _cron(conn, dsn) as cron, cron.transaction():
+            for kind, when in times.items():
+                name = job_name(database, profile, kind)
+                given = {"name": name, "every": when}
+                command = _command(conn, kind, profile, terms)
+                _schedule(cron, given | {"command": command}, database)
+    return [job_name(database, profile, kind) for kind in KINDS]
 
 
 def unschedule(dsn: str | None, profile: str) -> bool:
-    """Remove the job that sweeps a profile; return whether there was one."""
+    """Remove the jobs of a profile; return whether there was one."""
     with translated(), connect(dsn) as conn, _cron(conn, dsn) as cron:
-        name = job_name(conn.info.dbname, profile)
-        return bool(cron.execute(query("cron_remove"), (name,)).fetchall())
+        names = [job_name(conn.info.dbname, profile, kind) for kind in KINDS]
+        return bool(cron.execute(query("cron_remove"), (names,)).fetchall())
 
 
 def scheduled(dsn: str | None) -> Rows:
@@ -58,9 +73,9 @@ def scheduled(dsn: str | None) -> Rows:
         return cursor.execute(query("cron_list"), (conn.info.dbname,)).fetchall()
 
 
-def job_name(database: str, profile: str) -> str:
-    """Name of the job: jobs of all databases stand in one table, in columns of type name."""
-    return short(f"rescore sweep {database} {profile}", 63)
+def job_name(database: str, profile: str, kind: str = "sweep") -> str:
+    """Name of a job: jobs of all databases stand in one table, in columns of type name."""
+    return short(f"rescore {kind} {database} {profile}", 63)
 
 
 def _check(conn: Connection, profile: str, terms: Terms) -> None:
@@ -70,14 +85,15 @@ def _check(conn: Connection, profile: str, terms: Terms) -> None:
         raise unknown_profile(conn, profile)
 
 
-def _command(conn: Connection, profile: str, terms: Terms) -> str:
+def _command(conn: Connection, kind: str, profile: str, terms: Terms) -> str:
     given = {name: value for name, value in vars(terms).items() if value is not None}
     named = [
         sql.SQL("{} => {}").format(sql.Identifier(name), sql.Literal(value))
-        for name, value in given.items()
+        for name, value in (given if kind == "sweep" else {}).items()
     ]
-    call = sql.SQL("CALL rescore.sweep({})")
-    return call.format(sql.SQL(", ").join([sql.Literal(profile), *named])).as_string(conn)
+    arguments = sql.SQL(", ").join([sql.Literal(profile), *named])
+    call = sql.SQL("CALL rescore.{}({})").format(sql.SQL(KINDS[kind]), arguments)
+    return call.as_string(conn)
 
 
 def _schedule(cron: Connection, given: dict[str, str], database: str) -> None:
@@ -96,7 +112,7 @@ def _schedule(cron: Connection, given: dict[str, str], database: str) -> None:
         ) from error
     except psycopg.errors.InvalidParameterValue as error:
         raise WrongUsage(
-            f'--every "{given["every"]}" is no schedule of pg_cron',
+            f'"{given["every"]}" is no schedule of pg_cron',
             detail=error.diag.message_primary or "",
             hint='write minute, hour, day, month and weekday, such as "*/5 * * * *"',
         ) from error

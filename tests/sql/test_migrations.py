@@ -40,6 +40,8 @@ RELEASED: dict[str, str] = {
     "0010_queue.sql": "74532eba96b9ba07af4116ad07da2f29307b29f1b8e07d7ba1ab589c830a0275",
     "0011_sweep_parts.sql": "95835f1babe2209d822f1c399c6c177d2ffbc096e8d676db724c5a8773b68d0f",
     "0011_sweep_parts.py": "1539b71b52c97ee99102f6524d9093a343da815218131acbd973b2f9dec63021",
+    "0012_cluster.py": "0a70632a944ef27a3d69dfbb79208bcdf0fa3bb108fc3607cc2b60fb665cc5ae",
+    "0012_cluster.sql": "9afea32a36144f77415f0f84ae83b76f900833eee97e8c0165c835a95a9d0efe",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 

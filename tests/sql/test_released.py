@@ -76,7 +76,8 @@ def test_what_was_stored_stays_right_and_events_go_on_counting(old: Connection) 
 
 def test_its_definition_applied_anew_changes_no_value(old: Connection) -> None:
     before = one(old, "SELECT array_agg(p ORDER BY customer_id)::text FROM customer_profile AS p")
-    define(old, DEFINITION)
+    made = define(old, DEFINITION)
+    assert [note for note in made.notes if "means" in note] == []
     after = one(old, "SELECT array_agg(p ORDER BY customer_id)::text FROM customer_profile AS p")
     assert before == after
     assert one(old, RIGHT) == 0

@@ -1,0 +1,90 @@
+"""Whether a column still means what it meant to the versions of a model. Pure.
+
+What a value is computed by can change with a version of rescore, at the ends of the calendar say,
+and is then counted anew; to a model that changes nothing. What the definition says of it can
+change, or the type of what it reads: then the model learnt something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rescore.compiler.definition import Definition
+from rescore.compiler.profile import Profile
+from rescore.errors import RescoreError
+
+_HOW = ("trigger", "mode", "index", "queue")
+"""Of an event: how it is counted, not what."""
+
+
+def new_meanings(
+    profile: Profile,
+    definition: Definition,
+    stale: Sequence[str],
+    old: dict[str, Any],
+    tables: Sequence[dict[str, Any]],
+) -> list[str]:
+    """Say so where a column keeps its name but not its meaning, and a model reads it.
+
+    Parameters
+    ----------
+    stale: columns that are recounted.
+    old: what was applied before, as ``stored_row`` returns it.
+    tables: what the profile depends on of each table now.
+    """
+    before = old["plan"].get("states", {})
+    suspects = [c for c in stale if c in before]
+    if suspects and not _types_changed(old["plan"].get("tables", []), tables):
+        kept = _kept(definition, old["definition"])
+        suspects = [c for c in suspects if c not in kept]
+    return [
+        f"{c} now means something else: train model {m.name} anew, its versions learnt the old one"
+        for c in suspects
+        for m in profile.models
+        if any(i.column == c for i in m.inputs)
+    ]
+
+
+def _kept(definition: Definition, stored: dict[str, Any] | None) -> set[str]:
+    """Return the features that are defined as they were; none where that cannot be told."""
+    try:
+        before = Definition.from_json(stored or {})
+    except RescoreError:
+        return set()
+    ways = [_facts(each) for each in (before, definition)]
+    if any(ways[0][part] != ways[1][part] for part in ("profile", "links")):
+        return set()
+    return {name for name in definition.features if _same(name, *ways)}
+
+
+def _same(name: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
+    feature = now["features"][name]
+    if feature != before["features"].get(name):
+        return False
+    source = feature.get("from")
+    if source is None:  # of other features
+        return bool(before["features"] == now["features"] and before["events"] == now["events"])
+    return bool(before["events"].get(source) == now["events"].get(source))
+
+
+def _facts(definition: Definition) -> dict[str, Any]:
+    made = definition.to_json()
+    named = ("table", "key", "timezone", "clock")
+    events = {
+        name: {k: v for k, v in event.items() if k not in _HOW}
+        for name, event in made["events"].items()
+    }
+    profile = {key: made["profile"].get(key) for key in named}
+    whole = {part: made[part] for part in ("links", "features")}
+    return {**whole, "profile": profile, "events": events}
+
+
+def _types_changed(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> bool:
+    """Whether a column that is read is of another type; an older version did not note them."""
+    known = {(t["schema"], t["name"]): (t.get("shape") or {}).get("columns", {}) for t in old}
+    return any(
+        kind != known.get((t["schema"], t["name"]), {}).get(column, kind)
+        for t in new
+        for column, kind in ((t.get("shape") or {}).get("columns", {})).items()
+    )
