@@ -104,7 +104,7 @@ class ScoreHistogram:
         given = checked_weights(weights, len(scores))
         bins = np.searchsorted(self.edges, scores, side="right")
         odds, losses = _log_odds_and_losses(scores, outcomes, self.probability)
-        cells = np.ravel_multi_index((groups, outcomes, bins), self.counts.shape)
+        cells = (groups * 2 + outcomes) * self.counts.shape[2] + bins
         np.add.at(self.counts.reshape(-1), cells, given)
         for column, loss in enumerate(losses):
             self.losses[:, column] += np.bincount(groups, given * loss, len(self.losses))
