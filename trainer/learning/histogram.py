@@ -166,7 +166,8 @@ def _log_odds_and_losses(
     if not probability:
         return scores, ()
     kept = np.clip(scores, EDGE, 1 - EDGE)
-    return logit(kept), (-np.log(np.where(outcomes, kept, 1 - kept)), (scores - outcomes) ** 2)
+    yes, no = np.log(kept), np.log1p(-kept)
+    return yes - no, (-np.where(outcomes, yes, no), (scores - outcomes) ** 2)
 
 
 def _edges(scores: Floats, probability: bool, bins: int) -> Floats:

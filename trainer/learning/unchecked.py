@@ -33,7 +33,11 @@ class Unchecked:
         # Others have a partial_fit of their own, or keep what is not compared here.
         plain = type(estimator).__name__ == "SGDClassifier"
         suits = plain and not estimator.average and not estimator.early_stopping
-        self.same: bool | None = None if suits and estimator.class_weight is None else False
+        seeded = isinstance(estimator.random_state, int) if suits else False
+        self.same: bool | None = None if seeded and estimator.class_weight is None else False
+        # To seed a generator takes as long as learning 200 examples; to set it back does not.
+        self._random = np.random.RandomState(estimator.random_state if seeded else 0)
+        self._seeded = self._random.get_state(legacy=False)
 
     def learn(self, estimator: Any, design: Floats, targets: Any, weights: Floats | None) -> None:
         """Learn examples, n > 0; the estimator has learnt some before.
@@ -45,28 +49,32 @@ class Unchecked:
         weights: shape (n,), not negative; None for 1.
         """
         if self.same:
-            _step(estimator, design, targets, weights)
+            self._step(estimator, design, targets, weights)
             return
         before = copy.deepcopy(estimator) if self.same is None else None
         given = {} if weights is None else {"sample_weight": weights}
         estimator.partial_fit(design, targets, **given)
         if before is not None:
-            self.same = _ends_the_same(before, estimator, design, targets, weights)
+            self.same = self._ends_the_same(before, estimator, design, targets, weights)
+
+    def _ends_the_same(
+        self, before: Any, after: Any, design: Floats, targets: Any, weights: Floats | None
+    ) -> bool:
+        try:
+            for name in _PREPARED:
+                setattr(before, name, getattr(after, name))
+            self._step(before, design, targets, weights)
+        except (ImportError, AttributeError, TypeError, ValueError):
+            return False
+        return all(np.array_equal(getattr(before, name), getattr(after, name)) for name in _STATE)
+
+    def _step(self, estimator: Any, design: Floats, targets: Any, weights: Floats | None) -> None:
+        self._random.set_state(self._seeded)
+        given = np.ones(len(design)) if weights is None else weights
+        _step(estimator, design, targets, given, self._random)
 
 
-def _ends_the_same(
-    before: Any, after: Any, design: Floats, targets: Any, weights: Floats | None
-) -> bool:
-    try:
-        for name in _PREPARED:
-            setattr(before, name, getattr(after, name))
-        _step(before, design, targets, weights)
-    except (ImportError, AttributeError, TypeError, ValueError):
-        return False
-    return all(np.array_equal(getattr(before, name), getattr(after, name)) for name in _STATE)
-
-
-def _step(estimator: Any, design: Floats, targets: Any, weights: Floats | None) -> None:
+def _step(estimator: Any, design: Floats, targets: Any, weights: Floats, random: Any) -> None:
     from sklearn.linear_model._stochastic_gradient import fit_binary
 
     heavier = estimator._expanded_class_weight
@@ -80,8 +88,8 @@ def _step(estimator: Any, design: Floats, targets: Any, weights: Floats | None) 
         1,
         heavier[1],
         heavier[0],
-        np.ones(len(design)) if weights is None else weights,
-        random_state=estimator.random_state,
+        weights,
+        random_state=random,
     )
     estimator.t_ += passes * len(design)
     estimator.n_iter_ = passes
