@@ -4,7 +4,7 @@ SELECT pg_catalog.count(*), pg_catalog.string_agg(e.hash, ''), pg_catalog.string
        pg_catalog.string_agg(pg_catalog.timestamptz_send(e.taken_at), ''), pg_catalog.string_agg(pg_catalog.timestamptz_send(e.taken_at), ''),
        pg_catalog.string_agg(pg_catalog.float8send(coalesce(e.label, 'NaN')), ''), pg_catalog.string_agg(pg_catalog.float8send(coalesce(e.score, 'NaN')), ''), NULL,
        pg_catalog.string_agg(pg_catalog.array_send(e.design), '')
-FROM (SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || s.key, 'UTF8')), 1, 8) AS hash,
+FROM (SELECT coalesce(s.hash, pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || s.key, 'UTF8')), 1, 8)) AS hash,
              s.id, s.taken_at, s.label, s.score, s.design
       FROM rescore.snapshots AS s
       WHERE s.model = {model} AND s.quarantined IS NULL AND s.version = ANY ({versions}) AND (NOT {resolved} OR s.label IS NOT NULL)

@@ -40,6 +40,8 @@ RELEASED: dict[str, str] = {
     "0010_queue.sql": "74532eba96b9ba07af4116ad07da2f29307b29f1b8e07d7ba1ab589c830a0275",
     "0011_sweep_parts.sql": "95835f1babe2209d822f1c399c6c177d2ffbc096e8d676db724c5a8773b68d0f",
     "0011_sweep_parts.py": "1539b71b52c97ee99102f6524d9093a343da815218131acbd973b2f9dec63021",
+    "0013_hashes.py": "08face05ce61defc7578033bc742f6cb639ee501d77ef149ccd4f8c323a62dce",
+    "0013_hashes.sql": "15bcbc8a66b57e1f80c7f57d2877437c079e2e390deaa2d80d23b5c1aafc76bc",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
