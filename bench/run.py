@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rescore.bench import growth, inserts, publishing, reading, sites, sweeping
+from rescore.bench import growth, inserts, learning, publishing, reading, sites, sweeping
 from rescore.bench.plot import plot
 from rescore.bench.report import show
 from rescore.bench.results import LATEST, Samples, machine, save, summarise
@@ -89,6 +89,7 @@ WORKS: Works = {
     "inserts": _inserts,
     "reading": _reading,
     "publish": _publishing,
+    "learning": learning.learning,
     "growth": growth.growth,
 }
 

@@ -23,6 +23,7 @@ class Scale:
     publish_seconds: writers run while a version is published.
     growth_profiles, growth_features, growth_models: what the cost of an event is plotted over.
     categories: of a one-hot column, once; 0 to leave it out.
+    learnt: resolved examples that are learnt from.
     """
 
     rounds: int
@@ -39,6 +40,7 @@ class Scale:
     growth_features: tuple[int, ...]
     growth_models: tuple[int, ...]
     categories: int = 180
+    learnt: int = 5_000_000
 
 
 FULL = Scale(
@@ -71,6 +73,7 @@ QUICK = Scale(
     growth_features=(5, 20),
     growth_models=(1, 3),
     categories=0,
+    learnt=200_000,
 )
 TINY = Scale(
     rounds=1,
@@ -87,4 +90,5 @@ TINY = Scale(
     growth_features=(5,),
     growth_models=(1,),
     categories=5,
+    learnt=4_000,
 )

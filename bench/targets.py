@@ -100,6 +100,15 @@ TARGETS = (
         least=False,
         difference=True,
     ),
+    *(
+        Target(
+            f"learn in micro-batches of {batch:,} / partial_fit in memory",
+            "training from 5,000,000 resolved examples",
+            *("rescore learn", "partial_fit in memory", "rows_per_second", bound),
+            conditions=(("batch", batch),),
+        )
+        for batch, bound in ((1_000, 0.95), (100_000, 0.35))
+    ),
     Target(
         "publish: writers' throughput in the second around it / no publish",
         *("publish", "publish", "no publish", "throughput_left", 0.9),

@@ -587,6 +587,12 @@ snapshots = Table(
         comment="Label before it was first corrected; null when it never was, or was censored",
     ),
     _text("quarantined", "Why learning must not use it; null when it may", nullable=True),
+    Column(
+        "hash",
+        LargeBinary,
+        comment='First 8 bytes of the SHA-256 of "learn MODEL:KEY", set when it is resolved: by it '
+        "customers are tested on; null: computed when read",
+    ),
     CheckConstraint("serving IN ('champion', 'challenger')", name="snapshots_serving_check"),
     CheckConstraint(
         "resolved IS NOT NULL OR (label IS NULL AND NOT censored)", name="snapshots_open_check"

@@ -35,6 +35,7 @@ BEGIN
          UPDATE rescore.snapshots AS s
          SET label = CASE WHEN o.is_due THEN o.rescore_label END, censored = o.is_due AND o.rescore_censored,
              early = o.rescore_early, treated_at = o.rescore_treated,
+             hash = coalesce(s.hash, substr(sha256(convert_to(''learn '' || s.model || '':'' || s.key, ''UTF8'')), 1, 8)),
              due_at = CASE WHEN s.resolved IS NULL THEN o.rescore_due ELSE s.due_at END,
              resolved = coalesce(s.resolved, CASE WHEN o.is_due THEN $8 END),
              resolved_at = coalesce(s.resolved_at, CASE WHEN o.is_due THEN $5 END),

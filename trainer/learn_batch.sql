@@ -1,13 +1,16 @@
--- The next examples after a position, in the order in which they were resolved. What resolved them
--- has ended for everybody (`bound`), so that nothing can come between any more. All columns have one
--- length, so that the answer is read without a loop: see trainer/loop/block.py. The key is hashed here
--- as rescore.share does, of which the first 52 bits are the share.
--- Calls nothing; reads rescore.snapshots and rescore.released.
-SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || s.key, 'UTF8')), 1, 8), s.id, s.resolved, pg_catalog.date_part('epoch', s.taken_at),
-       pg_catalog.date_part('epoch', s.due_at), s.label, coalesce(s.score, 'NaN'),
-       EXISTS (SELECT FROM rescore.released AS r WHERE r.model = s.model AND r.id = s.id), coalesce(s.holdout, false), s.design
-FROM rescore.snapshots AS s
-WHERE s.model = {model} AND (s.resolved, s.id) > ({xid}::text::pg_catalog.xid8, {id}::pg_catalog.int8) AND s.resolved < {bound}::text::pg_catalog.xid8
-  AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL
-  AND s.version = ANY ({versions}) AND s.taken_at > {after}
-ORDER BY s.resolved, s.id LIMIT {size}
+-- The next examples after a position, in the order in which they were resolved, as one row: each column
+-- joined in its binary form, so that nobody reads number by number (trainer/loop/block.py). What resolved
+-- them has ended for everybody (`bound`), so that nothing can come between any more. The hash is
+-- that of rescore.share, whose share are the first 52 bits; it is kept since 077_resolve.sql keeps it.
+-- Calls nothing; reads rescore.snapshots.
+SELECT pg_catalog.count(*), pg_catalog.string_agg(e.hash, ''), pg_catalog.string_agg(pg_catalog.int8send(e.id), ''), pg_catalog.string_agg(pg_catalog.xid8send(e.resolved), ''),
+       pg_catalog.string_agg(pg_catalog.timestamptz_send(e.taken_at), ''), pg_catalog.string_agg(pg_catalog.timestamptz_send(e.due_at), ''),
+       pg_catalog.string_agg(pg_catalog.float8send(e.label), ''), NULL, pg_catalog.string_agg(pg_catalog.boolsend(coalesce(e.holdout, false)), ''),
+       pg_catalog.string_agg(pg_catalog.array_send(e.design), '')
+FROM (SELECT coalesce(s.hash, pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || s.key, 'UTF8')), 1, 8)) AS hash,
+             s.id, s.resolved, s.taken_at, s.due_at, s.label, s.holdout, s.design
+      FROM rescore.snapshots AS s
+      WHERE s.model = {model} AND (s.resolved, s.id) > ({xid}::text::pg_catalog.xid8, {id}::pg_catalog.int8) AND s.resolved < {bound}::text::pg_catalog.xid8
+        AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL
+        AND s.version = ANY ({versions}) AND s.taken_at > {after}
+      ORDER BY s.resolved, s.id LIMIT {size}) AS e

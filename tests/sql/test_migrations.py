@@ -42,6 +42,8 @@ RELEASED: dict[str, str] = {
     "0011_sweep_parts.py": "1539b71b52c97ee99102f6524d9093a343da815218131acbd973b2f9dec63021",
     "0012_cluster.py": "0a70632a944ef27a3d69dfbb79208bcdf0fa3bb108fc3607cc2b60fb665cc5ae",
     "0012_cluster.sql": "9afea32a36144f77415f0f84ae83b76f900833eee97e8c0165c835a95a9d0efe",
+    "0013_hashes.py": "2328b69cf4e2d816405d6cc1f00e9a89b3a65c1e969b6ba6fce6b310751237bf",
+    "0013_hashes.sql": "15bcbc8a66b57e1f80c7f57d2877437c079e2e390deaa2d80d23b5c1aafc76bc",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 

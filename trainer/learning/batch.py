@@ -15,6 +15,7 @@ from rescore.trainer.learning.histogram import checked_weights
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
+_NAMES = ("design", "labels", "hashes", "weights")
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,19 @@ class Batch:
     @classmethod
     def joined(cls, batches: Sequence[Batch]) -> Batch:
         """Return several batches as one."""
-        names = ("design", "labels", "hashes", "weights")
-        return cls(*(np.concatenate([getattr(b, name) for b in batches]) for name in names))
+        return cls._known({n: np.concatenate([getattr(b, n) for b in batches]) for n in _NAMES})
+
+    def take(self, rows: slice) -> Batch:
+        """Return some of the examples."""
+        return self._known({name: getattr(self, name)[rows] for name in _NAMES})
+
+    @classmethod
+    def _known(cls, parts: dict[str, Any]) -> Batch:
+        """Return a batch of what was checked before."""
+        made = object.__new__(cls)
+        for name, part in parts.items():
+            object.__setattr__(made, name, part)
+        return made
 
     def __len__(self) -> int:
         return len(self.labels)

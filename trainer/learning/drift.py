@@ -222,10 +222,21 @@ def implausible(
     reach: how far outside, in widths of the training range; a column that stood still has the
         width of its value, or of 1.
     """
+    low, high = plausible(kept, names, reach)
+    far: NDArray[np.bool_] = ((design < low) | (design > high)).any(axis=1)
+    return far
+
+
+def plausible(kept: Reference, names: Sequence[str], reach: float = REACH) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest value of each column that is plausible, shape (columns,).
+
+    Parameters
+    ----------
+    reach: as of `implausible`.
+    """
     lows = np.array([kept[name].edges[0] for name in names])
     highs = np.array([kept[name].edges[-1] for name in names])
     # The upper edge is just above the largest value, also above 0.
     still = highs - lows <= np.maximum(1e-9 * np.abs(highs), np.finfo(np.float64).tiny)
     width = reach * np.where(still, np.maximum(np.abs(highs), 1.0), highs - lows)
-    far: NDArray[np.bool_] = ((design < lows - width) | (design > highs + width)).any(axis=1)
-    return far
+    return lows - width, highs + width

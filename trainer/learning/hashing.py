@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -35,6 +36,16 @@ def hash_keys(keys: Iterable[object], salt: str) -> Hashes:
 def shares(hashes: Hashes) -> Floats:
     """Return each hash as a number in [0, 1), from its upper 52 bits; uniform over customers."""
     return (hashes >> np.uint64(64 - _SHARE_BITS)).astype(np.float64) / 2.0**_SHARE_BITS
+
+
+def below(share: float) -> bytes:
+    """Return what the hashes, as 8 bytes, of a share of the customers are less than.
+
+    Parameters
+    ----------
+    share: from 0 to less than 1.
+    """
+    return (math.ceil(share * 2**_SHARE_BITS) << (64 - _SHARE_BITS)).to_bytes(8, "big")
 
 
 def groups(hashes: Hashes, count: int) -> Groups:

@@ -104,7 +104,7 @@ class ScoreHistogram:
         given = checked_weights(weights, len(scores))
         bins = np.searchsorted(self.edges, scores, side="right")
         odds, losses = _log_odds_and_losses(scores, outcomes, self.probability)
-        cells = np.ravel_multi_index((groups, outcomes, bins), self.counts.shape)
+        cells = (groups * 2 + outcomes) * self.counts.shape[2] + bins
         np.add.at(self.counts.reshape(-1), cells, given)
         for column, loss in enumerate(losses):
             self.losses[:, column] += np.bincount(groups, given * loss, len(self.losses))
@@ -166,7 +166,8 @@ def _log_odds_and_losses(
     if not probability:
         return scores, ()
     kept = np.clip(scores, EDGE, 1 - EDGE)
-    return logit(kept), (-np.log(np.where(outcomes, kept, 1 - kept)), (scores - outcomes) ** 2)
+    yes, no = np.log(kept), np.log1p(-kept)
+    return yes - no, (-np.where(outcomes, yes, no), (scores - outcomes) ** 2)
 
 
 def _edges(scores: Floats, probability: bool, bins: int) -> Floats:

@@ -171,8 +171,7 @@ class Learner:
         self.memory = self.memory.after(batch, left)
         self._model.forget(left)
         if len(batch):
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")  # columns without names, classes not seen yet
+            with np.errstate(all="ignore"):
                 self._learn(batch, self._scaled(batch, left))
 
     def _scaled(self, batch: Batch, left: float) -> Floats:
@@ -185,7 +184,9 @@ class Learner:
         for scaler in self._scalers:
             if not self._model.fitted:
                 given = {"sample_weight": batch.weights} if scaling.can_move(scaler) else {}
-                scaler.fit(design, **given)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # columns without names
+                    scaler.fit(design, **given)
             design = scaler.transform(design)
         return design
 

@@ -34,6 +34,7 @@ def fit_line(x: Floats, positives: Floats, negatives: Floats) -> tuple[Floats, F
     Slopes and intercepts, each of shape (copies,); NaN where they are not defined: one class
     only, or classes that ``x`` separates. A constant ``x`` has slope 0.
     """
+    x, positives, negatives = _used(x, positives, negatives)
     centre, spread = _centre_and_spread(x, (positives + negatives).sum(axis=0))
     if spread == 0:
         offset = fit_offset(np.zeros_like(x), positives, negatives)
@@ -49,6 +50,7 @@ def fit_line(x: Floats, positives: Floats, negatives: Floats) -> tuple[Floats, F
 
 def fit_offset(x: Floats, positives: Floats, negatives: Floats) -> Floats:
     """Return the intercept alone, shape (copies,), with the slope held at 1."""
+    x, positives, negatives = _used(x, positives, negatives)
     found = positives.sum(axis=1)
     total = positives + negatives
     offset = np.where((found > 0) & (negatives.sum(axis=1) > 0), 0.0, np.nan)
@@ -61,6 +63,12 @@ def fit_offset(x: Floats, positives: Floats, negatives: Floats) -> Floats:
         if not np.nanmax(np.abs(step), initial=0) > _SMALLEST_STEP:
             break
     return offset
+
+
+def _used(x: Floats, positives: Floats, negatives: Floats) -> tuple[Floats, Floats, Floats]:
+    """Leave out what no copy has examples of: of most scores, half of the bins."""
+    used = positives.any(axis=0) | negatives.any(axis=0)
+    return x[used], positives[:, used], negatives[:, used]
 
 
 def _centre_and_spread(x: Floats, weight: Floats) -> tuple[float, float]:

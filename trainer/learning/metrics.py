@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, cast
 
 import numpy as np
@@ -44,10 +44,15 @@ class Sums:
     odds: Floats
     threshold: int
 
-    @property
+    @cached_property
     def weight(self) -> Floats:
         """Weight of each copy, shape (copies,)."""
         return cast(Floats, (self.negatives + self.positives).sum(axis=1))
+
+    @cached_property
+    def line(self) -> tuple[Floats, Floats]:
+        """Slope and intercept of the outcome's log-odds over the predicted ones."""
+        return fit_line(self.odds, self.positives, self.negatives)
 
 
 def leave_one_out(histogram: ScoreHistogram) -> Sums:
@@ -179,12 +184,12 @@ def recall_on_top(s: Sums, share: float | None, count: float | None) -> Floats:
 
 def calibration_slope(s: Sums) -> Floats:
     """Slope of the outcome's log-odds over the predicted ones: below 1, scores are too extreme."""
-    return fit_line(s.odds, s.positives, s.negatives)[0]
+    return s.line[0]
 
 
 def calibration_intercept(s: Sums) -> Floats:
     """Intercept of the same line."""
-    return fit_line(s.odds, s.positives, s.negatives)[1]
+    return s.line[1]
 
 
 def calibration_in_the_large(s: Sums) -> Floats:

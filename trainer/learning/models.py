@@ -8,6 +8,7 @@ averaging (`rescore.trainer.learning.averaging`).
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from rescore.errors import NotFinite, NotSupported
 from rescore.plpython import estimators
 from rescore.trainer.learning.scaling import Affine, faded
+from rescore.trainer.learning.unchecked import Unchecked
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -76,7 +78,9 @@ class Model:
         # Both arguments cost scikit-learn as much as learning does: only where they are needed.
         first = self.classifies and not hasattr(self.estimator, "classes_")
         known = {"classes": classes(self.estimator)} if first else {}
-        self.estimator.partial_fit(design, self._targets(labels), **known, **weighted)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # columns without names, classes not seen yet
+            self.estimator.partial_fit(design, self._targets(labels), **known, **weighted)
 
     def _targets(self, labels: Labels) -> Any:
         return classes(self.estimator)[labels] if self.classifies else labels.astype(np.float64)
@@ -119,6 +123,16 @@ class Linear(Model):
         super().__init__(estimator)
         self.log_odds = getattr(estimator, "loss", None) == "log_loss"
         self.rate, self.count = rate, count
+        self._unchecked = Unchecked(estimator)
+
+    def _partial_fit(self, design: Floats, labels: Labels, weighted: dict[str, Any]) -> None:
+        if self._unchecked.same is False or not self.fitted:
+            super()._partial_fit(design, labels, weighted)
+            return
+        targets, weights = self._targets(labels), weighted.get("sample_weight")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._unchecked.learn(self.estimator, design, targets, weights)
 
     def learn(self, design: Floats, labels: Labels, weights: Floats) -> None:
         size = CHUNK if self.rate else len(labels)
@@ -183,7 +197,9 @@ def check_finite(estimator: Any) -> None:
     """Raise NotFinite if a number of a fitted estimator is not finite, naming the first."""
     final = estimators.final_step(estimator)
     for name in _NUMBERS:
-        parts = getattr(final, name, ())
+        if not hasattr(final, name):
+            continue
+        parts = getattr(final, name)
         for part in parts if isinstance(parts, list) else [parts]:
             if not np.isfinite(part).all():
                 raise NotFinite(

@@ -6,14 +6,16 @@ memory. The champion, which does not learn, is measured on the same examples bes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rescore.plpython import estimators
+from rescore.plpython.linear import LinearForm, apply, fold
 from rescore.plpython.prediction import score
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt, fit_platt
@@ -27,6 +29,8 @@ Floats = NDArray[np.float64]
 
 WAITING = 20_000
 """Examples that wait to be counted together: counting few at a time would take longer."""
+
+Waiting = tuple[Batch, "Scores | None"]
 
 
 def gives_probabilities(estimator: Any) -> bool:
@@ -76,12 +80,14 @@ class Prequential:
     _tested: Tested = field(init=False)
     _served: Tested = field(init=False)
     _margins: Tested = field(init=False)
-    _waiting: list[tuple[Batch, Scores | None]] = field(default_factory=list, init=False)
+    _form: LinearForm | None = field(init=False)
+    _waiting: list[Waiting] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._tested = Tested(self.learner.gives_probabilities)
         self._served = Tested(self.champion is not None and gives_probabilities(self.champion))
         self._margins = Tested(probability=False)
+        self._form = None if self.champion is None else fold(self.champion)
 
     def step(self, batch: Batch, elapsed: float = 0.0) -> None:
         """Test a batch, then learn it.
@@ -134,12 +140,27 @@ class Prequential:
 
     def _count(self) -> None:
         waiting, self._waiting = self._waiting, []
-        tested = [(batch, scores) for batch, scores in waiting if scores is not None]
-        if tested:
-            joined = Batch.joined([batch for batch, _ in tested])
-            self._tested.add(np.concatenate([each.scores for _, each in tested]), joined)
+        for some in _in_parts(waiting):
+            self._count_part(*some)
+
+    def _count_part(self, batch: Batch, scores: Scores | None) -> None:
+        if scores is not None:
+            self._tested.add(scores.scores, batch)
             if self.learner.clips:
-                self._margins.add(np.concatenate([each.margins for _, each in tested]), joined)
-        if waiting and self.champion is not None:
-            joined = Batch.joined([batch for batch, _ in waiting])
-            self._served.add(score(self.champion, joined.design), joined)
+                self._margins.add(scores.margins, batch)
+        if self.champion is not None:
+            self._served.add(self._as_served(batch.design), batch)
+
+    def _as_served(self, design: Floats) -> Floats:
+        return score(self.champion, design) if self._form is None else apply(self._form, design)
+
+
+def _in_parts(waiting: Sequence[Waiting]) -> Iterator[Waiting]:
+    """Yield what waits, in parts of about `WAITING` examples: small ones joined, large ones cut."""
+    for scored, some in groupby(waiting, key=lambda each: each[1] is not None):
+        batches, scores = zip(*some, strict=True)
+        batch = batches[0] if len(batches) == 1 else Batch.joined(batches)
+        joined = Scores(*map(np.concatenate, zip(*scores, strict=True))) if scored else None
+        for start in range(0, len(batch), WAITING):
+            rows = slice(start, start + WAITING)
+            yield batch.take(rows), Scores(*(e[rows] for e in joined)) if joined else None

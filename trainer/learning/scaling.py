@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 FEWEST = 1000.0
 """Examples that are never forgotten: after a long silence, the next batch is not all there is."""
 
+PART = 8_000
+"""Examples of which sums are formed at a time."""
+
 
 def faded(count: float, factor: float) -> float:
     """Return what is left of a count after forgetting, but not less than `FEWEST` of it."""
@@ -41,7 +44,9 @@ class Affine:
 
     def apply(self, design: Floats) -> Floats:
         """Return scaled design rows, shape (n, columns)."""
-        return design * self.factor + self.shift
+        scaled = design * self.factor
+        scaled += self.shift
+        return scaled
 
     def after(self, before: Affine) -> Affine:
         """Return the map from values on the scale of ``before`` to values on this one."""
@@ -86,13 +91,27 @@ def _merge(scaler: Any, design: Floats, weights: Floats, left: float) -> None:
     new = float(weights.sum())
     mean = weights @ design / new
     apart = mean - scaler.mean_
-    variance = weights @ (design - mean) ** 2 / new
+    variance = _squares(design, mean, weights) / new
     share = new / (old + new)
     scaler.var_ = (1 - share) * (scaler.var_ + share * apart**2) + share * variance
     scaler.mean_ = scaler.mean_ + share * apart
     scaler.n_samples_seen_ = np.float64(old + new)
     if scaler.with_std:
         scaler.scale_ = np.where(_constant(scaler), 1.0, np.sqrt(scaler.var_))
+
+
+def _squares(design: Floats, mean: Floats, weights: Floats) -> Floats:
+    """Return the sums of squared distances from the mean, shape (columns,).
+
+    Part by part: what does not fit into the processor's cache takes several times as long.
+    """
+    total = np.zeros(len(mean))
+    for start in range(0, len(design), PART):
+        rows = slice(start, start + PART)
+        apart = design[rows] - mean
+        apart *= apart
+        total += weights[rows] @ apart
+    return total
 
 
 def _constant(scaler: Any) -> NDArray[np.bool_]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -20,12 +22,17 @@ from rescore.trainer.learning.method import Memory
 from rescore.trainer.learning.prequential import Prequential, gives_probabilities
 from rescore.trainer.loop.block import Block, Position
 from rescore.trainer.loop.guard import Guard
+from rescore.trainer.loop.kept import Learnt, Newest
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.state import State
 
 DAY = 86_400.0
 FEWEST_TO_CALIBRATE = 30
 OLDER_TESTS = 20_000
+MOST_TESTS = 50_000
+"""Examples to test on, the newest; more only where these have not the customers that are asked."""
+MOST_TO_REFER = 20_000
+"""Examples by whose distribution drift is told, the newest."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +66,14 @@ class Attempt:
         self.loop = Prequential(learner, state.champion.estimator)
         self.names = tuple(state.line.contract.columns())
         suspect = state.terms.learn.suspect_share
-        self.guard = Guard(state.line.reference, self.names, suspect)
+        self.guard = Guard(state.line.reference, self.names, suspect, reader.released)
         self.position = self.read_to = state.position
         self.suspects: dict[int, str] = {}
-        self._waiting: list[Piece] = []
-        self._learnt: list[Block] = []
-        self._kept: list[Block] = []
+        self._waiting: deque[Piece] = deque()
+        self._learnt = Learnt(Newest(MOST_TO_REFER))
+        self._tests = Newest(MOST_TESTS, self._enough)
         self._latest = state.standing.latest
+        self._known_before = _seconds(state.standing.known)
 
     def take(self, size: int, *, exactly: bool) -> bool:
         """Read examples and learn those that may be; return whether there were any.
@@ -74,35 +82,51 @@ class Attempt:
         ----------
         size: so many examples; fewer, in full micro-batches, unless ``exactly``.
         """
-        batch = self.state.terms.learn.batch
-        block = self.reader.past(self.read_to, size)
-        whole = len(block) if len(block) == size else 0 if exactly else len(block) // batch * batch
-        for start in range(0, whole, batch):
-            self._waiting.append(self._piece(block.take(slice(start, min(start + batch, whole)))))
-        if whole:
+        before = self.read_to
+        if exactly and not self.reader.reaches(before, size):
+            return False
+        for batches in self._batches(size):
+            self._waiting.extend(map(self._piece, batches))
             self.read_to = self._waiting[-1].end
             self._learn()
-        return whole > 0
+        return self.read_to != before
+
+    def _batches(self, size: int) -> Iterator[list[Block]]:
+        """Yield micro-batches as they are read; the last may be short where all were there."""
+        batch = self.state.terms.learn.batch
+        pages: list[Block] = []
+        for page in self.reader.stream(self.read_to, size):
+            pages, size = [*pages, page], size - len(page)
+            found = sum(map(len, pages))
+            whole = found // batch * batch if size else found
+            if whole:
+                block = Block.joined(pages)
+                yield [block.take(slice(n, min(n + batch, whole))) for n in range(0, whole, batch)]
+                pages = [block.take(slice(whole, None))] if whole < found else []
 
     def _piece(self, block: Block) -> Piece:
         found = self.guard.suspects(block)
-        good = np.ones(len(block), dtype=bool)
-        good[list(found)] = False
         suspects = {int(block.ids[n]): why for n, why in found.items()}
-        return Piece(block.take(good), suspects, block.end, float(block.due.max()))
+        end, due = block.end, float(block.due.max())
+        if found:
+            good = np.ones(len(block), dtype=bool)
+            good[list(found)] = False
+            block = block.take(good)
+        return Piece(block, suspects, end, due)
 
     def _learn(self) -> None:
         """Learn what is not kept for testing, in order."""
         limit = self._since() if self._by_time else np.inf
         while self._waiting and self._waiting[0].due <= limit:
-            piece = self._waiting.pop(0)
-            kept = piece.kept
-            learnt = kept if self._by_time else kept.take(~self._tested(kept))
-            self._step(learnt)
-            self._learnt.append(learnt)
-            self._kept.append(kept)
+            piece = self._waiting.popleft()
+            self._step(piece.kept if self._by_time else self._without_tests(piece.kept))
             self.suspects |= piece.suspects
             self.position = piece.end
+
+    def _without_tests(self, block: Block) -> Block:
+        tested = shares(block.hashes) < (self.state.terms.learn.test_share or 0)
+        self._tests.add(block.take(tested & (block.taken >= self._known_before)))
+        return block.take(~tested)
 
     def _step(self, block: Block) -> None:
         if not len(block):
@@ -111,6 +135,7 @@ class Attempt:
         elapsed = 0.0 if self._latest is None else max(newest - self._latest, 0.0) / DAY
         self._latest = newest if self._latest is None else max(newest, self._latest)
         self.loop.step(Batch(block.design, block.labels, block.hashes), elapsed)
+        self._learnt.add(block)
 
     @property
     def _by_time(self) -> bool:
@@ -122,14 +147,10 @@ class Attempt:
         newest = max((float(block.taken.max()) for block in kept), default=-np.inf)
         return newest - self.state.terms.learn.test_length.total_seconds()
 
-    def _tested(self, block: Block) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = shares(block.hashes) < (self.state.terms.learn.test_share or 0)
-        return found
-
     @property
-    def learnt(self) -> Block | None:
-        """The examples learnt; None for none."""
-        return Block.joined(self._learnt) if any(map(len, self._learnt)) else None
+    def learnt(self) -> Learnt | None:
+        """What was learnt; None for nothing."""
+        return self._learnt if self._learnt.examples else None
 
     @property
     def latest(self) -> float | None:
@@ -138,21 +159,13 @@ class Attempt:
 
     def tests(self) -> Block:
         """Return what to test on: this round's, and older ones until there are enough."""
-        known = self.state.standing.known
         if self._by_time:
-            floor = max(self._since(), _seconds(self._known()))
+            floor = max(self._since(), self._known_before, self._learnt.known)
             pieces = [piece.kept for piece in self._waiting]
             block = Block.joined(pieces) if pieces else self.reader.past(self.read_to, 0)
             return block.take(block.taken >= floor)
-        block = Block.joined(self._kept)
-        block = block.take(self._tested(block) & (block.taken >= _seconds(known)))
+        block = self._tests.block
         return block if self._enough(block) else self._with_older(block)
-
-    def _known(self) -> datetime | None:
-        learnt = self.learnt
-        found = [] if learnt is None else [float(learnt.due.max())]
-        found += [_seconds(self.state.standing.known)]
-        return moment(max(found)) if np.isfinite(max(found)) else None
 
     def _with_older(self, block: Block) -> Block:
         share, known = self.state.terms.learn.test_share or 0.0, self.state.standing.known

@@ -1,6 +1,7 @@
-"""Examples read in bulk: rows of one length, as COPY writes them, seen as arrays.
+"""Examples read in bulk: a page of them is one row of the answer, each column one binary value.
 
-psycopg reads row by row, and an array of numbers number by number. Here nothing is read in a loop.
+psycopg takes longer for a row, and for each number of an array, than learning it does. Here the
+server joins what it would have sent one by one, and arrays are seen in it without a loop.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from rescore.trainer.learning.hashing import Hashes
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
-_HEADER = len(_SIGNATURE) + 8  # signature, flags, length of the extension
-_TRAILER = 2
+_SINCE_1970 = 946_684_800_000_000  # microseconds until 2000, when PostgreSQL's time begins
 _COLUMNS = {
-    "hashes": ">u8", "ids": ">i8", "xids": ">i8", "taken": ">f8", "due": ">f8", "labels": ">f8",
-    "scores": ">f8", "released": "?", "holdout": "?",
+    "hashes": ">u8", "ids": ">i8", "xids": ">i8", "taken": ">i8", "due": ">i8", "labels": ">f8",
+    "scores": ">f8", "holdout": "?",
 }  # fmt: skip
+_UNREAD = {"xids": 0, "scores": np.nan, "holdout": False}
 
 
 class Position(NamedTuple):
@@ -43,54 +43,51 @@ class Block:
 
     Attributes
     ----------
-    xids, ids: their positions, shape (n,).
+    hashes: of the keys, shape (n,).
+    ids, xids: their positions, shape (n,); xids 0 where not asked for.
     taken, due: moments they were taken and could be resolved, in seconds since 1970, shape (n,).
     labels: shape (n,), 0 or 1; NaN while open.
-    scores: as served, shape (n,); NaN where there was none.
-    released: whether somebody let them out of quarantine, shape (n,).
+    scores: as served, shape (n,); NaN where there was none, or not asked for.
     holdout: whether the customer is kept untreated, shape (n,).
-    hashes: of the keys, shape (n,).
     design: design rows as scored, shape (n, columns).
     """
 
-    xids: Integers
+    hashes: Hashes
     ids: Integers
+    xids: Integers
     taken: Floats
     due: Floats
     labels: Floats
     scores: Floats
-    released: NDArray[np.bool_]
     holdout: NDArray[np.bool_]
-    hashes: Hashes
     design: Floats
 
     @classmethod
-    def read(cls, data: bytes, columns: int) -> Block:
-        """Return the block of what COPY gave of ``learn_batch.sql`` and the like.
+    def read(cls, row: Sequence[Any], columns: int) -> Block:
+        """Return the block of a row of ``learn_batch.sql`` and the like.
 
         Parameters
         ----------
+        row: how many examples there are, and the columns of ``_COLUMNS`` and the design rows, each
+            joined as their types send them; None for what was not asked for.
         columns: of the design row.
 
         Raises
         ------
-        NotEnoughData: a row is not as long as it should be.
+        NotEnoughData: a column is not as long as it should be.
         """
-        record = _record(columns)
-        rows, rest = divmod(len(data) - _HEADER - _TRAILER, record.itemsize)
-        if rest or not data.startswith(_SIGNATURE):
-            raise NotEnoughData(
-                "the snapshots read are not complete",
-                detail="A value is NULL, or a design row has not as many columns as its contract.",
-                hint="Install the same version of rescore in the database and here.",
-            )
-        found = np.frombuffer(data, record, offset=_HEADER, count=rows)
-        parts = {n: found[n].astype(record[n].newbyteorder("=")) for n in _COLUMNS}
-        return cls(**parts, design=found["design"]["value"].astype(np.float64))
+        count, *joined, design = row
+        parts = dict(zip(_COLUMNS, joined, strict=True))
+        found = {name: _column(data, name, count) for name, data in parts.items()}
+        for name in ("taken", "due"):
+            found[name] = (found[name] + _SINCE_1970) / 1e6
+        return cls(**found, design=_design(design, count, columns))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
         """Return several blocks, at least one, as one."""
+        if len(blocks) == 1:
+            return blocks[0]
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(b, name) for b in blocks]) for name in names))
 
@@ -107,9 +104,25 @@ class Block:
         return Position(int(self.xids[-1]), int(self.ids[-1]))
 
 
-def _record(columns: int) -> np.dtype[Any]:
-    """Return the layout of one row of COPY BINARY: plain columns, and an array without NULLs."""
-    plain = [each for n, kind in _COLUMNS.items() for each in ((f"{n} length", ">i4"), (n, kind))]
+def _column(data: bytes | None, name: str, count: int) -> Any:
+    kind = np.dtype(_COLUMNS[name])
+    if data is None and (name in _UNREAD or not count):
+        return np.full(count, _UNREAD.get(name, 0), kind.newbyteorder("="))
+    return _viewed(data, kind, count).astype(kind.newbyteorder("="))
+
+
+def _design(data: bytes | None, count: int, columns: int) -> Floats:
+    """Return design rows, joined as arrays without NULLs are sent."""
     item = np.dtype([("length", ">i4"), ("value", ">f8")])
-    array = [("bytes", ">i4"), ("array", ">i4", (5,)), ("design", item, (columns,))]
-    return np.dtype([("fields", ">i2"), *plain, *array])
+    kind = np.dtype([("array", ">i4", (5,)), ("items", item, (columns,))])
+    return _viewed(data, kind, count)["items"]["value"].astype(np.float64)
+
+
+def _viewed(data: bytes | None, kind: np.dtype[Any], count: int) -> NDArray[Any]:
+    if len(data or b"") != count * kind.itemsize:
+        raise NotEnoughData(
+            "the snapshots read are not complete",
+            detail="A value is NULL, or a design row has not as many columns as its contract.",
+            hint="Install the same version of rescore in the database and here.",
+        )
+    return np.frombuffer(data or b"", kind)

@@ -23,7 +23,7 @@ from rescore.trainer.loop.record import (
 from rescore.trainer.loop.state import State, read_state
 
 Progress = Callable[[int, int], None]
-MOST = 100_000
+MOST = 1_000_000
 """Examples of a round, where the definition does not say how many."""
 RETRY_SECONDS = 0.2
 _IDLE = ("nothing", "waiting")
@@ -198,8 +198,8 @@ def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
         "candidate" if action == "published" and not publish else action,
         decision.reasons,
         attempt.state.line.number,
-        examples=len(learnt),
-        positives=int(learnt.labels.sum()),
+        examples=learnt.examples,
+        positives=learnt.positives,
         quarantined=len(attempt.suspects),
         metrics={
             "prequential": told_intervals(loop.tested.intervals()),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg import sql
 
 from rescore.trainer.database import Connection, one, query
-from rescore.trainer.loop.block import Block, Position
+from rescore.trainer.learning.hashing import below
+from rescore.trainer.loop.block import Block, Integers, Position
 from rescore.trainer.loop.state import State, like_columns
 
-PAGE = 5_000
-"""Examples of one query."""
+PAGE_BYTES = 4_000_000
+"""About how much is read at a time: enough that a query costs nothing, little enough for memory."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
 
 
@@ -53,24 +58,54 @@ class Reader:
         """What customers are hashed with: the share to test on is of this model alone."""
         return f"learn {self.model}"
 
+    @property
+    def page(self) -> int:
+        """Examples of one query."""
+        return min(max(PAGE_BYTES // (12 * self.columns + 80), 100), 20_000)
+
     def past(self, position: Position, size: int) -> Block:
         """Return the next examples after a position, so many or all there are."""
-        blocks = [self._page(position, min(size, PAGE))]
-        while blocks[-1] and (left := size - sum(map(len, blocks))) > 0:
-            blocks.append(self._page(blocks[-1].end, min(left, PAGE)))
-        return Block.joined(blocks)
+        pages = list(self.stream(position, size))
+        return Block.joined(pages) if pages else self._page(position, 0)
+
+    def stream(self, position: Position, size: int) -> Iterator[Block]:
+        """Yield the next examples after a position, so many or all there are, page by page.
+
+        While a page is used, the server prepares the next: nobody else may use the connection.
+        """
+        with ThreadPoolExecutor(1) as ahead:
+            left = size
+            coming = ahead.submit(self._page, position, min(left, self.page))
+            while left:
+                asked, block = min(left, self.page), coming.result()
+                left = left - asked if len(block) == asked else 0
+                if left:
+                    coming = ahead.submit(self._page, block.end, min(left, self.page))
+                if len(block):
+                    yield block
+
+    def reaches(self, position: Position, size: int) -> bool:
+        """Say whether there are so many examples after a position."""
+        statement = self._statement("learn_reaches", position, size=size, bound=self.bound)
+        return bool(one(self.conn, statement))
 
     def _page(self, position: Position, size: int) -> Block:
         return self._block("learn_batch", position, size=size, bound=self.bound)
 
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
-        given = {"share": share, "since": since or EVER, "size": size}
+        given = {"share": below(share), "since": since or EVER, "size": size}
         return self._block("learn_tests", position, **given)
 
     def recent(self, size: int, *, resolved: bool) -> Block:
         """Return the newest snapshots, only those with a label or all."""
         return self._block("learn_recent", Position(0, 0), size=size, resolved=resolved)
+
+    def released(self, ids: Integers) -> NDArray[np.bool_]:
+        """Say which snapshots somebody let out of quarantine, shape (n,)."""
+        found = self.conn.execute(query("learn_released"), (self.model, ids.tolist())).fetchall()
+        free: NDArray[np.bool_] = np.isin(ids, np.array([each[0] for each in found], dtype=int))
+        return free
 
     def skipped(self, begin: Position, end: Position) -> dict[str, int]:
         """Return how many snapshots between two positions are no examples, by reason."""
@@ -79,9 +114,12 @@ class Reader:
         return dict(self.conn.execute(query("learn_skipped"), given).fetchall())
 
     def _block(self, name: str, position: Position, **more: Any) -> Block:
+        with self.conn.cursor(binary=True) as cursor:
+            row = cursor.execute(self._statement(name, position, **more)).fetchone()
+        assert row is not None
+        return Block.read(row, self.columns)
+
+    def _statement(self, name: str, position: Position, **more: Any) -> sql.Composed:
         given = {"model": self.model, "versions": self.versions, "after": self.after}
         given |= {"salt": self.salt, **position._asdict(), **more}
-        statement = query(name, **{n: sql.Literal(value) for n, value in given.items()})
-        wrapped = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(statement)
-        with self.conn.cursor() as cursor, cursor.copy(wrapped) as copy:
-            return Block.read(b"".join(copy), self.columns)
+        return query(name, **{n: sql.Literal(value) for n, value in given.items()})

@@ -16,11 +16,12 @@ from rescore.trainer.learning.gate import Decision
 from rescore.trainer.learning.intervals import Interval
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.loop.attempt import Attempt, moment
-from rescore.trainer.loop.block import Block, Position
+from rescore.trainer.loop.block import Position
+from rescore.trainer.loop.kept import Learnt
 from rescore.trainer.loop.state import Standing, State
 from rescore.trainer.publish import publish
 
-FEWEST_TO_REFER, MOST_TO_REFER = 2_000, 20_000
+FEWEST_TO_REFER = 2_000
 SCORE = "score"
 
 
@@ -156,8 +157,8 @@ def _standing(state: State, attempt: Attempt, memory: Memory) -> Standing:
     return replace(state.standing, memory=memory, latest=attempt.latest)
 
 
-def _period(learnt: Block) -> dict[str, Any]:
-    return {"began": moment(float(learnt.taken.min())), "ended": moment(float(learnt.taken.max()))}
+def _period(learnt: Learnt) -> dict[str, Any]:
+    return {"began": moment(learnt.began), "ended": moment(learnt.ended)}
 
 
 def _metrics(why: Outcome) -> dict[str, Any]:
@@ -168,13 +169,13 @@ def _metrics(why: Outcome) -> dict[str, Any]:
 
 
 def _lineage(
-    state: State, artefact: Any, learnt: Block, standing: Standing, end: Position
+    state: State, artefact: Any, learnt: Learnt, standing: Standing, end: Position
 ) -> dict[str, Any]:
     kept = _reference(state, artefact, learnt)
     return {
-        "examples": len(learnt),
-        "positives": int(learnt.labels.sum()),
-        "known_until": moment(float(learnt.due.max())).isoformat(),
+        "examples": learnt.examples,
+        "positives": learnt.positives,
+        "known_until": moment(learnt.known).isoformat(),
         "watermark_xid": end.xid,
         "watermark_id": end.id,
         "memory": standing.to_json(),
@@ -182,13 +183,13 @@ def _lineage(
     }
 
 
-def _reference(state: State, artefact: Any, learnt: Block) -> dict[str, Any]:
+def _reference(state: State, artefact: Any, learnt: Learnt) -> dict[str, Any]:
     """Return the distributions to keep: of the newest learnt, or where few the parent's."""
     line = state.line
-    if line.reference is not None and len(learnt) < FEWEST_TO_REFER:
+    if line.reference is not None and learnt.examples < FEWEST_TO_REFER:
         kept: Reference = line.reference
         return {"reference": to_json(kept), "customers": line.customers}
-    newest = learnt.take(slice(-MOST_TO_REFER, None))
+    newest = learnt.newest.block
     return refer(line.contract.columns(), newest.design, artefact) | {
         "customers": int(np.unique(newest.hashes).size)
     }

@@ -1,0 +1,2 @@
+-- The version that serves. Reads rescore.deployments.
+SELECT champion FROM rescore.deployments WHERE model = 'churn'
