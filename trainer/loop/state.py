@@ -88,6 +88,7 @@ class State:
     watermark: as the database has it.
     position: after which examples are read: the watermark, or the start for a new line.
     standing: what learning remembers.
+    fallback: what it would remember if it went on from the champion.
     """
 
     model: str
@@ -98,6 +99,7 @@ class State:
     watermark: Position
     position: Position
     standing: Standing
+    fallback: Standing
 
 
 def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
@@ -127,15 +129,16 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
         )
     serving, watermark = read_version(conn, model, champion), Position(xid, number)
     goes_on = not restart and served is not None and champion in (served, line)
+    version, (fallback, position) = serving, _new_line(serving, watermark, clock)
+    standing = fallback
     if goes_on:
         number = champion if line is None else line
         version = serving if number == champion else read_version(conn, model, number)
         standing, position = Standing.from_json(memory), watermark
-    else:
-        version, (standing, position) = serving, _new_line(serving, watermark, clock)
     terms = Terms.of(spec)
+    standing = _testing(standing, terms)
     return State(
-        model, profile, terms, serving, version, watermark, position, _testing(standing, terms)
+        model, profile, terms, serving, version, watermark, position, standing, fallback
     )
 
 
