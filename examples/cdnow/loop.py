@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from rescore.compiler.apply import apply
 from rescore.compiler.definition import Definition, parse
+from rescore.examples.cdnow.contenders import Contenders, Outcomes, table
 from rescore.examples.cdnow.data import Purchase
 from rescore.examples.cdnow.demo import (
     HISTORY_ENDS,
@@ -41,25 +41,9 @@ from rescore.trainer.operations import demote, shadow
 from rescore.trainer.train import train
 
 DATABASE = "rescore_loop"
+JUDGED = date(1998, 1, 1), date(1998, 4, 1)
+"""The moments that are compared: from the first of these days on, before the second."""
 RUN = ("run", "--follow-clock", "--every", "1d", "--tolerance", "0.02", "--json")
-
-
-@dataclass
-class Contenders:
-    """Who scores beside what the loop serves.
-
-    Attributes
-    ----------
-    first: the version that is never trained again.
-    monthly: versions trained from scratch, each with the day after which it scores.
-    """
-
-    first: int
-    monthly: list[tuple[date, int]] = field(default_factory=list)
-
-    def monthly_on(self, day: date) -> int:
-        """Return the version trained from scratch that scores on a day."""
-        return next((v for since, v in reversed(self.monthly) if since < day), self.first)
 
 
 def run(home: Path | None, *, quick: bool, say: Say, bar: Bar) -> dict[str, Any]:
@@ -81,7 +65,9 @@ def run(home: Path | None, *, quick: bool, say: Say, bar: Bar) -> dict[str, Any]
     install(dsn, python_path=python_path(home=home))
     log = place / "loop.log"
     say(f"private PostgreSQL {server.version}; what `rescore run` says goes to {log}")
-    result = tell(dsn, bought, log, say, bar, everybody=quick)
+    beside = tell(dsn, bought, log, say, bar, everybody=quick)
+    with connection(dsn) as conn:
+        result = judged(conn, beside, say)
     return result | {"dsn": dsn, "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -93,7 +79,7 @@ def definition(*, everybody: bool) -> Definition:
 
 def tell(
     dsn: str, bought: list[Purchase], log: Path, say: Say, bar: Bar, *, everybody: bool
-) -> dict[str, Any]:
+) -> Contenders:
     """Play the whole story in an installed, otherwise empty database."""
     history = [p for p in bought if p.day <= HISTORY_ENDS]
     rest = [p for p in bought if p.day > HISTORY_ENDS]
@@ -102,11 +88,11 @@ def tell(
         set_clock(conn, HISTORY_ENDS)
         apply(conn, definition(everybody=everybody))
         conn.execute("ANALYZE public.customer_profile")
-        beside = Contenders(_train(conn, HISTORY_ENDS, candidate=False))
+        beside = Contenders(_train(conn, HISTORY_ENDS, candidate=False), [])
         with running(dsn, log), bar("days") as progress:
             listen(conn)
             live(conn, rest, beside, progress)
-    return {"contenders": beside}
+    return beside
 
 
 def live(conn: Connection, rest: list[Purchase], beside: Contenders, progress: Any) -> None:
@@ -121,6 +107,31 @@ def live(conn: Connection, rest: list[Purchase], beside: Contenders, progress: A
         if ends_month(day) and day < last:
             _retrain(conn, day, beside)
         progress((day - HISTORY_ENDS).days, (last - HISTORY_ENDS).days)
+
+
+def judged(conn: Connection, beside: Contenders, say: Say) -> dict[str, Any]:
+    """Compare the contenders on what came of the snapshots; say how it stands."""
+    outcomes = Outcomes.read(conn, beside, HISTORY_ENDS, JUDGED[1])
+    compared = outcomes.between(*JUDGED)
+    row = conn.execute(statement("loop_counts"), (MODEL,)).fetchone() or ()
+    names = ("events", "snapshots", "resolved", "rounds", "published", "refused")
+    counts = dict(zip(names, row, strict=True))
+    say("\n" + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    say(
+        f"snapshots taken from {JUDGED[0]} on, before {JUDGED[1]}: {len(compared.labels):,} of them"
+    )
+    for line in table(compared):
+        say(line)
+    metrics = {
+        name: {metric: each.to_json() for metric, each in found.items()}
+        for name, found in compared.metrics().items()
+    }
+    differences = [
+        {"one": one, "other": other, "metric": metric, **found.to_json()}
+        for one, other, metric, found in compared.differences()
+    ]
+    weekly = list(outcomes.weekly())
+    return {**counts, "contenders": metrics, "differences": differences, "weekly": weekly}
 
 
 @contextmanager
@@ -156,4 +167,3 @@ def _retrain(conn: Connection, day: date, beside: Contenders) -> None:
     if beside.monthly:
         demote(conn, MODEL, beside.monthly[-1][1])
     beside.monthly.append((day, version))
-

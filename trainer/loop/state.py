@@ -137,9 +137,7 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
         standing, position = Standing.from_json(memory), watermark
     terms = Terms.of(spec)
     standing = _testing(standing, terms)
-    return State(
-        model, profile, terms, serving, version, watermark, position, standing, fallback
-    )
+    return State(model, profile, terms, serving, version, watermark, position, standing, fallback)
 
 
 def _new_line(champion: Version, watermark: Position, clock: str) -> tuple[Standing, Position]:
