@@ -40,6 +40,8 @@ RELEASED: dict[str, str] = {
     "0010_queue.sql": "74532eba96b9ba07af4116ad07da2f29307b29f1b8e07d7ba1ab589c830a0275",
     "0011_sweep_parts.sql": "95835f1babe2209d822f1c399c6c177d2ffbc096e8d676db724c5a8773b68d0f",
     "0011_sweep_parts.py": "1539b71b52c97ee99102f6524d9093a343da815218131acbd973b2f9dec63021",
+    "0014_judging.sql": "ccb2c54c1cf0d1313c10858cfde5d5fc4e169fed47b785409db59cfbc483d8c5",
+    "0014_judging.py": "b6eb0a046d0bb80b79b239ecc653c35ad65f6997089ce38f8bb1e1e869c8603b",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
