@@ -481,6 +481,7 @@ def run(
     from rescore.trainer.fold import folding
     from rescore.trainer.follow import follow
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
+    from rescore.trainer.snapshots import LOOK_SECONDS as SNAPSHOT_SECONDS
     from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
 
@@ -488,7 +489,7 @@ def run(
     fold = folding(dsn, fold_every, profile or ())
     sweeping = runner.sweeping(dsn, every, profile or (), terms, fold.when_due, sweep_jobs)
     jobs: list[runner.Job] = [fold, sweeping]
-    jobs.append(Snapshotting(sweeping.every, tuple(profile or ())))
+    jobs.append(Snapshotting(min(SNAPSHOT_SECONDS, sweeping.every), tuple(profile or ())))
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
     jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:

@@ -43,7 +43,7 @@ from rescore.trainer.train import train
 DATABASE = "rescore_loop"
 JUDGED = date(1998, 1, 1), date(1998, 4, 1)
 """The moments that are compared: from the first of these days on, before the second."""
-RUN = ("run", "--follow-clock", "--every", "1d", "--tolerance", "0.02", "--json")
+RUN = ("run", "--follow-clock", "--every", "7d", "--tolerance", "0.02", "--json")
 
 
 def run(home: Path | None, *, quick: bool, say: Say, bar: Bar) -> dict[str, Any]:

@@ -74,7 +74,10 @@ class Standing:
         """Return what was kept in JSON; of nothing, that of a version nobody knows."""
         times = {n: datetime.fromisoformat(data[n]) for n in ("after", "known") if data.get(n)}
         memory = Memory.from_json({"examples": 0.0, "positives": 0.0, **data})
-        return cls(memory, **times, latest=data.get("latest"), share=data.get("share"))
+        latest = data.get("latest")
+        if latest is None and "after" in times:  # what was trained on moments ages from the last
+            latest = times["after"].timestamp()
+        return cls(memory, **times, latest=latest, share=data.get("share"))
 
 
 @dataclass(frozen=True)
