@@ -1,5 +1,5 @@
 # Every target sets up what it needs first; see server/setup.sh.
-.PHONY: help setup demo test torture lint bench bench-quick docs clean
+.PHONY: help setup demo replay test torture lint bench bench-quick docs clean
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -9,6 +9,9 @@ setup:            ## PostgreSQL with PL/Python, and .venv
 
 demo: setup       ## replay 69,659 real purchases: events, scores, retraining
 	@.venv/bin/rescore demo
+
+replay: setup     ## nine months learnt weekly by `rescore run`, beside training anew and never again
+	@.venv/bin/python -m pip install --quiet -e '.[bench]' && .venv/bin/rescore demo --loop --plots docs
 
 test: setup       ## the test suite, on a PostgreSQL of its own
 	@.venv/bin/pytest -n auto --maxprocesses 4 --dist worksteal

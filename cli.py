@@ -470,12 +470,18 @@ def run(
     alerts: Annotated[
         Path | None, typer.Option(help="YAML file: what is to be told whom.", dir_okay=False)
     ] = None,
+    follow_clock: Annotated[
+        bool,
+        typer.Option("--follow-clock", help="Go by moments notified on channel rescore_clock."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fold, sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
     from rescore.trainer.fold import folding
+    from rescore.trainer.follow import follow
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
+    from rescore.trainer.snapshots import LOOK_SECONDS as SNAPSHOT_SECONDS
     from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
 
@@ -483,12 +489,15 @@ def run(
     fold = folding(dsn, fold_every, profile or ())
     sweeping = runner.sweeping(dsn, every, profile or (), terms, fold.when_due, sweep_jobs)
     jobs: list[runner.Job] = [fold, sweeping]
-    jobs.append(Snapshotting(sweeping.every, tuple(profile or ())))
+    jobs.append(Snapshotting(min(SNAPSHOT_SECONDS, sweeping.every), tuple(profile or ())))
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
     jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
-        failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
+        if follow_clock:
+            failed = follow(dsn, jobs, say=say, stop=stop)
+        else:
+            failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
     raise typer.Exit(1 if once and failed else 0)
 
 
@@ -589,16 +598,37 @@ def doctor(dsn: Dsn = None, json: Json = False) -> None:
 def demo(
     home: Home = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the customers.")] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Learnt weekly by `rescore run`, beside two others.")
+    ] = False,
+    plots: Annotated[
+        Path | None, typer.Option(help="With --loop: folder for plots.", file_okay=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Replay 69,659 real purchases: events, counters, scores, retraining."""
     from rescore.examples.cdnow import demo as cdnow
 
+    if loop:
+        _demo_loop(home, quick=quick, plots=plots, json=json)
+        return
     result = cdnow.run(home, quick=quick, say=console.say, bar=console.progress)
     stop = " ".join(
         [console.command(), "server stop", *(["--home", shlex.quote(str(home))] if home else [])]
     )
     console.print_lines(cdnow.look_around(result, stop=stop))
+    if json:
+        console.print_json(result)
+
+
+def _demo_loop(home: Path | None, *, quick: bool, plots: Path | None, json: bool) -> None:
+    from rescore.examples.cdnow import loop, loop_plot
+
+    result = loop.run(home, quick=quick, say=console.say, bar=console.progress)
+    if plots:
+        for path in loop_plot.plot(result["weekly"], plots):
+            console.say(f"written: {path}")
+    console.say(f"\n{result['seconds']} s in all; the server keeps running: psql '{result['dsn']}'")
     if json:
         console.print_json(result)
 

@@ -109,10 +109,11 @@ def jobs(every: float, terms: Terms, alerts: Path | None) -> list[Job]:
     """Return the jobs of `rescore run` that judge versions and, if a file says so, tell alerts."""
     from rescore.trainer.alert_rules import load
     from rescore.trainer.alerts import Alerting
+    from rescore.trainer.judge import ServedQuality
     from rescore.trainer.rules import Judging
 
     told: list[Job] = [Alerting(every, load(alerts))] if alerts else []
-    return [Judging(every, terms), *told]
+    return [ServedQuality(every), Judging(every, terms), *told]
 
 
 def register(app: typer.Typer) -> None:

@@ -157,6 +157,11 @@ class Learn(Part):
     suspect: Share = Field(
         "5%", description="from so many implausible rows on, the whole batch is quarantined"
     )
+    after_refusal: Literal["auto", "line", "champion"] = Field(
+        "auto",
+        description="what it goes on from: the refused candidate (`line`), the `champion`, or "
+        "the champion where the candidate is surely worse or out of limits",
+    )
     publish: bool = Field(True, description="`false`: what passes the gate is only recorded")
 
     @property

@@ -760,6 +760,65 @@ lineage = Table(
     comment="One row per version that was trained here: from what, and what it remembers",
 )
 
+judgements = Table(
+    "judgements",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _number("version", "Version that served", primary_key=True),
+    Column(
+        "period",
+        TSTZRANGE,
+        nullable=False,
+        comment="From the first to the last moment of the snapshots it scored as champion",
+    ),
+    Column("snapshots", BigInteger, nullable=False, comment="Snapshots it scored as champion"),
+    Column("open", BigInteger, nullable=False, comment="Of these, without an outcome yet"),
+    Column(
+        "examples",
+        BigInteger,
+        nullable=False,
+        comment="Snapshots the numbers are of: resolved, neither censored, quarantined nor "
+        "treated; a sample where they are many",
+    ),
+    Column("customers", BigInteger, nullable=False, comment="Different customers among these"),
+    _text("metric", "Metric of the gain"),
+    _json(
+        "metrics",
+        "Each metric of its scores with its interval",
+        server_default=text("'{}'::jsonb"),
+    ),
+    _number(
+        "against",
+        "Version whose place it took; null where there was none, "
+        "or it cannot score these snapshots",
+        nullable=True,
+    ),
+    _json(
+        "gain",
+        "By how much it was better than that on the same snapshots, with its interval",
+        server_default=text("'{}'::jsonb"),
+    ),
+    _text(
+        "verdict",
+        "better or worse where the interval says so; else even when all is resolved, open before",
+    ),
+    Column(
+        "resolved", Xid8, nullable=False, comment="Transaction up to which outcomes were counted"
+    ),
+    _moment("at", "When it was judged, by the profile's clock"),
+    CheckConstraint(
+        "verdict IN ('better', 'worse', 'even', 'open')", name="judgements_verdict_check"
+    ),
+    ForeignKeyConstraint(
+        ["model", "version"],
+        ["rescore.models.model", "rescore.models.version"],
+        name="judgements_version_fkey",
+        ondelete="CASCADE",
+    ),
+    comment="One row per version that served: what came of its scores, "
+    "beside those of the version whose place it took",
+)
+
 learn_requests = Table(
     "learn_requests",
     metadata,

@@ -29,10 +29,10 @@ AS $$
     -- level: 1 all three roles, 2 trainer and admin, 3 admin, 4 none of them. What is not named here is its owner's.
     VALUES
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
-    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,queue_lag,feature_drift}'),
+    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,queue_lag,feature_drift,served_quality}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps,snapshots,snapshot_rounds}'),
-    ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts}'),
+    ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts,judgements}'),
     ('relation', 2, false, '{SELECT}', '{learning,learn_log,lineage,learn_requests,released,drift_log,quarantined}'),
     ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys,queue}'),
     ('relation', 4, true, '{INSERT}', '{outbox,snapshots}'),

@@ -144,7 +144,7 @@ def run(
     while not stop.is_set():
         try:
             with connection(dsn) as conn:
-                _hold(conn, standby=standby, say=say, stop=stop)
+                hold(conn, standby=standby, say=say, stop=stop)
                 standby, backoff = True, 1.0  # after a loss another one may have come first
                 for facts in _rounds(conn, jobs, due, stop, once=once):
                     failed += "error" in facts
@@ -153,13 +153,13 @@ def run(
         except NoServer as lost:
             if once or not standby:
                 raise
-            say(_told("connection", error=lost.message, retry=backoff))
+            say(entry("connection", error=lost.message, retry=backoff))
         stop.wait(backoff)
         backoff = min(backoff * 2, LONGEST_BACKOFF)
     return failed
 
 
-def _hold(conn: Connection, *, standby: bool, say: Say, stop: Event) -> None:
+def hold(conn: Connection, *, standby: bool, say: Say, stop: Event) -> None:
     """Become the runner of the database; the lock goes with the connection."""
     conn.execute(query("run_name"))
     waiting = False
@@ -172,7 +172,7 @@ def _hold(conn: Connection, *, standby: bool, say: Say, stop: Event) -> None:
                 hint="End it first, or let this one wait with --standby.",
             )
         if not waiting:
-            say(_told("standby", behind=holder))
+            say(entry("standby", behind=holder))
         waiting = True
         stop.wait(POLL_SECONDS)
 
@@ -189,26 +189,27 @@ def _rounds(
             _wait(conn, left, due, stop)
             continue
         due[job.name] = time.monotonic() + job.every
-        facts = _round(conn, job, stop)
+        facts = do_round(conn, job, stop)
         if facts is not None:
             yield facts
         if once:
             left.remove(job)
 
 
-def _channel(job: Job) -> str | None:
+def channel_of(job: Job) -> str | None:
+    """Return what makes a job due at once when it is notified."""
     return getattr(job, "channel", None)
 
 
 def _listen(conn: Connection, jobs: Sequence[Job]) -> None:
-    for channel in filter(None, map(_channel, jobs)):
+    for channel in filter(None, map(channel_of, jobs)):
         conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
 def _wait(conn: Connection, jobs: Sequence[Job], due: dict[str, float], stop: Event) -> None:
     """Wait until a job is due, some of the time: it ends early by a notification, or ``stop``."""
     left = min(due.values()) - time.monotonic()
-    channels = {channel for job in jobs if (channel := _channel(job))}
+    channels = {channel for job in jobs if (channel := channel_of(job))}
     if not channels:
         stop.wait(max(left, 0.0))
         return
@@ -216,11 +217,12 @@ def _wait(conn: Connection, jobs: Sequence[Job], due: dict[str, float], stop: Ev
         told = conn.notifies(timeout=min(max(left, 0.0), POLL_SECONDS), stop_after=1)
         heard = {each.channel for each in told}
     for job in jobs:
-        if _channel(job) in heard:
+        if channel_of(job) in heard:
             due[job.name] = 0.0
 
 
-def _round(conn: Connection, job: Job, stop: Event) -> Facts | None:
+def do_round(conn: Connection, job: Job, stop: Event) -> Facts | None:
+    """Do one round of a job; return what the log is to say, None for nothing."""
     started = time.monotonic()
     try:
         with translated():
@@ -231,10 +233,11 @@ def _round(conn: Connection, job: Job, stop: Event) -> Facts | None:
         facts = {"error": error.message}
     if not facts:
         return None
-    return _told(job.name, **facts, seconds=round(time.monotonic() - started, 3))
+    return entry(job.name, **facts, seconds=round(time.monotonic() - started, 3))
 
 
-def _told(what: str, **facts: Any) -> Facts:
+def entry(what: str, **facts: Any) -> Facts:
+    """Return what the log is to say of something."""
     return {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "job": what, **facts}
 
 

@@ -12,6 +12,8 @@ from rescore.trainer.rounds import Facts, each, failures, sums
 
 Progress = Callable[[int, int], None]
 BATCH = 10_000
+LOOK_SECONDS = 300.0
+"""At most between two looks at which rounds and labels are due."""
 
 
 @dataclass(frozen=True)

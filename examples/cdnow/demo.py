@@ -52,7 +52,7 @@ def run(home: Path | None, *, quick: bool, say: Say, bar: Bar) -> dict[str, Any]
     """
     started = time.monotonic()
     place = default_home() if home is None else home
-    bought = _purchases(place, quick, say)
+    bought = read_purchases(place, quick, say)
     server = private.start(home, "demo")
     say(f"private PostgreSQL {server.version}; its log is {server.log}")
     dsn = fresh_database(server.dsn, DATABASE)
@@ -75,7 +75,7 @@ def tell(conn: Connection, bought: list[Purchase], say: Say, bar: Bar) -> dict[s
     """Play the whole story in an installed, otherwise empty database."""
     history = [p for p in bought if p.day <= HISTORY_ENDS]
     rest = [p for p in bought if p.day > HISTORY_ENDS]
-    _load_history(conn, history, say)
+    load_history(conn, history, HISTORY_ENDS, say)
     _define(conn, say, bar)
     _say_trained(learn(conn, HISTORY_ENDS), HISTORY_ENDS, say)
     done = _replay(conn, rest, say, bar)
@@ -85,7 +85,8 @@ def tell(conn: Connection, bought: list[Purchase], say: Say, bar: Bar) -> dict[s
     return _result(conn, done, say)
 
 
-def _purchases(place: Path, quick: bool, say: Say) -> list[Purchase]:
+def read_purchases(place: Path, quick: bool, say: Say) -> list[Purchase]:
+    """Return all purchases, or those of a tenth of the customers, by day."""
     found = purchases(place / "cdnow")
     if quick:
         found = [p for p in found if p.customer_id % QUICK == 0]
@@ -94,13 +95,14 @@ def _purchases(place: Path, quick: bool, say: Say) -> list[Purchase]:
     return found
 
 
-def _load_history(conn: Connection, history: list[Purchase], say: Say) -> None:
+def load_history(conn: Connection, history: list[Purchase], ends: date, say: Say) -> None:
+    """Make the shop's table, and fill it with what was bought before the replay begins."""
     conn.execute(statement("orders"))
     with conn.cursor() as cursor, cursor.copy(statement("copy")) as copy:
         for p in history:
             copy.write_row((p.customer_id, moment(p.day), p.quantity, p.amount))
     conn.execute("ANALYZE public.orders")
-    say(f"{len(history):,} purchases until {HISTORY_ENDS} loaded with COPY")
+    say(f"{len(history):,} purchases until {ends} loaded with COPY")
 
 
 def _define(conn: Connection, say: Say, bar: Bar) -> None:

@@ -70,7 +70,7 @@ def replay(
     """Insert purchases in order; call ``month_end`` when a month's last day is in."""
     done = Replay(customer)
     _tell(conn, done, purchases[0].day, "as history left it")
-    for day, today in _days(purchases):
+    for day, today in days(purchases):
         set_clock(conn, day)
         started = time.monotonic()
         for purchase in today:
@@ -78,7 +78,7 @@ def replay(
         done.seconds += time.monotonic() - started
         done.events += len(today)
         progress(done.events, len(purchases))
-        if _ends_month(day):
+        if ends_month(day):
             month_end(day)
             _tell(conn, done, day, "month's end: trained, swept")
     return done
@@ -103,7 +103,7 @@ def _tell(conn: Connection, done: Replay, day: date, what: str) -> None:
     done.story.append({**told, "was": before, "churn_score": row[1]})
 
 
-def _days(purchases: list[Purchase]) -> Iterator[tuple[date, list[Purchase]]]:
+def days(purchases: list[Purchase]) -> Iterator[tuple[date, list[Purchase]]]:
     """Yield every day from the first to the last, those without purchases too."""
     bought = dict(by_day(purchases))
     day, last = min(bought), max(bought)
@@ -112,5 +112,6 @@ def _days(purchases: list[Purchase]) -> Iterator[tuple[date, list[Purchase]]]:
         day += timedelta(days=1)
 
 
-def _ends_month(day: date) -> bool:
+def ends_month(day: date) -> bool:
+    """Whether a day is the last of its month."""
     return (day + timedelta(days=1)).day == 1

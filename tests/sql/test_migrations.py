@@ -44,6 +44,8 @@ RELEASED: dict[str, str] = {
     "0012_cluster.sql": "9afea32a36144f77415f0f84ae83b76f900833eee97e8c0165c835a95a9d0efe",
     "0013_hashes.py": "2328b69cf4e2d816405d6cc1f00e9a89b3a65c1e969b6ba6fce6b310751237bf",
     "0013_hashes.sql": "15bcbc8a66b57e1f80c7f57d2877437c079e2e390deaa2d80d23b5c1aafc76bc",
+    "0014_judging.py": "9f83ebec13a87ea361f3fad2aef45d468438a698836fb74e9c88287d10b7d935",
+    "0014_judging.sql": "ccb2c54c1cf0d1313c10858cfde5d5fc4e169fed47b785409db59cfbc483d8c5",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 

@@ -113,22 +113,41 @@ def test_a_label_that_commits_late_is_learnt_all_the_same(conn: Connection, plai
     )
 
 
-def test_a_worse_candidate_is_refused_and_learning_goes_on(conn: Connection) -> None:
+@pytest.mark.parametrize(
+    ("after_refusal", "lines"),
+    [
+        ("auto", [(2, 3), (2, 4), (4, 5), (5, 6)]),
+        ("champion", [(2, 3), (2, 4), (4, 5), (5, 6)]),
+        ("line", [(2, 3), (3, 4), (4, 5), (5, 6)]),
+    ],
+)
+def test_a_worse_candidate_is_refused_and_learning_goes_on(
+    conn: Connection, after_refusal: str, lines: list[tuple[int, int]]
+) -> None:
     publish_start(conn, WEIGHTS)
     stream(conn, 1000, seed=4)  # of those it learns from, what is told is the contrary of the truth
     learnt = "rescore.share('learn churn', key) >= 0.2"
     conn.execute(f"UPDATE rescore.snapshots SET label = 1 - label WHERE {learnt}")
     stream(conn, 3000, seed=5, day=2)
-    redefine(conn, LEARN.replace("examples: 1000, margin: 0.02", "examples: 1000, margin: 0.05"))
+    redefine(conn, LEARN.replace("margin: 0.02", f"margin: 0.05, after_refusal: {after_refusal}"))
     report = learn(conn, "churn")
     assert report.rounds[0].action == "refused"
     assert report.rounds[-1].action == "published"
     assert any("log_loss loses" in why for why in report.rounds[0].reasons)
+    left = "learning goes on from version 2" in report.rounds[0].reasons
+    assert left == (after_refusal != "line")
     assert one(conn, "SELECT champion FROM rescore.deployments") == 6
-    assert log(conn, "parent, version") == [(2, 3), (3, 4), (4, 5), (5, 6)]
+    assert log(conn, "parent, version") == lines
     assert (
         one(conn, "SELECT action FROM rescore.deployment_history WHERE version = 3") == "candidate"
     )
+
+
+def test_what_is_not_proven_is_learnt_on(conn: Connection) -> None:
+    stream(conn, 2000)  # a third of the way to the truth is not what is asked: none is surely worse
+    redefine(conn, LEARN.replace("margin: 0.02", "margin: -0.5"))
+    assert actions(conn) == ["refused", "refused"]
+    assert log(conn, "parent, version") == [(1, 2), (2, 3)]
 
 
 def test_too_few_to_test_on_waits_for_more(conn: Connection) -> None:

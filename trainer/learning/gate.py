@@ -130,6 +130,15 @@ class Decision:
         """What stands against it, as sentences; when it passed, what speaks for it."""
         return tuple(check.text for check in self.checks if check.passed == self.passed)
 
+    @property
+    def surely_worse(self) -> bool:
+        """Whether it is refused for more than want of proof: it is surely worse, or at fault."""
+        doubted = ("customers", "positives", "negatives", "comparison")
+        faults = [check for check in self.checks if check.name not in doubted and not check.passed]
+        compared = [check for check in self.checks if check.name == "comparison"]
+        worse = any(check.numbers["at_best"] < 0 for check in compared)
+        return self.verdict == "refuse" and (bool(faults) or worse)
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
         sides = {"candidate": self.candidate, "champion": self.champion}
@@ -231,8 +240,10 @@ def compare(pairs: PairedScores, rules: Rules) -> Check:
         f"at {rules.confidence:.0%} confidence at least {surely:.4g}; "
         f"{-rules.margin:.4g} is {'asked' if rules.margin <= 0 else 'allowed'}"
     )
-    numbers = {"gain": gain, "surely": surely, "margin": rules.margin, "groups": found.groups}
-    return Check("comparison", passed, text, {**numbers, "confidence": rules.confidence})
+    # The interval is symmetric: as far as the bound is below the gain, the other is above it.
+    numbers = {"gain": gain, "surely": surely, "at_best": 2 * gain - surely}
+    numbers |= {"margin": rules.margin, "groups": found.groups, "confidence": rules.confidence}
+    return Check("comparison", passed, text, numbers)
 
 
 _ASKED = (("calibration_slope", "slope", 1.0), ("calibration_in_the_large", "offset", 0.0))

@@ -16,6 +16,7 @@ from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.record import (
     Candidate,
     Outcome,
+    leaves,
     record_nothing,
     record_version,
     told_intervals,
@@ -194,9 +195,11 @@ def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
     learnt, decision, loop = attempt.learnt, made.decision, attempt.loop
     assert learnt is not None
     action = _ACTIONS.get(decision.verdict, "waiting")
+    champion = attempt.state.champion.number
+    left = (f"learning goes on from version {champion}",) if leaves(attempt.state, decision) else ()
     return Outcome(
         "candidate" if action == "published" and not publish else action,
-        decision.reasons,
+        (*decision.reasons, *left),
         attempt.state.line.number,
         examples=learnt.examples,
         positives=learnt.positives,

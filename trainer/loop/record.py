@@ -118,10 +118,20 @@ def record_version(
         done = replace(why, version=version, skipped=skipped)
         lineage = _lineage(state, made.artefact, learnt, standing, attempt.position)
         conn.execute(query("lineage"), (state.model, version, Jsonb(lineage | period)))
-        told = {"line": version, "memory": standing.to_json(), "suspects": _suspects(attempt)}
+        left = leaves(state, made.decision)
+        goes_on, kept = (None, state.fallback) if left else (version, standing)
+        told = {"line": goes_on, "memory": kept.to_json(), "suspects": _suspects(attempt)}
         told["requests"] = requests
         _record(conn, state, attempt.position, {**told, **period, **_of(done)})
     return done
+
+
+def leaves(state: State, decision: Decision) -> bool:
+    """Whether learning leaves a refused candidate, and goes on from the champion again."""
+    rule = state.terms.learn.after_refusal
+    return decision.verdict == "refuse" and (
+        rule == "champion" or (rule == "auto" and decision.surely_worse)
+    )
 
 
 def _reason(why: Outcome) -> str:

@@ -74,7 +74,10 @@ class Standing:
         """Return what was kept in JSON; of nothing, that of a version nobody knows."""
         times = {n: datetime.fromisoformat(data[n]) for n in ("after", "known") if data.get(n)}
         memory = Memory.from_json({"examples": 0.0, "positives": 0.0, **data})
-        return cls(memory, **times, latest=data.get("latest"), share=data.get("share"))
+        latest = data.get("latest")
+        if latest is None and "after" in times:  # what was trained on moments ages from the last
+            latest = times["after"].timestamp()
+        return cls(memory, **times, latest=latest, share=data.get("share"))
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class State:
     watermark: as the database has it.
     position: after which examples are read: the watermark, or the start for a new line.
     standing: what learning remembers.
+    fallback: what it would remember if it went on from the champion.
     """
 
     model: str
@@ -98,6 +102,7 @@ class State:
     watermark: Position
     position: Position
     standing: Standing
+    fallback: Standing
 
 
 def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
@@ -127,16 +132,15 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
         )
     serving, watermark = read_version(conn, model, champion), Position(xid, number)
     goes_on = not restart and served is not None and champion in (served, line)
+    version, (fallback, position) = serving, _new_line(serving, watermark, clock)
+    standing = fallback
     if goes_on:
         number = champion if line is None else line
         version = serving if number == champion else read_version(conn, model, number)
         standing, position = Standing.from_json(memory), watermark
-    else:
-        version, (standing, position) = serving, _new_line(serving, watermark, clock)
     terms = Terms.of(spec)
-    return State(
-        model, profile, terms, serving, version, watermark, position, _testing(standing, terms)
-    )
+    standing = _testing(standing, terms)
+    return State(model, profile, terms, serving, version, watermark, position, standing, fallback)
 
 
 def _new_line(champion: Version, watermark: Position, clock: str) -> tuple[Standing, Position]:

@@ -39,11 +39,12 @@ def due(conn: Connection, model: str) -> str | None:
         requested, waited, labels = row
         if when.request and requested:
             return f"request {requested}"
-        if when.every and (waited is None or waited >= when.every.total_seconds()):
-            return f"{when.every} since the last round" if waited else "first round"
+        enough = labels >= (learn.examples or learn.batch)
+        if when.every and (enough if waited is None else waited >= when.every.total_seconds()):
+            return "first round" if waited is None else f"{when.every} since the last round"
         if when.labels and labels >= when.labels:
             return f"{labels} new labels"
-        if labels < (learn.examples or learn.batch):
+        if not enough:
             return None
         return _worse(conn, state) or _moved(conn, state)
 

@@ -1,0 +1,205 @@
+"""How well each version served, told when the outcomes of what it scored are known.
+
+A version is replaced within days, and its outcomes come within months: by then it is long gone.
+They are of its scores all the same, and say whether it was right to let it serve. Neither it nor
+the version whose place it took, which is scored on the same rows, had learnt them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
+
+from rescore.plpython.prediction import score
+from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.learning.gate import PairedScores
+from rescore.trainer.learning.hashing import hash_keys
+from rescore.trainer.learning.intervals import Interval, difference, intervals
+from rescore.trainer.learning.metrics import METRICS, Metric, metric
+from rescore.trainer.loop.state import read_version
+from rescore.trainer.rounds import Facts, each, failures
+
+Floats = NDArray[np.float64]
+
+MOST = 20_000
+"""Examples of a judgement; where there are more, those of a share of the customers."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came of a version's scores.
+
+    Attributes
+    ----------
+    snapshots, open: it scored as champion, and of these without an outcome yet.
+    metrics: of its scores as served, with intervals.
+    against: the version whose place it took; None where there is none to compare with.
+    gain: by how much its metric was better on the same snapshots; None without the other.
+    verdict: ``better`` or ``worse`` where the interval says so; else ``even``, or ``open`` as long
+        as outcomes are.
+    """
+
+    version: int
+    snapshots: int
+    open: int
+    examples: int
+    customers: int
+    metric: str
+    metrics: Mapping[str, Interval]
+    against: int | None
+    gain: Interval | None
+
+    @property
+    def verdict(self) -> str:
+        """What is to be said of it."""
+        if self.gain is not None and self.gain.known and not self.gain.holds(0.0):
+            return "better" if self.gain.low > 0 else "worse"
+        return "open" if self.open else "even"
+
+
+@dataclass(frozen=True)
+class Served:
+    """Scores a version gave, and what came of them; see `rescore.trainer.judge.Judgement`.
+
+    Attributes
+    ----------
+    keys: n of them, of the customers.
+    labels: 0 or 1, shape (n,).
+    scores: as served, shape (n,).
+    design: shape (n, columns).
+    """
+
+    keys: list[str]
+    labels: NDArray[np.int8]
+    scores: Floats
+    design: Floats
+
+    def pairs(self, other: Floats) -> PairedScores:
+        """Return them beside other scores of the same rows."""
+        both = np.concatenate([self.scores, other])
+        probability = bool(((both >= 0) & (both <= 1)).all())
+        hashes = hash_keys(self.keys, "judge")
+        return PairedScores(self.labels, hashes, self.scores, other, probability)
+
+
+def judge(conn: Connection, model: str) -> list[Judgement]:
+    """Judge the versions of a model of whose scores enough more outcomes are known; record it.
+
+    Parameters
+    ----------
+    conn: in autocommit mode.
+    """
+    with translated():
+        spec = dict(conn.execute(query("judge_models")).fetchall()).get(model)
+        due = conn.execute(query("judge_due"), {"model": model}).fetchall() if spec else []
+        return [_judge(conn, model, _metric_of(spec or {}), *each) for each in due]
+
+
+def _metric_of(spec: Mapping[str, Any]) -> Metric:
+    """Return the metric by which the definition compares versions."""
+    parts = [spec.get(name) or {} for name in ("traffic", "learn")]
+    return metric(next((part["metric"] for part in parts if "metric" in part), "log_loss"))
+
+
+def _judge(
+    conn: Connection, model: str, compared: Metric, version: int, began: datetime
+) -> Judgement:
+    given = {"model": model, "version": version, "began": began}
+    row = conn.execute(query("judge_counts"), given).fetchone()
+    assert row is not None  # an aggregate of no rows is one
+    snapshots, left, period, resolved = row
+    served = _read(conn, given | {"share": min(1.0, MOST / max(snapshots - left, 1))})
+    against = one(conn, query("judge_against"), (model, version))
+    other = None if against is None else _scores_of(conn, model, version, against, served)
+    made = Judgement(
+        version,
+        snapshots,
+        left,
+        len(served.keys),
+        len(set(served.keys)),
+        compared.name,
+        _metrics(served),
+        against if other is not None else None,
+        None if other is None else _gain(served, other, compared),
+    )
+    conn.execute(query("judge_record"), _row(model, made, period, resolved))
+    return made
+
+
+def _read(conn: Connection, given: dict[str, Any]) -> Served:
+    with conn.cursor(binary=True) as cursor:
+        rows = cursor.execute(query("judge_rows"), given).fetchall()
+    return Served(
+        [row[0] for row in rows],
+        np.array([row[1] for row in rows], dtype=np.int8),
+        np.array([row[2] for row in rows], dtype=np.float64),
+        np.array([row[3] for row in rows], dtype=np.float64),
+    )
+
+
+def _scores_of(
+    conn: Connection, model: str, version: int, against: int, served: Served
+) -> Floats | None:
+    """Return what another version would have said; None where it is of other columns."""
+    mine, other = (read_version(conn, model, each) for each in (version, against))
+    if not served.keys or mine.contract.columns() != other.contract.columns():
+        return None
+    return score(other.estimator, served.design)
+
+
+def _metrics(served: Served) -> dict[str, Interval]:
+    if not served.keys:
+        return {}
+    return intervals(served.pairs(served.scores).histograms()[0], list(METRICS.values()))
+
+
+def _gain(served: Served, other: Floats, compared: Metric) -> Interval | None:
+    pairs = served.pairs(other)
+    if compared.probability and not pairs.probability:
+        return None
+    sides = pairs.histograms()
+    return difference(*(sides if compared.better > 0 else sides[::-1]), compared)
+
+
+def _row(model: str, made: Judgement, period: Any, resolved: str) -> dict[str, Any]:
+    plain = ("version", "snapshots", "open", "examples", "customers", "metric", "against")
+    metrics = {name: found.to_json() for name, found in made.metrics.items()}
+    return {
+        **{name: getattr(made, name) for name in (*plain, "verdict")},
+        "model": model,
+        "period": period,
+        "resolved": resolved,
+        "metrics": Jsonb(metrics),
+        "gain": Jsonb(made.gain.to_json() if made.gain else {}),
+    }
+
+
+@dataclass(frozen=True)
+class ServedQuality:
+    """A periodic job: judges versions as the outcomes of what they scored become known.
+
+    Attributes
+    ----------
+    every: seconds.
+    """
+
+    every: float
+    name: str = "quality"
+
+    def work(self, conn: Connection, stop: Event) -> Facts:
+        """Judge the versions of each model that are due; say nothing when none is."""
+        models = [model for model, _ in conn.execute(query("judge_models"))]
+        done = each("model", models, lambda model: _told(judge(conn, model)), stop)
+        told = [facts for facts in done if len(facts) > 1]
+        return ({"models": told} if told else {}) | failures("model", told)
+
+
+def _told(done: list[Judgement]) -> Facts:
+    return {f"version {made.version}": made.verdict for made in done}

@@ -1,0 +1,20 @@
+-- Versions of a model that served and of whose scores enough more outcomes are known to judge them anew: a
+-- quarter more than when they were judged last, or the last of them. What resolved them has ended for all.
+-- Calls nothing; reads rescore.snapshots and rescore.judgements.
+WITH since AS (
+    SELECT coalesce(pg_catalog.min(j.resolved::pg_catalog.text::pg_catalog.numeric) FILTER (WHERE j.open > 0), pg_catalog.max(j.resolved::pg_catalog.text::pg_catalog.numeric), 0)
+           ::pg_catalog.text::pg_catalog.xid8 AS xid
+    FROM rescore.judgements AS j WHERE j.model = %(model)s
+), lately AS (
+    SELECT s.version, pg_catalog.min(s.taken_at) AS began, pg_catalog.count(*) AS resolved
+    FROM since CROSS JOIN rescore.snapshots AS s LEFT JOIN rescore.judgements AS j ON j.model = s.model AND j.version = s.version
+    WHERE s.model = %(model)s AND s.serving = 'champion' AND s.resolved > since.xid AND s.resolved < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
+      AND (j.resolved IS NULL OR s.resolved > j.resolved)
+    GROUP BY s.version
+)
+SELECT l.version, least(l.began, pg_catalog.lower(j.period))
+FROM lately AS l LEFT JOIN rescore.judgements AS j ON j.model = %(model)s AND j.version = l.version
+WHERE j.version IS NULL OR l.resolved * 4 >= j.snapshots - j.open
+   OR NOT EXISTS (SELECT FROM rescore.snapshots AS o
+                  WHERE o.model = %(model)s AND o.version = l.version AND o.resolved IS NULL AND o.serving = 'champion' AND o.taken_at >= l.began)
+ORDER BY l.version
