@@ -80,7 +80,7 @@ def test_a_tiny_run_measures_every_contender(tmp_path: Path) -> None:
     assert min(hot) > 0
     assert len(verdicts(load(output))) > len(TARGETS)
     page = (tmp_path / "benchmarks.md").read_text()
-    assert all(f"| {work} |" in page for work in WORKS)
+    assert all(f"## {work[0].upper()}{work[1:]}" in page for work in WORKS)
     assert not home.exists()
 
 
