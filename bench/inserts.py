@@ -1,137 +1,84 @@
-"""Inserting events: one by one, many at once, and by COPY."""
+"""Inserting events one by one."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
-
-import numpy as np
+from typing import Any
 
 from rescore.bench import shop, worker
-from rescore.bench.meter import Meter
-from rescore.bench.pgbench import measured
-from rescore.bench.results import Samples
-from rescore.bench.scale import Scale
-from rescore.bench.sites import MIXED, Connection, Site, build_all, pipeline
-from rescore.server.private import Server
+from rescore.bench.context import Context
+from rescore.bench.pgbench import SLOW_RATE, Measures, measured
+from rescore.bench.sites import MIXED, Site
 
+WORK = "single inserts"
+BARE = "bare"
 BASELINE = "counter"
-PLAIN = ("bare", "counter", "tutorial", "worker", "worker by hand")
-# A millisecond a row: their rate is measured on fewer rows.
+PLAIN = (BARE, BASELINE, "tutorial", "worker", "worker by hand")
+# A millisecond an event: counted, since nobody knows how long their sessions import.
 SLOW = ("tutorial",)
-# Inserts of theirs in a second; they are counted, since nobody knows how long a session imports.
-SLOW_RATE = 500
-Bulk = Callable[[Connection, Site, int], None]
 
 
-def sites(server: Server, scale: Scale) -> list[Site]:
-    """Build a database for each contender and number of features."""
+def contenders(context: Context) -> list[Site]:
+    """Build what inserts are measured on: each contender with each number of features."""
     made = []
-    for features in scale.features:
-        made += [Site(name, server, features, 1, scale.profiles) for name in PLAIN]
-        models = (m for m in (1, 3, 10) if m in scale.growth_models)
-        made += [Site("rescore", server, features, m, scale.profiles) for m in models]
+    for features in context.scale.features:
+        made += [context.site(name, features) for name in PLAIN]
+        made += [context.site("rescore", features, models=m) for m in context.scale.models]
         if features > len(shop.MIXED):
-            made.append(Site(MIXED, server, features, 1, scale.profiles))
-    return build_all(made)
+            made.append(context.site(MIXED, features))
+    return [context.built(site) for site in made]
 
 
-def single(samples: Samples, server: Server, scale: Scale, contenders: list[Site]) -> Iterator[str]:
+def single(context: Context) -> Iterator[str]:
     """Measure single-row inserts; yield what is being done."""
-    for turn, commit, clients in product(range(scale.rounds), scale.commits, scale.clients):
-        yield f"single inserts, {clients} clients, synchronous_commit {commit}, turn {turn + 1}"
-        for site in _rotated(contenders, turn):
-            measures = _single(site, scale, clients, f"-c synchronous_commit={commit}")
-            conditions = {"features": site.features, "clients": clients}
-            samples.add(
-                "single inserts",
-                site.label,
-                measures,
-                baseline=BASELINE,
-                **conditions,
-                synchronous_commit=commit,
-            )
-        _vacuum(contenders)
+    yield "building the contenders"
+    sites = contenders(context)
+    scale = context.scale
+    for turn in context.turns():
+        for commit, clients in product(scale.commits, scale.clients):
+            yield f"{clients} clients, synchronous_commit {commit}, turn {turn + 1}"
+            found = {
+                site: _single(site, scale.seconds, clients, commit) for site in rotated(sites, turn)
+            }
+            conditions = {"clients": clients, "synchronous_commit": commit}
+            for site, measures in found.items():
+                measures |= _added(measures, found[_bare(site, sites)])
+                where = {"features": site.features} | conditions
+                context.add(WORK, site.label, measures, BASELINE, **where)
+        vacuum(sites)
 
 
-def _single(site: Site, scale: Scale, clients: int, options: str) -> dict[str, float]:
+def _single(site: Site, seconds: float, clients: int, commit: str) -> Measures:
+    how: dict[str, Any] = {"clients": clients, "options": f"-c synchronous_commit={commit}"}
     if site.contender.startswith("worker"):
-        return worker.measured(site, clients=clients, seconds=scale.seconds, options=options)
+        return worker.measured(site, seconds=seconds, **how)
     script = shop.statement("insert.pgbench.j2", profiles=site.profiles).decode()
     if site.contender not in SLOW:
-        return measured(site, script, clients=clients, seconds=scale.seconds, options=options)
-    count = scale.seconds * SLOW_RATE
-    found = measured(site, script, clients=clients, transactions=count, options=options)
+        return measured(site, script, seconds=seconds, **how)
+    found = measured(site, script, transactions=int(seconds * SLOW_RATE), **how)
     del found["server_cpu_us"]  # mostly the loading of scikit-learn
     return found
 
 
-def _rotated(contenders: list[Site], turn: int) -> list[Site]:
+def _bare(site: Site, sites: list[Site]) -> Site:
+    """Return the site of the bare table with as many features."""
+    return next(s for s in sites if (s.contender, s.features) == (BARE, site.features))
+
+
+def _added(measures: Measures, bare: Measures) -> Measures:
+    """Return the latency added to an insert into the bare table, in the same turn."""
+    return {f"added_{name}": measures[name] - bare[name] for name in ("p50_us", "p99_us")}
+
+
+def rotated(sites: list[Site], turn: int) -> list[Site]:
     """Each turn begins with another contender: what drifts does not always hit the same."""
-    start = turn * 3 % len(contenders)
-    return contenders[start:] + contenders[:start]
+    start = turn * 3 % len(sites)
+    return sites[start:] + sites[:start]
 
 
-def _vacuum(contenders: list[Site]) -> None:
-    for site in contenders:
+def vacuum(sites: list[Site]) -> None:
+    """Make room again, in every contender's tables."""
+    for site in sites:
         with site.connect() as conn:
             conn.execute("VACUUM orders, customer_profile")
-
-
-def bulk(samples: Samples, server: Server, scale: Scale, contenders: list[Site]) -> Iterator[str]:
-    """Measure statements of many rows, and COPY; yield what is being done."""
-    contenders = [site for site in contenders if site.features == min(scale.features)]
-    for turn, rows in product(range(scale.rounds), scale.bulk):
-        for work, run in (("insert", _insert), ("COPY", _copy)):
-            if work == "COPY" and rows != max(scale.bulk):
-                continue
-            yield f"{work} of {rows:,} rows, turn {turn + 1}"
-            for site in _rotated(contenders, turn):
-                measures = _bulk(site, run, rows, scale.slow_rows)
-                samples.add(
-                    f"{work} of {rows:,} rows",
-                    site.label,
-                    measures,
-                    baseline=BASELINE,
-                    features=site.features,
-                )
-        _vacuum(contenders)
-
-
-def _bulk(site: Site, run: Bulk, rows: int, slow_rows: int) -> dict[str, float]:
-    rows = min(rows, slow_rows) if site.contender in SLOW else rows
-    with Meter(site) as meter, site.connect() as conn:
-        run(conn, site, 1)  # what a session does once is measured elsewhere
-        seconds = _timed(conn, site, run, rows)
-    costs = meter.per(rows)
-    return {"per_second": rows / seconds, "wal_bytes": costs["wal_bytes"]}
-
-
-def _timed(conn: Connection, site: Site, run: Bulk, rows: int) -> float:
-    began = time.perf_counter()
-    run(conn, site, rows)
-    if site.contender.startswith("worker"):
-        _follow_up(conn, site, rows)
-    return time.perf_counter() - began
-
-
-def _insert(conn: Connection, site: Site, rows: int) -> None:
-    conn.execute(shop.statement("insert_many.sql.j2", rows=rows, profiles=site.profiles))
-
-
-def _copy(conn: Connection, site: Site, rows: int) -> None:
-    text = "".join(shop.events(rows, site.profiles))
-    with conn.cursor() as cursor, cursor.copy(shop.statement("copy.sql.j2")) as copy:
-        copy.write(text)
-
-
-def _follow_up(conn: Connection, site: Site, rows: int) -> None:
-    """The external worker at its best: count as a set, score as a batch, write as a set."""
-    found = conn.execute(
-        shop.statement("count_many.sql.j2", features=shop.features(site.features), rows=rows)
-    ).fetchall()
-    X = np.array([numbers for _, numbers in found])
-    scores = pipeline(site.features).predict_proba(X)[:, 1]
-    given = ([key for key, _ in found], scores.tolist())
-    conn.execute(shop.statement("write_many.sql.j2"), given)

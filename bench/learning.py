@@ -19,13 +19,11 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
 from rescore.bench import shop
+from rescore.bench.context import Context
 from rescore.bench.meter import Meter
-from rescore.bench.results import Samples
-from rescore.bench.scale import Scale
 from rescore.bench.sites import Connection, Site
 from rescore.compiler.apply import apply
 from rescore.compiler.definition import parse
-from rescore.server.private import Server
 from rescore.trainer.fit import Recipe, fit
 from rescore.trainer.loop.block import START, Block
 from rescore.trainer.loop.learn import learn
@@ -49,22 +47,22 @@ WITH_SCALER = "StandardScaler and partial_fit in memory"
 DELAY = "label's commit to serving"
 
 
-def learning(samples: Samples, server: Server, scale: Scale) -> Iterator[str]:
+def learning(context: Context) -> Iterator[str]:
     """Measure learning beside learning in memory; yield what is being done."""
-    yield f"{scale.learnt:,} resolved examples to learn from"
-    site = Site("rescore", server, COLUMNS, 1, 1_000).build()
+    learnt = context.scale.learnt
+    yield f"{learnt:,} resolved examples to learn from"
+    site = context.built(context.site("rescore", COLUMNS, profiles=1_000))
     with site.connect() as conn:
-        _prepare(conn, scale.learnt)
-        examples = _in_memory(conn, min(scale.learnt, IN_MEMORY))
-    for turn in range(scale.rounds):
-        for batch in (b for b in BATCHES if b <= scale.learnt):
+        _prepare(conn, learnt)
+        examples = _in_memory(conn, min(learnt, IN_MEMORY))
+    for turn in context.turns():
+        for batch in (b for b in BATCHES if b <= learnt):
             yield f"learning in micro-batches of {batch:,}, turn {turn + 1}"
-            _turn(samples, site, scale, examples, batch)
+            _turn(context, site, examples, batch)
     yield "from a label's commit to the new version serving"
-    for seconds in delays(site, scale.learnt):
-        measures = {"seconds": seconds}
-        samples.add(DELAY, "rescore run", measures, baseline="rescore run", labels=NEW_LABELS)
-    site.drop()
+    for seconds in delays(site, learnt):
+        context.add(DELAY, "rescore run", {"seconds": seconds}, "rescore run", labels=NEW_LABELS)
+    context.drop(site)
 
 
 def _prepare(conn: Connection, count: int) -> None:
@@ -97,24 +95,25 @@ def _in_memory(conn: Connection, count: int) -> Block:
     return Reader.of(conn, read_state(conn, "churn")).past(START, count)
 
 
-def _turn(samples: Samples, site: Site, scale: Scale, examples: Block, batch: int) -> None:
-    work = f"training from {scale.learnt:,} resolved examples"
+def _turn(context: Context, site: Site, examples: Block, batch: int) -> None:
+    learnt = context.scale.learnt
+    work = f"training from {learnt:,} resolved examples"
     for contender, run in IN_MEMORY_CONTENDERS.items():
         with _measured(len(examples)) as measures:
             run(examples, batch)
-        samples.add(work, contender, measures, baseline=BASELINE, batch=batch)
+        context.add(work, contender, measures, BASELINE, batch=batch)
     with site.connect() as conn:
         conn.execute(files("rescore.bench").joinpath("learn_again.sql").read_bytes())
         _define(conn, batch)
-    with Meter(site) as meter, site.connect() as conn, _measured(scale.learnt) as measures:
+    with Meter(site) as meter, site.connect() as conn, _measured(learnt) as measures:
         learn(conn, "churn")
-    measures["server_cpu_us"] = meter.per(scale.learnt)["server_cpu_us"]
-    samples.add(work, "rescore learn", measures, baseline=BASELINE, batch=batch)
+    measures["server_cpu_us"] = meter.per(learnt)["server_cpu_us"]
+    context.add(work, "rescore learn", measures, BASELINE, batch=batch)
     if batch == BATCHES[0]:
         sample = examples.take(slice(0, RIVER))
         with _measured(len(sample)) as measures:
             _river(sample)
-        samples.add(work, "River learn_one", measures, baseline=BASELINE, batch=batch)
+        context.add(work, "River learn_one", measures, BASELINE, batch=batch)
 
 
 @contextmanager

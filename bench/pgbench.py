@@ -14,10 +14,13 @@ from psycopg.conninfo import conninfo_to_dict
 
 from rescore.bench.meter import Meter
 from rescore.bench.sites import Site
+from rescore.bench.waits import Waits
 from rescore.errors import NoServer
 from rescore.server.binaries import find_binaries
 
 Measures = dict[str, float]
+# Transactions in a second that even those manage who need a millisecond for an event.
+SLOW_RATE = 500
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class Turn:
     transactions: all of them, those of the beginning included.
     latencies: shape (n,), in microseconds.
     ends: shape (n,), when each ended, in seconds since the epoch.
+    clients: shape (n,), the number of the client.
     """
 
     transactions: int
     latencies: npt.NDArray[np.float64]
     ends: npt.NDArray[np.float64]
+    clients: npt.NDArray[np.float64]
 
     def measures(self) -> Measures:
         """Return rate and latency."""
@@ -50,7 +55,7 @@ def pgbench(
     script: str,
     *,
     clients: int,
-    seconds: int = 0,
+    seconds: float = 0,
     transactions: int = 0,
     options: str = "",
 ) -> Turn:
@@ -60,7 +65,8 @@ def pgbench(
     ----------
     script: pgbench's language.
     clients: connections.
-    seconds, transactions: one of the two.
+    seconds, transactions: one of the two. pgbench knows whole seconds only: a turn of less is as
+        many transactions as fit into it at :data:`SLOW_RATE`.
     options: for libpq, such as ``-c synchronous_commit=off``.
 
     Raises
@@ -69,7 +75,7 @@ def pgbench(
     """
     with tempfile.TemporaryDirectory() as folder:
         command = _command(Path(folder), clients)
-        command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
+        command += _length(seconds, transactions)
         (Path(folder) / "script").write_text(script)
         done = subprocess.run(
             command, cwd=folder, env=_environment(site, options), capture_output=True, text=True
@@ -79,11 +85,24 @@ def pgbench(
         return _turn(Path(folder), clients)
 
 
-def measured(site: Site, script: str, **given: Any) -> Measures:
-    """Run pgbench and return rates, latencies, and what each transaction cost the server."""
-    with Meter(site) as meter:
-        turn = pgbench(site, script, **given)
-    return turn.measures() | meter.per(turn.transactions)
+def measured(site: Site, script: str, *, clients: int = 1, **given: Any) -> Measures:
+    """Run pgbench and return rates, latencies, and what each transaction cost the server.
+
+    With several clients also ``lock_waits``: how many of them wait for a lock, in the mean.
+    """
+    if clients == 1:
+        with Meter(site) as meter:
+            turn = pgbench(site, script, clients=1, **given)
+        return turn.measures() | meter.per(turn.transactions)
+    with Meter(site) as meter, Waits(site) as waits:
+        turn = pgbench(site, script, clients=clients, **given)
+    return turn.measures() | meter.per(turn.transactions) | {"lock_waits": waits.mean}
+
+
+def _length(seconds: float, transactions: int) -> list[str]:
+    if seconds >= 1:
+        return ["-T", str(int(seconds))]
+    return ["-t", str(transactions or int(seconds * SLOW_RATE))]
 
 
 def _command(folder: Path, clients: int) -> list[str | Path]:
@@ -113,4 +132,4 @@ def _turn(folder: Path, clients: int) -> Turn:
     settled = ends >= max(first[0] if len(first) else np.inf for first in firsts)
     if settled.sum() < 2:
         raise NoServer("a turn of pgbench ended before all its clients had begun")
-    return Turn(len(rows), rows[settled, 1], ends[settled])
+    return Turn(len(rows), rows[settled, 1], ends[settled], rows[settled, 0])

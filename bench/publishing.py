@@ -1,4 +1,4 @@
-"""Publishing while clients insert: how far their throughput dips."""
+"""Publishing while clients insert: how far their throughput dips, and from when they use it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from rescore.bench import shop
-from rescore.bench.pgbench import Turn, pgbench
-from rescore.bench.results import Samples
-from rescore.bench.scale import Scale
+from rescore.bench.context import Context
+from rescore.bench.pgbench import Measures, Turn, pgbench
 from rescore.bench.sites import Connection, Site, publish_linear
 
 CLIENTS = 4
@@ -19,35 +18,40 @@ BASELINE = "no publish"
 Switch = Callable[[Connection], None]
 
 
-def dips(samples: Samples, site: Site, scale: Scale) -> Iterator[str]:
+def dips(context: Context) -> Iterator[str]:
     """Measure the second around a publish beside the other seconds; yield what is being done."""
-    works: dict[str, Switch] = {
-        BASELINE: lambda conn: None,
-        "promote": _promote,
-        "publish": lambda conn: _publish(conn, 11),
-    }
-    for turn in range(scale.rounds):
-        yield f"publish while {CLIENTS} clients insert, turn {turn + 1}"
-        for contender, switch in works.items():
-            measures = _dip(site, scale.publish_seconds, switch)
-            samples.add("publish", contender, measures, baseline=BASELINE, clients=CLIENTS)
+    yield "building the profiles"
+    site = context.built(context.site("rescore", min(context.scale.features)))
+    for turn in context.turns():
+        for contender, switch in SWITCHES.items():
+            yield f"{contender} while {CLIENTS} clients insert, turn {turn + 1}"
+            measures = _dip(site, context.scale.publish_seconds, switch)
+            context.add("publish", contender, measures, BASELINE, clients=CLIENTS)
 
 
-def _publish(conn: Connection, seed: int) -> None:
-    publish_linear(conn, "churn", seed)
+def _nothing(conn: Connection) -> None:
+    """The baseline: seconds differ among themselves, too."""
+
+
+def _publish(conn: Connection) -> None:
+    publish_linear(conn, "churn", 11)
 
 
 def _promote(conn: Connection) -> None:
     conn.execute(shop.statement("switch.sql.j2"))
 
 
-def _dip(site: Site, seconds: int, switch: Switch) -> dict[str, float]:
+SWITCHES: dict[str, Switch] = {BASELINE: _nothing, "promote": _promote, "publish": _publish}
+
+
+def _dip(site: Site, seconds: int, switch: Switch) -> Measures:
     """Switch in the middle of a turn of pgbench.
 
     Returns
     -------
-    share of the median throughput that is left in the second around the commit, and how long the
-    switch took, in milliseconds.
+    ``throughput_left``: in the second around the commit, over the rest's. ``switch_ms``: how long
+    the switch took. ``replan_ms``: what the first insert of a session after the commit took longer
+    than the median. And, where there is a new version, :func:`_use`.
     """
     script = shop.statement("insert.pgbench.j2", profiles=site.profiles).decode()
     turns: list[Turn] = []
@@ -57,8 +61,8 @@ def _dip(site: Site, seconds: int, switch: Switch) -> dict[str, float]:
         turns.append(pgbench(site, script, clients=CLIENTS, seconds=seconds, options=options))
 
     with site.connect() as conn:
-        _publish(conn, 7)
-        _publish(conn, 9)  # the session has loaded what it needs, and there is one to go back to
+        for seed in (7, 9):  # the session has loaded what it needs, and there is one to go back to
+            publish_linear(conn, "churn", seed)
         writer = threading.Thread(target=write)
         writer.start()
         time.sleep(seconds / 2)
@@ -66,8 +70,38 @@ def _dip(site: Site, seconds: int, switch: Switch) -> dict[str, float]:
         switch(conn)
         ended = time.time()
         writer.join()
-    left = _left(turns[0], ended)
-    return {"throughput_left": left, "switch_ms": (ended - began) * 1e3}
+        use = _use(conn, began, ended) if switch is not _nothing else {}
+    took = {"switch_ms": (ended - began) * 1e3, "replan_ms": replanned(turns[0], ended)}
+    return {"throughput_left": _left(turns[0], ended)} | took | use
+
+
+def _use(conn: Connection, began: float, committed: float) -> Measures:
+    """Return what the profiles say of the switch.
+
+    Returns
+    -------
+    ``first_use_ms``: from the commit to the begin of the first transaction that wrote a score of
+    the new version. ``last_old_ms``: to that of the last that wrote one of the old; below 0 where
+    every transaction that began later used the new one.
+    """
+    row = conn.execute(shop.statement("use.sql.j2"), [began]).fetchone()
+    names = ("first_use_ms", "last_old_ms")
+    moments = zip(names, row or (), strict=True)
+    return {name: (float(at) - committed) * 1e3 for name, at in moments if at is not None}
+
+
+def replanned(turn: Turn, moment: float) -> float:
+    """Return by how many milliseconds a session's first transaction after a moment took longer.
+
+    Than the median of all; the median over the sessions, 0 where none began later.
+    """
+    begun = turn.ends - turn.latencies / 1e6
+    firsts = [
+        turn.latencies[(turn.clients == client) & (begun >= moment)][:1]
+        for client in np.unique(turn.clients)
+    ]
+    longer = [float(first[0] - np.median(turn.latencies)) for first in firsts if len(first)]
+    return float(np.median(longer)) / 1e3 if longer else 0.0
 
 
 def _left(turn: Turn, moment: float) -> float:

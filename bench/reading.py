@@ -1,37 +1,44 @@
-"""Reading scores: of a whole table, by key, and the first one of a connection."""
+"""Scoring a whole table in a SELECT, or at the client."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
-from itertools import product
-from pathlib import Path
 
 import numpy as np
 
 from rescore.bench import shop
-from rescore.bench.pgbench import measured
-from rescore.bench.results import Samples
-from rescore.bench.scale import Scale
-from rescore.bench.sites import Connection, Site, pipeline
+from rescore.bench.context import Context
+from rescore.bench.sites import Connection, Site, add_tutorial, pipeline
 
 # Rows that PL/Python scores one by one, at about a millisecond each.
 SLOW_SHARE = 500
 Read = Callable[[Connection, Site], object]
 
 
-def scans(samples: Samples, site: Site, scale: Scale) -> Iterator[str]:
+def big(context: Context) -> Site:
+    """Build the profiles that are read and swept: rescore's, with PL/Python functions beside."""
+    site = context.site("rescore", profiles=context.scale.scanned)
+    if not context.is_built(site):
+        context.built(site)
+        with site.connect() as conn:
+            add_tutorial(conn, site, trigger=False)
+    return site
+
+
+def scans(context: Context) -> Iterator[str]:
     """Measure the score of every profile in a SELECT; yield what is being done."""
-    for turn, workers in product(range(scale.rounds), (0, 2)):
-        yield f"score of {site.profiles:,} profiles, {workers} parallel workers, turn {turn + 1}"
-        for name, (read, rows) in _scanners(site, workers).items():
-            with site.connect() as conn:
-                _set_workers(conn, workers)
-                seconds = _timed(read, conn, site)
-            rates = {"rows_per_second": rows / seconds}
-            conditions = {"parallel_workers": workers, "features": site.features}
-            samples.add("SELECT predict", name, rates, baseline="floor scan", **conditions)
+    yield f"building {context.scale.scanned:,} profiles"
+    site = big(context)
+    for turn in context.turns():
+        for workers in (0, 2):
+            yield f"{site.profiles:,} profiles, {workers} parallel workers, turn {turn + 1}"
+            for name, (read, rows) in _scanners(site, workers).items():
+                with site.connect() as conn:
+                    _set_workers(conn, workers)
+                    rates = {"rows_per_second": rows / _timed(read, conn, site)}
+                where = {"parallel_workers": workers, "features": site.features}
+                context.add("SELECT predict", name, rates, "floor scan", **where)
 
 
 def _scanners(site: Site, workers: int) -> dict[str, tuple[Read, int]]:
@@ -91,45 +98,3 @@ def fetch_scores(conn: Connection, site: Site) -> tuple[list[int], list[float]]:
             keys += rows[:, 0].astype(int).tolist()
             scores += estimator.predict_proba(rows[:, 1:])[:, 1].tolist()
     return keys, scores
-
-
-def by_key(samples: Samples, site: Site, scale: Scale) -> Iterator[str]:
-    """Measure reading one customer's score; yield what is being done."""
-    names = {"point SELECT": "point", "predict_key": "predict_key", "predict_payload": "payload"}
-    for turn in range(scale.rounds):
-        yield f"by key, turn {turn + 1}"
-        for contender, name in names.items():
-            script = shop.statement(f"{name}.pgbench.j2", profiles=site.profiles).decode()
-            measures = measured(site, script, clients=1, seconds=scale.seconds)
-            kept = {k: measures[k] for k in ("per_second", "p50_us", "p99_us")}
-            samples.add("by key", contender, kept, baseline="point SELECT")
-
-
-def new_connection(samples: Samples, site: Site, scale: Scale) -> Iterator[str]:
-    """Measure the first score of a connection and its private memory; yield what is done."""
-    names = {
-        "plain query": "first_plain",
-        "rescore": "first_rescore",
-        "PL/Python, scikit-learn": "first_python",
-    }
-    for turn in range(scale.rounds * 3):
-        yield f"first score of a connection, turn {turn + 1}"
-        for contender, name in names.items():
-            text = shop.statement(f"{name}.sql.j2", features=shop.features(site.features))
-            measures = _first(site, text)
-            samples.add("new connection", contender, measures, baseline="plain query")
-
-
-def _first(site: Site, text: bytes) -> dict[str, float]:
-    with site.connect() as conn:
-        began = time.perf_counter()
-        conn.execute(text).fetchall()
-        milliseconds = (time.perf_counter() - began) * 1e3
-        return {"first_ms": milliseconds, "private_mb": private_memory(conn.info.backend_pid)}
-
-
-def private_memory(pid: int) -> float:
-    """Return what a process shares with no other, in MB."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.findall(r"^Private_\w+:\s+(\d+) kB", text, re.MULTILINE)
-    return sum(map(int, found)) / 1024

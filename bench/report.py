@@ -1,15 +1,13 @@
-"""The results as tables: for the terminal, and as Markdown for the manual."""
+"""The results as tables for the terminal, and pieces of those in the manual."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from rescore.bench.results import LATEST, Result, load
+from rescore.bench.results import Result
 from rescore.bench.targets import Verdict, verdicts
 
 # What a reader looks for first; the file has every metric.
@@ -40,11 +38,10 @@ def rows(results: Iterable[Result], metrics: tuple[str, ...] = SHOWN) -> list[tu
 
 
 def _row(result: Result) -> tuple[str, ...]:
-    conditions = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in result.conditions.items())
     ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
     return (
         result.work,
-        conditions,
+        conditions(result),
         result.contender,
         result.metric,
         number(result.value),
@@ -52,6 +49,11 @@ def _row(result: Result) -> tuple[str, ...]:
         ratio,
         result.baseline,
     )
+
+
+def conditions(result: Result) -> str:
+    """Return under what it was measured, for people."""
+    return ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in result.conditions.items())
 
 
 def number(value: float) -> str:
@@ -64,32 +66,13 @@ def _verdict_row(verdict: Verdict) -> tuple[str, str, str, str]:
     return verdict.name, verdict.wanted, reached, {True: "yes", False: "no", None: ""}[verdict.met]
 
 
-def markdown(results: list[Result], metrics: tuple[str, ...]) -> str:
-    """Return the results and the verdicts as Markdown tables."""
-    tables = [
-        _markdown(HEADINGS, rows(results, metrics)),
-        _markdown(
-            ("target", "wanted", "here", "reached"), [_verdict_row(v) for v in verdicts(results)]
-        ),
-    ]
-    return "\n\n".join(tables)
+def target_table(results: list[Result]) -> str:
+    """Return which targets are reached, in Markdown."""
+    headings = ("target", "wanted", "here", "reached")
+    return markdown_table(headings, [_verdict_row(v) for v in verdicts(results)])
 
 
-def _markdown(headings: tuple[str, ...], body: Iterable[tuple[str, ...]]) -> str:
+def markdown_table(headings: tuple[str, ...], body: Iterable[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
     lines = [headings, tuple("---" for _ in headings), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def main() -> None:
-    """Print stored results as Markdown."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("file", type=Path, nargs="?", default=LATEST)
-    parser.add_argument("--metric", action="append", help="repeat for several")
-    given = parser.parse_args()
-    Console().print(
-        markdown(load(given.file), tuple(given.metric or SHOWN)), markup=False, soft_wrap=True
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -5,98 +5,116 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from rescore.bench import growth, inserts, learning, publishing, reading, sites, sweeping
+from rescore.bench import (
+    bulk,
+    by_key,
+    connecting,
+    growth,
+    inserts,
+    learning,
+    publishing,
+    reading,
+    sites,
+    sweeping,
+)
+from rescore.bench.context import Context
+from rescore.bench.page import write
 from rescore.bench.plot import plot
 from rescore.bench.report import show
-from rescore.bench.results import LATEST, Samples, machine, save, summarise
-from rescore.bench.scale import FULL, QUICK, TINY, Scale
+from rescore.bench.results import LATEST, machine, save, summarise
+from rescore.bench.scale import FULL, QUICK, TINY
+from rescore.bench.telling import Teller, telling
 from rescore.server.account import default_home
 from rescore.server.private import Server, remove, start
 
-Works = dict[str, Callable[[Samples, Server, Scale], Iterator[str]]]
 SCALES = {"full": FULL, "quick": QUICK, "tiny": TINY}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One line of the table.
+
+    Attributes
+    ----------
+    run: measures; yields what is being done.
+    seconds: it may take in the full bench, on two processors; no turn begins that would end later.
+    """
+
+    run: Callable[[Context], Iterator[str]]
+    seconds: float
+
+
+WORKS = {
+    "single": Work(inserts.single, 280),
+    "bulk": Work(bulk.bulk, 110),
+    "select": Work(reading.scans, 75),
+    "by-key": Work(by_key.by_key, 40),
+    "connection": Work(connecting.new_connection, 15),
+    "written-back": Work(sweeping.sweeps, 130),
+    "publish": Work(publishing.dips, 65),
+    "learning": Work(learning.learning, 200),
+    "growth-profiles": Work(growth.profiles, 170),
+    "growth-features": Work(growth.features, 30),
+    "growth-models": Work(growth.models, 30),
+    "growth-categories": Work(growth.categories, 15),
+    "growth-hot-key": Work(growth.hot_key, 40),
+}
 
 
 def main() -> None:
     """Parse, run, print."""
     given = _parse()
-    console = Console()
     home = given.home or default_home() / "bench"
     remove(home)  # left behind by a run that was killed
-    server = start(home, tuning="bench")
+    server = start(home, tuning=SCALES[given.scale].tuning)
     try:
-        samples = run(server, SCALES[given.scale], given.only, _teller(console))
+        with telling(sum(_budgets(given.scale, given.only).values())) as teller:
+            context = run(server, given.scale, given.only, teller)
     finally:
         remove(home)
-    results = summarise(samples.all)
-    save(results, given.output)
-    show(console, results, f"PostgreSQL {server.version}; {machine()}; {given.scale}")
-    for path in plot(results, given.output.parent):
-        console.print(f"plot: {path}")
-    console.print(f"results: {given.output}")
+    _report(given, context, server.version)
 
 
-def run(
-    server: Server, scale: Scale, only: list[str] | None, tell: Callable[[str], None]
-) -> Samples:
+def run(server: Server, scale: str, only: list[str] | None, teller: Teller) -> Context:
     """Run the works on a running private server.
 
     Parameters
     ----------
+    scale: name of one of :data:`SCALES`.
     only: names of works; all if None.
-    tell: is told what is being done.
+    teller: is told what is being done.
     """
     sites.make_template(server)
-    samples = Samples()
-    for name, work in WORKS.items():
-        if not only or name in only:
-            for doing in work(samples, server, scale):
-                tell(doing)
-    return samples
+    context = Context(server, SCALES[scale])
+    for name, seconds in _budgets(scale, only).items():
+        context.deadline = time.monotonic() + seconds
+        with teller.work(name, seconds):
+            for doing in WORKS[name].run(context):
+                teller.tell(doing)
+    return context
 
 
-def _inserts(samples: Samples, server: Server, scale: Scale) -> Iterator[str]:
-    contenders = inserts.sites(server, scale)
-    yield from inserts.single(samples, server, scale, contenders)
-    yield from inserts.bulk(samples, server, scale, contenders)
-    for site in contenders:
-        site.drop()
+def _budgets(scale: str, only: list[str] | None) -> dict[str, float]:
+    share = SCALES[scale].budget
+    return {n: work.seconds * share for n, work in WORKS.items() if not only or n in only}
 
 
-def _reading(samples: Samples, server: Server, scale: Scale) -> Iterator[str]:
-    yield f"{scale.scanned:,} profiles to read and sweep"
-    site = sites.Site("rescore", server, 8, 1, scale.scanned).build()
-    with site.connect() as conn:
-        sites.add_tutorial(conn, site, trigger=False)
-    yield from reading.scans(samples, site, scale)
-    yield from reading.by_key(samples, site, scale)
-    yield from reading.new_connection(samples, site, scale)
-    yield from sweeping.sweeps(samples, site, scale)
-    site.drop()
-
-
-def _publishing(samples: Samples, server: Server, scale: Scale) -> Iterator[str]:
-    site = sites.Site("rescore", server, 8, 1, scale.profiles).build()
-    yield from publishing.dips(samples, site, scale)
-    site.drop()
-
-
-WORKS: Works = {
-    "inserts": _inserts,
-    "reading": _reading,
-    "publish": _publishing,
-    "learning": learning.learning,
-    "growth": growth.growth,
-}
-
-
-def _teller(console: Console) -> Callable[[str], None]:
-    began = time.monotonic()
-    return lambda doing: console.print(f"[dim]{time.monotonic() - began:6.0f} s[/]  {doing}")
+def _report(given: argparse.Namespace, context: Context, version: str) -> None:
+    console = Console()
+    results = summarise(context.samples.all)
+    title = f"PostgreSQL {version}; {machine()}; {given.scale}"
+    save(results, given.output)
+    show(console, results, title)
+    folder = given.page or given.output.parent
+    plots = plot(results, folder)
+    page = write(results, plots, title, folder)
+    for path in (*plots, page, given.output):
+        console.print(f"written: {path}", soft_wrap=True)
 
 
 def _parse() -> argparse.Namespace:
@@ -106,6 +124,7 @@ def _parse() -> argparse.Namespace:
     scale.add_argument("--scale", choices=list(SCALES))
     parser.add_argument("--only", action="append", choices=list(WORKS), help="repeat for several")
     parser.add_argument("--output", type=Path, default=LATEST, help="where the results go")
+    parser.add_argument("--page", type=Path, help="directory of plot and table; the results' own")
     parser.add_argument("--home", type=Path, help="directory of the bench's private server")
     parser.set_defaults(scale="full")
     return parser.parse_args()

@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rescore.bench import shop
+from rescore.bench.context import Context
 from rescore.bench.meter import Meter
-from rescore.bench.reading import fetch_scores
-from rescore.bench.results import Samples
-from rescore.bench.scale import Scale
+from rescore.bench.pgbench import Measures
+from rescore.bench.reading import big, fetch_scores
 from rescore.bench.sites import Connection, Site
 from rescore.trainer.sweep import Terms, sweep
 
 BASELINE = "bare UPDATE"
+Write = Callable[[Connection, Site], None]
 
 
-def sweeps(samples: Samples, site: Site, scale: Scale) -> Iterator[str]:
+def sweeps(context: Context) -> Iterator[str]:
     """Measure writing all scores; yield what is being done."""
-    works = {
-        BASELINE: _update,
-        "bare UPDATE of three columns": _update_three,
-        "sweep": _sweep,
-        "sweep, 2 jobs": _sweep_by_two,
-        "fetch, score, COPY, join-update": _by_client,
-    }
+    yield f"building {context.scale.scanned:,} profiles"
+    site = big(context)
     _settle(site)
-    for turn in range(scale.rounds):
-        yield f"scores of {site.profiles:,} profiles written back, turn {turn + 1}"
-        for contender, work in works.items():
-            with Meter(site) as meter, site.connect() as conn:
-                began = time.perf_counter()
-                work(conn, site)
-                seconds = time.perf_counter() - began
-            costs = meter.per(site.profiles)
-            # Processor time says the same on a machine that others use too.
-            kept = {name: costs[name] for name in ("server_cpu_us", "wal_bytes")}
-            measures = {"rows_per_second": site.profiles / seconds} | kept
-            samples.add("written back", contender, measures, baseline=BASELINE)
+    for turn in context.turns():
+        for contender, work in WORKS.items():
+            yield f"{contender}, turn {turn + 1}"
+            context.add("written back", contender, _written(site, work), BASELINE)
             _clean(site)
+
+
+def _written(site: Site, work: Write) -> Measures:
+    with Meter(site) as meter, site.connect() as conn:
+        began = time.perf_counter()
+        work(conn, site)
+        seconds = time.perf_counter() - began
+    # Processor time says the same on a machine that others use too.
+    return {"rows_per_second": site.profiles / seconds} | meter.per(site.profiles)
 
 
 def _settle(site: Site) -> None:
@@ -73,6 +70,15 @@ def _by_client(conn: Connection, site: Site) -> None:
             for row in zip(keys, scores, strict=True):
                 copy.write_row(row)
         conn.execute(shop.statement("join_update.sql.j2"))
+
+
+WORKS: dict[str, Write] = {
+    BASELINE: _update,
+    "bare UPDATE of three columns": _update_three,
+    "sweep": _sweep,
+    "sweep, 2 jobs": _sweep_by_two,
+    "fetch, score, COPY, join-update": _by_client,
+}
 
 
 def _clean(site: Site) -> None:

@@ -156,7 +156,7 @@ def _further_model(results: list[Result]) -> Verdict:
         for r in results
         if r.work == "growth: models" and r.metric == "server_cpu_us"
     }
-    one, three = costs.get("1 models"), costs.get("3 models")
+    one, three = costs.get("1 model"), costs.get("3 models")
     if not one or not three:
         return Verdict(name, "≤ 0.15", None, None)
     share = (three - one) / 2 / one

@@ -13,7 +13,9 @@ import psycopg
 
 from rescore.bench import shop
 from rescore.bench.meter import Meter
+from rescore.bench.pgbench import Measures
 from rescore.bench.sites import Site, pipeline
+from rescore.bench.waits import Waits
 
 Scorer = Callable[[list[float]], float]
 FORK = multiprocessing.get_context("fork")
@@ -33,22 +35,25 @@ def hand_scorer(features: int) -> Scorer:
     return lambda numbers: float(1 / (1 + np.exp(-(weights @ np.array(numbers) + intercept))))
 
 
-def measured(site: Site, *, clients: int, seconds: int, options: str = "") -> dict[str, float]:
-    """Let workers run side by side, a process each; return rate, latencies and costs."""
+def measured(site: Site, *, clients: int, seconds: float, options: str = "") -> Measures:
+    """Let workers run side by side, a process each; return rate, latencies, costs, lock waits."""
     make = hand_scorer if site.contender == "worker by hand" else sklearn_scorer
     scorer = make(site.features)
     scorer([0.0] * site.features)
     with Meter(site) as meter:
-        latencies = _latencies(site, scorer, clients, seconds, options)
+        latencies, waits = _latencies(site, scorer, clients, seconds, options)
     rates = {
         "per_second": len(latencies) / seconds,
         "p50_us": float(np.percentile(latencies, 50)),
         "p99_us": float(np.percentile(latencies, 99)),
     }
+    rates |= {"lock_waits": waits} if clients > 1 else {}
     return rates | meter.per(len(latencies))
 
 
-def _latencies(site: Site, scorer: Scorer, clients: int, seconds: int, options: str) -> list[float]:
+def _latencies(
+    site: Site, scorer: Scorer, clients: int, seconds: float, options: str
+) -> tuple[list[float], float]:
     """Fork, so that scikit-learn is loaded already when the clock starts."""
     pairs = [FORK.Pipe(duplex=False) for _ in range(clients)]
     given = site, scorer, seconds, options
@@ -57,14 +62,15 @@ def _latencies(site: Site, scorer: Scorer, clients: int, seconds: int, options: 
     ]
     for process in processes:
         process.start()
-    found = [latency for pair in pairs for latency in pair[0].recv()]
+    with Waits(site) as waits:  # its thread begins when all have been forked
+        found = [latency for pair in pairs for latency in pair[0].recv()]
     for process in processes:
         process.join()
-    return found
+    return found, waits.mean
 
 
 def _work(
-    number: int, result: Pipe, site: Site, scorer: Scorer, seconds: int, options: str
+    number: int, result: Pipe, site: Site, scorer: Scorer, seconds: float, options: str
 ) -> None:
     random = np.random.default_rng(number)
     latencies: list[float] = []

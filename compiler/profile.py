@@ -427,6 +427,18 @@ class Profile:
         read = {c for i in self.inputs for c in (i.column, *i.beside)} & set(self.plain)
         return tuple(sorted(read | {c for c, _ in (self.only.columns if self.only else ())}))
 
+    @property
+    def moves_after(self) -> bool:
+        """Whether a row is recounted after its key has changed, not before.
+
+        A BEFORE trigger locks every row that is updated, whatever changes; so it is made only where
+        plain columns are watched, moves are reported (which needs one anyway), or events that
+        follow by ON UPDATE CASCADE would be added to a count that holds them already.
+        """
+        idempotent = all(s.time or s.queued for s in self.sources)
+        reported = any(s.bands or s.reports for s in self.scores)
+        return idempotent and not self.watched and not reported
+
     def function(self, suffix: str) -> str:
         """The qualified, quoted name of one of the profile's functions."""
         return ident(COMPILED, f"{self.slug}__{suffix}")

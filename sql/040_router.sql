@@ -172,33 +172,25 @@ END
 $$;
 COMMENT ON FUNCTION rescore._beside(rescore.models) IS 'SQL: the score by one version, in a function that takes the inputs of its model.';
 
+-- No SET: names are bound when they are made, and only so are they inlined.
 CREATE OR REPLACE FUNCTION rescore._finite(number double precision)
 RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN abs(number) < 'Infinity' THEN CASE WHEN abs(number) >= 1e-100 THEN greatest(least(number, 1e100), -1e100) ELSE 0 END END
-$$;
+RETURN CASE WHEN abs(number) < 'Infinity' THEN CASE WHEN abs(number) >= 1e-100 THEN greatest(least(number, 1e100), -1e100) ELSE 0 END END;
 COMMENT ON FUNCTION rescore._finite(double precision) IS
     'A number as models see it: NULL when it is NaN or infinite, at most 1e100 in magnitude, 0 below 1e-100.';
 
 CREATE OR REPLACE FUNCTION rescore._finite(number numeric)
 RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN abs(number) < 'Infinity' THEN CASE WHEN abs(number) >= 1e-100 THEN greatest(least(number, 1e100), -1e100) ELSE 0 END END
-$$;
+RETURN CASE WHEN abs(number) < 'Infinity' THEN CASE WHEN abs(number) >= 1e-100 THEN greatest(least(number, 1e100), -1e100) ELSE 0 END END;
 COMMENT ON FUNCTION rescore._finite(numeric) IS
     'A number as models see it: NULL when it is NaN or infinite, at most 1e100 in magnitude, 0 below 1e-100.';
 
 CREATE OR REPLACE FUNCTION rescore._finite(moment timestamptz)
 RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN isfinite(moment) THEN moment END
-$$;
+RETURN CASE WHEN isfinite(moment) THEN moment END;
 COMMENT ON FUNCTION rescore._finite(timestamptz) IS 'A moment as models see it: NULL when it is infinite.';
 
 CREATE OR REPLACE FUNCTION rescore._define_payload(model text, inputs jsonb)

@@ -5,11 +5,12 @@
 
 CREATE OR REPLACE FUNCTION rescore._accepts(type text, value jsonb)
 RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    -- No EXCEPTION block here: parallel queries cannot have one.
-    SELECT CASE
+-- plpgsql keeps its plan, SQL would be planned anew for each value. No EXCEPTION block: parallel queries cannot have one.
+BEGIN
+    RETURN CASE
         WHEN jsonb_typeof(value) = 'null' THEN true
         WHEN type = 'text[]' THEN jsonb_typeof(value) = 'array' AND NOT jsonb_path_exists(value, 'strict $[*] ? (@ == null || @.type() == "array" || @.type() == "object")')
         WHEN jsonb_typeof(value) IN ('array', 'object') THEN false
@@ -26,7 +27,8 @@ AS $$
         WHEN (value #>> '{}')::numeric = 0 THEN true
         ELSE abs((value #>> '{}')::numeric) BETWEEN CASE type WHEN 'real' THEN 1.2e-38 ELSE 1e-300 END
                                                 AND CASE type WHEN 'real' THEN 3.4e38 ELSE 1e300 END
-    END
+    END;
+END
 $$;
 COMMENT ON FUNCTION rescore._accepts(text, jsonb) IS 'Whether a JSON value can be cast to the type of an input.';
 
@@ -66,11 +68,14 @@ COMMENT ON FUNCTION rescore._check_payload(text, jsonb, jsonb) IS
 
 CREATE OR REPLACE FUNCTION rescore._clock_of(model text)
 RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE p.clock WHEN 'session' THEN rescore.clock() ELSE now() END
-    FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = _clock_of.model
+#variable_conflict use_column
+BEGIN
+    RETURN (SELECT CASE p.clock WHEN 'session' THEN rescore.clock() ELSE now() END
+            FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = _clock_of.model);
+END
 $$;
 COMMENT ON FUNCTION rescore._clock_of(text) IS 'The moment a model''s scores are for; NULL when there is no such model.';
 

@@ -1,6 +1,6 @@
 -- Versions of a model that served and of whose scores enough more outcomes are known to judge them anew: a
 -- quarter more than when they were judged last, or the last of them. What resolved them has ended for all.
--- Calls nothing; reads rescore.snapshots and rescore.judgements.
+-- Calls rescore._ended; reads rescore.snapshots and rescore.judgements.
 WITH since AS (
     SELECT coalesce(pg_catalog.min(j.resolved::pg_catalog.text::pg_catalog.numeric) FILTER (WHERE j.open > 0), pg_catalog.max(j.resolved::pg_catalog.text::pg_catalog.numeric), 0)
            ::pg_catalog.text::pg_catalog.xid8 AS xid
@@ -8,7 +8,7 @@ WITH since AS (
 ), lately AS (
     SELECT s.version, pg_catalog.min(s.taken_at) AS began, pg_catalog.count(*) AS resolved
     FROM since CROSS JOIN rescore.snapshots AS s LEFT JOIN rescore.judgements AS j ON j.model = s.model AND j.version = s.version
-    WHERE s.model = %(model)s AND s.serving = 'champion' AND s.resolved > since.xid AND s.resolved < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
+    WHERE s.model = %(model)s AND s.serving = 'champion' AND s.resolved > since.xid AND s.resolved < (SELECT rescore._ended())
       AND (j.resolved IS NULL OR s.resolved > j.resolved)
     GROUP BY s.version
 )

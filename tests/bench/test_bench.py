@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rescore.bench.context import Context
+from rescore.bench.pgbench import Turn
+from rescore.bench.publishing import replanned
 from rescore.bench.results import Sample, Samples, load, summarise
+from rescore.bench.scale import FULL
 from rescore.bench.targets import TARGETS, verdicts
 from rescore.server.account import default_home
+from rescore.server.private import Server
 
 RUN = Path(__file__).resolve().parents[2] / "bench" / "run.py"
 WORKS = {
@@ -26,10 +35,28 @@ WORKS = {
         "fetch, scikit-learn",
     },
     "by key": {"point SELECT", "predict_key", "predict_payload"},
-    "new connection": {"plain query", "rescore", "PL/Python, scikit-learn"},
+    "new connection": {
+        "plain query",
+        "rescore",
+        "rescore, predict_key",
+        "PL/Python, scikit-learn",
+    },
     "written back": {"bare UPDATE", "sweep", "sweep, 2 jobs", "fetch, score, COPY, join-update"},
     "publish": {"no publish", "promote", "publish"},
+    "growth: profiles": {"100 profiles"},
+    "growth: features": {"5 features"},
+    "growth: models": {"1 model"},
     "growth: one-hot": {"no categories", "5 categories"},
+    "growth: hot key": {"counter", "rescore"},
+}
+METRICS = {
+    "single inserts": {
+        *("per_second", "p50_us", "p99_us", "added_p50_us", "added_p99_us"),
+        *("server_cpu_us", "wal_bytes", "hot_share", "lock_waits"),
+    },
+    "publish": {"throughput_left", "switch_ms", "replan_ms", "first_use_ms", "last_old_ms"},
+    "growth: hot key": {"per_second", "p99_us", "lock_waits"},
+    "new connection": {"first_ms", "private_mb"},
 }
 
 
@@ -42,6 +69,8 @@ def test_a_tiny_run_measures_every_contender(tmp_path: Path) -> None:
     results = json.loads(output.read_text())
     for work, contenders in WORKS.items():
         assert contenders <= {r["contender"] for r in results if r["work"] == work}
+    for work, metrics in METRICS.items():
+        assert metrics <= {r["metric"] for r in results if r["work"] == work}
     assert all(r["low"] <= r["value"] <= r["high"] and r["turns"] >= 1 for r in results)
     assert all(r["ratio"] == 1 for r in results if r["contender"] == r["baseline"] and r["value"])
     hot = [
@@ -50,7 +79,26 @@ def test_a_tiny_run_measures_every_contender(tmp_path: Path) -> None:
     assert hot
     assert min(hot) > 0
     assert len(verdicts(load(output))) > len(TARGETS)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert all(f"## {work[0].upper()}{work[1:]}" in page for work in WORKS)
     assert not home.exists()
+
+
+@pytest.mark.parametrize(("left", "turns"), [(0, [0]), (math.inf, [0, 1, 2])])
+def test_a_turn_that_would_end_after_the_deadline_does_not_begin(
+    left: float, turns: list[int], tmp_path: Path
+) -> None:
+    server = Server("", 1, tmp_path, tmp_path, tmp_path, 1, "15")
+    context = Context(server, replace(FULL, rounds=3), deadline=time.monotonic() + left)
+    assert list(context.turns()) == turns
+
+
+def test_replanning_is_what_the_first_transaction_of_each_session_took_longer() -> None:
+    latencies = np.array([100.0, 100, 100, 5100, 100, 100, 3100, 100])
+    ends = np.array([1.0, 2, 3, 6, 7, 1.5, 6.5, 8])
+    turn = Turn(8, latencies, ends, np.array([0.0, 0, 0, 0, 0, 1, 1, 1]))
+    assert replanned(turn, 5.0) == pytest.approx((5.0 + 3.0) / 2)
+    assert replanned(turn, 9.0) == 0
 
 
 def test_results_are_medians_and_ratios_under_the_same_conditions() -> None:

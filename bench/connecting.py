@@ -1,0 +1,50 @@
+"""The first score of a new connection, and the memory it then has for itself."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rescore.bench import shop
+from rescore.bench.context import Context
+from rescore.bench.pgbench import Measures
+from rescore.bench.reading import big
+from rescore.bench.sites import Site
+
+BASELINE = "plain query"
+QUERIES = {
+    BASELINE: "first_plain",
+    "rescore": "first_rescore",
+    "rescore, predict_key": "first_predict_key",
+    "PL/Python, scikit-learn": "first_python",
+}
+# Connections in a turn: one is soon over, and the first of a database loads its catalogue.
+REPEATS = 3
+
+
+def new_connection(context: Context) -> Iterator[str]:
+    """Measure the first score of a connection and its private memory; yield what is done."""
+    yield f"building {context.scale.scanned:,} profiles"
+    site = big(context)
+    for turn in context.turns():
+        yield f"first score of a connection, turn {turn + 1}"
+        for contender, name in min(REPEATS, context.scale.rounds) * list(QUERIES.items()):
+            text = shop.statement(f"{name}.sql.j2", features=shop.features(site.features))
+            context.add("new connection", contender, _first(site, text), BASELINE)
+
+
+def _first(site: Site, text: bytes) -> Measures:
+    with site.connect() as conn:
+        began = time.perf_counter()
+        conn.execute(text).fetchall()
+        milliseconds = (time.perf_counter() - began) * 1e3
+        return {"first_ms": milliseconds, "private_mb": private_memory(conn.info.backend_pid)}
+
+
+def private_memory(pid: int) -> float:
+    """Return what a process shares with no other, in MB."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.findall(r"^Private_\w+:\s+(\d+) kB", text, re.MULTILINE)
+    return sum(map(int, found)) / 1024
