@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from rescore.torture import concurrency
+from rescore.torture import concurrency, queued
 from rescore.torture.audit import audit
 from rescore.torture.book import Book
 from rescore.torture.outcome import SHORT
@@ -17,7 +17,13 @@ WRITES = ("single inserts", "multi-row inserts", "updates", "deletes", "rollback
 
 def test_writers_at_all_isolation_levels_at_once(torn: Place) -> None:
     outcome = concurrency.at_levels(torn, SHORT)
-    nothing_lost(outcome, *WRITES, "publishes", "sweeps", "retries of 40001")
+    beside = ("publishes", "sweeps", "rounds of snapshots", "labels resolved")
+    nothing_lost(outcome, *WRITES, *beside, "retries of 40001")
+
+
+def test_queued_events_are_folded_exactly_once_whoever_is_killed_at_it(torn: Place) -> None:
+    outcome = queued.at_levels(torn, SHORT)
+    nothing_lost(outcome, *WRITES, "transactions of three", "runners killed")
 
 
 def test_definitions_are_applied_during_writes(torn: Place) -> None:
