@@ -60,10 +60,16 @@ SELECT s.model, s.key, s.version FROM rescore.snapshots AS s
 WHERE NOT EXISTS (SELECT FROM rescore.models AS m WHERE m.model = s.model AND m.version = s.version) LIMIT 5
 
 -- name: uneven
--- Each round logs each customer once: customers that have another number of snapshots than most.
-WITH c AS (SELECT s.model, s.key, count(*) AS times FROM rescore.snapshots AS s GROUP BY s.model, s.key),
-     m AS (SELECT c.model, mode() WITHIN GROUP (ORDER BY c.times) AS most FROM c GROUP BY c.model)
-SELECT c.model, c.key, c.times, m.most FROM c JOIN m USING (model) WHERE c.times <> m.most LIMIT 5
+-- Where rounds are logged, each logs each customer once: those who have another number than most.
+WITH c AS (
+    SELECT m.model, p.customer_id::text AS key, count(s.id) AS times
+    FROM (SELECT DISTINCT s.model FROM rescore.snapshots AS s JOIN rescore.deployments AS d ON d.model = s.model
+          JOIN rescore.profiles AS f ON f.profile = d.profile AND f.definition -> 'snapshot' ? 'every') AS m
+    CROSS JOIN customer_profile AS p
+    LEFT JOIN rescore.snapshots AS s ON s.model = m.model AND s.key = p.customer_id::text
+    GROUP BY 1, 2),
+     o AS (SELECT c.model, mode() WITHIN GROUP (ORDER BY c.times) AS most FROM c GROUP BY c.model)
+SELECT c.model, c.key, c.times, o.most FROM c JOIN o USING (model) WHERE c.times <> o.most LIMIT 5
 
 -- name: learnt
 -- Rounds of learning that made a version, and the examples that lie where they say they have learnt:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -61,22 +61,24 @@ def main() -> int:
     size = SHORT if given.short else LONG
     commands.warm()
     with place(python=not given.short) as where:
-        outcomes = [o for name in given.only or SCENARIOS for o in _told(name, where, size)]
-    _show(outcomes, as_json=given.json)
-    return 1 if any(o.lost for o in outcomes) else 0
+        outcomes = [o for name in given.only or SCENARIOS for o in _run(name, where, size)]
+    return told(outcomes, as_json=given.json)
 
 
 def _about(made: Scenario) -> str:
     return (made.__doc__ or "").partition("\n")[0]
 
 
-def _told(name: str, where: Place, size: Size) -> list[Outcome]:
+def _run(name: str, where: Place, size: Size) -> list[Outcome]:
     """Run one scenario; say on standard error that it begins, how long it takes, what it lost."""
-    tell, began = Console(stderr=True, highlight=False), time.monotonic()
+    tell, began = Console(stderr=True, highlight=False, soft_wrap=True), time.monotonic()
     tell.print(f"{name}: {_about(SCENARIOS[name])}")
     with _watched(name, where, tell):
         made = SCENARIOS[name](where, size)
     outcomes = made if isinstance(made, list) else [made]
+    for outcome in outcomes:
+        for line in outcome.lost:
+            tell.print(f"{outcome.scenario}: {line}", style="red")
     lost = sum(len(o.lost) for o in outcomes)
     tell.print(f"{name}: {time.monotonic() - began:.0f} s, lost: {lost or 'nothing'}")
     return outcomes
@@ -106,13 +108,15 @@ def _watched(name: str, where: Place, tell: Console) -> Iterator[None]:
         watcher.join()
 
 
-def _show(outcomes: list[Outcome], *, as_json: bool) -> None:
+def told(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
+    """Print what was done how often, and what was lost; return 1 when anything was."""
+    lost = sum(len(o.lost) for o in outcomes)
     if as_json:
         console.print_json([o.to_json() for o in outcomes])
-        return
-    console.show([row for o in outcomes for row in o.rows()], as_json=False)
-    lost = sum(len(o.lost) for o in outcomes)
-    console.print_lines([f"lost: {lost or 'nothing'}"])
+    else:
+        console.show([row for o in outcomes for row in o.rows()], as_json=False)
+        console.print_lines([f"lost: {lost or 'nothing'}"])
+    return 1 if lost else 0
 
 
 def _parse() -> argparse.Namespace:
