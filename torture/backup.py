@@ -11,7 +11,8 @@ import psycopg
 from rescore.torture import shop
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
-from rescore.torture.clients import Client, in_background
+from rescore.torture.clients import Client
+from rescore.torture.jobs import in_background
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 from rescore.torture.programs import run

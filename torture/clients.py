@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +17,8 @@ from rescore.torture.queries import query
 from rescore.torture.shop import CUSTOMERS
 
 Connection = psycopg.Connection[Any]
-Job = Callable[[threading.Event], Any]
+# Statements of one transaction, each with its values.
+Statements = Sequence[tuple[bytes, dict[str, Any]]]
 LEVELS = ("read committed", "repeatable read", "serializable")
 MOST_ROWS = 12
 
@@ -35,6 +34,8 @@ class Client:
     level: isolation level; above READ COMMITTED, 40001 is retried and nothing else is.
     survives: whether it expects to lose its connection, or to be cancelled, and then goes on.
     pooled: whether a pooler is in between, which knows no prepared statements.
+    several: whether it also writes transactions of several statements, over hot customers in any
+        order: only events that are queued promise that these do not deadlock.
     """
 
     dsn: Callable[[], str]
@@ -42,6 +43,7 @@ class Client:
     level: str = "read committed"
     survives: bool = False
     pooled: bool = False
+    several: bool = False
 
     def __post_init__(self) -> None:
         self.book = Book(first=(self.seed + 1) * 10_000_000)
@@ -74,8 +76,11 @@ class Client:
     def act(self, conn: Connection) -> None:
         """Do one thing, and note it."""
         what = self._random.choices(
-            (self.insert, self.insert_one, self.complain, self.change, self.remove, self.roll_back),
-            (6, 4, 3, 2, 1, 1),
+            (
+                *(self.insert, self.insert_one, self.complain),
+                *(self.change, self.remove, self.roll_back, self.insert_several),
+            ),
+            (6, 4, 3, 2, 1, 1, 3 if self.several else 0),
         )[0]
         what(conn)
 
@@ -91,59 +96,61 @@ class Client:
     def _insert(self, conn: Connection, rows: int, what: str) -> None:
         given = self._order(rows)
         self._orders.append(given["batch"])
-        self._write(conn, "orders", given, given["batch"], rows, what)
+        self._write(conn, [("orders", given)], given["batch"], rows, what)
 
     def complain(self, conn: Connection) -> None:
         """Insert one complaint, whose triggers are row triggers."""
-        given = {
-            "key": self._key(),
-            "severity": self._random.randint(1, 5),
-            "batch": self.book.number(),
-        }
-        self._write(conn, "complaint", given, given["batch"], 1, "single inserts")
+        given = self._complaint(self.book.number())
+        self._write(conn, [("complaint", given)], given["batch"], 1, "single inserts")
 
     def change(self, conn: Connection) -> None:
         """Move the rows of an earlier statement to another customer."""
         if batch := self._earlier():
             given = {"key": self._key(), "batch": batch}
-            self._write(conn, "change", given, batch, self.book.rows[batch], "updates")
+            self._write(conn, [("change", given)], batch, self.book.rows[batch], "updates")
 
     def remove(self, conn: Connection) -> None:
         """Delete the rows of an earlier statement."""
         if batch := self._earlier():
-            self._write(conn, "remove", {"batch": batch}, batch, 0, "deletes")
+            self._write(conn, [("remove", {"batch": batch})], batch, 0, "deletes")
 
     def roll_back(self, conn: Connection) -> None:
         """Insert orders and take them back."""
         given = self._order(self._random.randint(1, MOST_ROWS))
-        self._write(conn, "orders", given, given["batch"], 0, "rollbacks", undo=True)
+        self._write(conn, [("orders", given)], given["batch"], 0, "rollbacks", b"ROLLBACK")
+
+    def insert_several(self, conn: Connection) -> None:
+        """Insert orders, a complaint and orders, in one transaction."""
+        first = self._order(self._random.randint(1, MOST_ROWS))
+        second = self._order(self._random.randint(1, MOST_ROWS)) | {"batch": first["batch"]}
+        complaint = self._complaint(first["batch"])
+        statements = [("orders", first), ("complaint", complaint), ("orders", second)]
+        rows = len(first["keys"]) + 1 + len(second["keys"])
+        self._write(conn, statements, first["batch"], rows, "transactions of three", b"COMMIT")
 
     def _write(
         self,
         conn: Connection,
-        name: str,
-        given: dict[str, Any],
+        named: Sequence[tuple[str, dict[str, Any]]],
         batch: int,
         rows: int,
         what: str,
-        undo: bool = False,
+        end: bytes = b"",
     ) -> None:
         before = self.book.rows.get(batch, 0)
         # In doubt until the server has answered: an error that ends the connection leaves it so.
         self.book.rows[batch], self.book.unsure[batch] = rows, {before, rows}
-        if self._is_done(conn, query("clients", name), given, undo):
+        if self._is_done(conn, [(query("clients", name), given) for name, given in named], end):
             self.book.done[what] += 1
         else:
             self.book.rows[batch] = before
         self.book.unsure.pop(batch)
 
-    def _is_done(
-        self, conn: Connection, statement: bytes, given: dict[str, Any], undo: bool
-    ) -> bool:
-        """Run a statement, again after 40001; False when it was cancelled or refused."""
+    def _is_done(self, conn: Connection, statements: Statements, end: bytes) -> bool:
+        """Run a transaction, again after 40001; False when it was cancelled or refused."""
         while True:
             try:
-                _run(conn, statement, given, undo)
+                _run(conn, statements, end)
                 return True
             except psycopg.errors.SerializationFailure:
                 self.book.done["retries of 40001"] += 1
@@ -166,6 +173,10 @@ class Client:
             "batch": self.book.number(),
         }
 
+    def _complaint(self, batch: int) -> dict[str, Any]:
+        severity = self._random.randint(1, 5)
+        return {"key": self._key(), "severity": severity, "batch": batch}
+
     def _key(self) -> int:
         return self._random.randint(1, CUSTOMERS)
 
@@ -185,14 +196,16 @@ def _set_level(conn: Connection, level: str) -> None:
     conn.execute(b"SELECT set_config('default_transaction_isolation', %s, false)", [level])
 
 
-def _run(conn: Connection, statement: bytes, given: dict[str, Any], undo: bool) -> None:
-    """Run a statement by itself, or in a transaction that is taken back."""
-    if not undo:
-        conn.execute(statement, given)
+def _run(conn: Connection, statements: Statements, end: bytes) -> None:
+    """Run statements and end their transaction; one alone, without an end, in its own."""
+    if not end:
+        conn.execute(*statements[0])
         return
     try:
         conn.execute(b"BEGIN")
-        conn.execute(statement, given)
+        for statement, given in statements:
+            conn.execute(statement, given)
+        conn.execute(end)
     finally:
         # A ROLLBACK can be cancelled too, and then leaves the transaction open.
         while conn.info.transaction_status in (
@@ -205,25 +218,3 @@ def _run(conn: Connection, statement: bytes, given: dict[str, Any], undo: bool) 
 
 def _said(error: psycopg.Error) -> str:
     return f"{error.sqlstate}: {error.diag.message_primary or error}".strip()
-
-
-@contextmanager
-def in_background(jobs: Sequence[Job]) -> Iterator[list[Any]]:
-    """Run jobs in threads of their own while the block runs; then stop them, and pass on errors."""
-    stop = threading.Event()
-    results: list[Any] = []
-    with ThreadPoolExecutor(max(len(jobs), 1)) as pool:
-        running = [pool.submit(job, stop) for job in jobs]
-        try:
-            yield results
-        finally:
-            stop.set()
-            results += [r.result(timeout=120) for r in running]
-
-
-def until(seconds: float, stop: threading.Event | None = None) -> Iterator[int]:
-    """Count up until the time is over."""
-    deadline, number = time.monotonic() + seconds, 0
-    while time.monotonic() < deadline and not (stop and stop.is_set()):
-        yield number
-        number += 1

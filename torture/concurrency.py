@@ -1,4 +1,4 @@
-"""Eight clients over a hot set of customers, while versions are published and rows swept."""
+"""Eight clients over a hot set of customers, while versions are published and learnt."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import psycopg
 
 from rescore.compiler.apply import apply
 from rescore.errors import Busy
-from rescore.torture import shop
+from rescore.torture import jobs, shop
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
-from rescore.torture.clients import LEVELS, Client, Job, in_background
+from rescore.torture.clients import LEVELS, Client
+from rescore.torture.jobs import Repeated, in_background
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 
 CLIENTS = 8
-PUBLISH_SECONDS = 0.5
 
 
 def writers(place: Place, size: Size) -> list[Outcome]:
-    """Writers, two publishes a second and a sweep, at each isolation level by itself."""
+    """Writers, publishes, sweeps, snapshots and a learner, at each isolation level by itself."""
     return [at_levels(place, size, level) for level in LEVELS]
 
 
@@ -33,36 +33,16 @@ def at_levels(place: Place, size: Size, *levels: str) -> Outcome:
     dsn = place.dsn(place.shop())
     outcome = Outcome(f"writers, {', '.join(names)}")
     with psycopg.connect(dsn, autocommit=True) as conn:
+        apply(conn, shop.definition(learning=True))
         clients = [Client(lambda: dsn, n, names[n % len(names)]) for n in range(CLIENTS)]
-        with in_background([*clients, publishing(dsn, outcome), sweeping(dsn, outcome)]):
+        acts = (jobs.sweep, jobs.log, jobs.learn_on)
+        beside = [Repeated(lambda: dsn, act, outcome) for act in acts]
+        with in_background([*clients, *beside, jobs.publishing(dsn, outcome)]):
             threading.Event().wait(size.seconds)
-        outcome.done |= merged([c.book for c in clients])
+        outcome.note(merged([c.book for c in clients]))
+        jobs.settle(conn)
         outcome.lost += audit(conn, [c.book for c in clients])
     return outcome
-
-
-def publishing(dsn: str, outcome: Outcome) -> Job:
-    """Publish a version every half second until stopped."""
-
-    def job(stop: threading.Event) -> None:
-        with psycopg.connect(dsn, autocommit=True) as conn:
-            while not stop.wait(PUBLISH_SECONDS):
-                shop.publish(conn, seed=outcome.done["publishes"] % 3)
-                outcome.done["publishes"] += 1
-
-    return job
-
-
-def sweeping(dsn: str, outcome: Outcome) -> Job:
-    """Sweep again and again until stopped."""
-
-    def job(stop: threading.Event) -> None:
-        with psycopg.connect(dsn, autocommit=True) as conn:
-            while not stop.wait(0.05):
-                conn.execute("CALL rescore.sweep('customer_profile', batch => 30)")
-                outcome.done["sweeps"] += 1
-
-    return job
 
 
 def changing(place: Place, size: Size) -> Outcome:
@@ -84,7 +64,7 @@ def _applied(conn: psycopg.Connection[Any], size: Size) -> Counter[str]:
     done: Counter[str] = Counter()
     for number in range(max(3, round(size.seconds))):
         try:
-            apply(conn, shop.definition(shop.extra(number)), drop=True)
+            apply(conn, shop.definition(larger_than=number), drop=True)
             apply(conn, shop.definition(), drop=True)
             done["definitions applied"] += 2
         except Busy:

@@ -1,4 +1,4 @@
--- What crashes need to know. Calls: pg_cancel_backend. Tables: reads pg_stat_activity, pg_class.
+-- What crashes need to know. Calls: pg_cancel_backend. Tables: reads pg_stat_activity.
 
 -- name: writers
 -- Processes at work in a database of the torture.
@@ -10,12 +10,3 @@ WHERE datname LIKE 'torture\_%' AND backend_type = 'client backend' AND pid <> p
 SELECT pg_cancel_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state = 'active'
 ORDER BY random() LIMIT 1
-
--- name: others
--- Sessions of a program in this database.
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND application_name LIKE %s
-
--- name: half_installed
--- Objects in rescore's schemas.
-SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname LIKE 'rescore%'

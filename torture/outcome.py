@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,12 @@ class Outcome:
     scenario: str
     done: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def note(self, done: Mapping[str, int]) -> None:
+        """Count what was done; from any thread."""
+        with self._lock:
+            self.done.update(done)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each thing done; what was lost stands in the first."""

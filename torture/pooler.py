@@ -15,10 +15,11 @@ from psycopg.conninfo import make_conninfo
 
 from rescore.errors import NoServer
 from rescore.server.account import server_account
-from rescore.torture import concurrency
+from rescore.torture import jobs
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
-from rescore.torture.clients import Client, in_background
+from rescore.torture.clients import Client
+from rescore.torture.jobs import in_background
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 from rescore.torture.programs import bouncer
@@ -36,13 +37,11 @@ def pooled(place: Place, size: Size) -> Outcome:
     if program is None:
         outcome.done["not installed"] = 1
         return outcome
-    with _running(place, program) as folder_and_port:
-        folder, port = folder_and_port
-        dsn = make_conninfo(host=str(folder), port=port, dbname=name, user="rescore")
+    with pooled_dsn(place, program, name, backends=BACKENDS) as dsn:
         clients = [Client(lambda: dsn, n, pooled=True) for n in range(CLIENTS)]
-        with in_background([*clients, concurrency.publishing(place.dsn(name), outcome)]):
+        with in_background([*clients, jobs.publishing(place.dsn(name), outcome)]):
             time.sleep(size.seconds)
-        outcome.done |= merged([c.book for c in clients])
+        outcome.note(merged([c.book for c in clients]))
         with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
             outcome.lost += _left_behind(conn, outcome)
     with psycopg.connect(place.dsn(name), autocommit=True) as conn:
@@ -62,42 +61,48 @@ def _left_behind(conn: psycopg.Connection, outcome: Outcome) -> list[str]:
 
 
 @contextmanager
-def _running(place: Place, program: Path) -> Iterator[tuple[Path, int]]:
-    """PgBouncer in front of the server; yields the socket's directory and the port."""
+def pooled_dsn(place: Place, program: Path, name: str, *, backends: int) -> Iterator[str]:
+    """PgBouncer in front of the server, in transaction mode; yields how to reach a database.
+
+    Parameters
+    ----------
+    backends: so many sessions of the server for all clients.
+    """
     account, folder = server_account(), place.home / "pool"
     account.own(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     config = folder / "pgbouncer.ini"
-    config.write_text(_settings(place, folder, port))
+    config.write_text(_settings(place, folder, port, backends))
     os.chown(config, account.uid, account.gid)
     done = account.run([program, "-d", config], cwd=folder)
     if done.returncode != 0:
         raise NoServer("PgBouncer does not start", detail=done.stderr)
     _wait_for(folder / f".s.PGSQL.{port}")
     try:
-        yield folder, port
+        yield make_conninfo(host=str(folder), port=port, dbname=name, user="rescore")
     finally:
         with suppress(ProcessLookupError, FileNotFoundError):
             os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+        _wait_for(folder / "pid", gone=True)
 
 
-def _wait_for(path: Path) -> None:
-    """It is in the background before it listens."""
+def _wait_for(path: Path, *, gone: bool = False) -> None:
+    """Wait until there is a file, or none: it is in the background before it listens."""
     deadline = time.monotonic() + START_SECONDS
-    while not path.exists() and time.monotonic() < deadline:
+    while path.exists() is gone and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
-def _settings(place: Place, folder: Path, port: int) -> str:
+def _settings(place: Place, folder: Path, port: int, backends: int) -> str:
     server = f"host={place.server.socket_dir} port={place.server.port} user=rescore"
     return f"""
 [databases]
 * = {server}
 [pgbouncer]
 pool_mode = transaction
-default_pool_size = {BACKENDS}
+default_pool_size = {backends}
 auth_type = any
 listen_addr = 127.0.0.1
 listen_port = {port}

@@ -10,7 +10,8 @@ import psycopg
 from rescore.torture import shop
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
-from rescore.torture.clients import LEVELS, Client, in_background
+from rescore.torture.clients import LEVELS, Client
+from rescore.torture.jobs import in_background
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 from rescore.torture.queries import query

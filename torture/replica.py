@@ -9,14 +9,17 @@ from importlib.resources import files
 from typing import Any
 
 import psycopg
+import yaml
 from psycopg import sql
 
 from rescore.compiler.apply import apply
 from rescore.compiler.definition import parse
+from rescore.errors import Busy
 from rescore.torture import shop
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
-from rescore.torture.clients import Client, in_background
+from rescore.torture.clients import Client
+from rescore.torture.jobs import in_background
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import INSTALLED, Place
 from rescore.torture.queries import query
@@ -24,7 +27,8 @@ from rescore.torture.queries import query
 Connection = psycopg.Connection[Any]
 # One worker applies what they write, each row with its triggers: it is the slower side.
 CLIENTS = 2
-CATCH_UP_SECONDS = 120
+# So long without any progress, on however slow a machine, and it will not come.
+STUCK_SECONDS = 60
 SLOT = "rescore_torture"
 
 
@@ -40,7 +44,7 @@ def subscribed(place: Place, size: Size) -> Outcome:
         with _subscription(place, source, target, publisher):
             clients = [Client(lambda: place.dsn(publisher), n) for n in range(CLIENTS)]
             with in_background(clients):
-                time.sleep(size.seconds / 3)
+                time.sleep(size.seconds / 8)
                 shop.publish(target, seed=2)
                 outcome.done["publishes"] += 1
             outcome.lost += _caught_up(source)
@@ -53,10 +57,10 @@ def subscribed(place: Place, size: Size) -> Outcome:
 
 def definition() -> str:
     """Return the shop's definition for tables that a subscription fills."""
-    text = shop.text().replace(", trigger: row", "")
-    for column in ("ordered_at", "created_at"):
-        text = text.replace(f"{{time: {column}}}", f"{{time: {column}, trigger: replicated}}")
-    return text
+    made = yaml.safe_load(shop.text())
+    for event in shop.EVENTS:
+        made["events"][event]["trigger"] = "replicated"
+    return yaml.safe_dump(made, sort_keys=False)
 
 
 def _open(source: Connection, target: Connection) -> None:
@@ -65,7 +69,7 @@ def _open(source: Connection, target: Connection) -> None:
         conn.execute((files("rescore.torture") / "shop.sql").read_bytes())
     source.execute(query("replica", "rows_before"))
     apply(target, parse(definition()))
-    for model in ("churn", "worth"):
+    for model in shop.MODELS:
         shop.publish(target, model)
 
 
@@ -95,7 +99,7 @@ def _subscription(
     with psycopg.connect(place.superuser_dsn(target.info.dbname), autocommit=True) as superuser:
         superuser.execute(statement.format(name=sql.Identifier(SLOT), dsn=dsn))
         try:
-            _wait(superuser, "copied", "the tables were not copied")
+            _copied(superuser)
             yield
         finally:
             superuser.execute(sql.SQL("DROP SUBSCRIPTION {}").format(sql.Identifier(SLOT)))
@@ -104,14 +108,24 @@ def _subscription(
 def _caught_up(source: Connection) -> list[str]:
     """Wait until the subscriber has confirmed all that is committed here."""
     row = source.execute(query("standby", "position")).fetchone()
-    return _wait(source, "confirmed", "the subscriber did not catch up", SLOT, row[0] if row else 0)
-
-
-def _wait(conn: Connection, name: str, otherwise: str, *given: Any) -> list[str]:
-    deadline = time.monotonic() + CATCH_UP_SECONDS
-    while time.monotonic() < deadline:
-        row = conn.execute(query("replica", name), given or None).fetchone()
+    position, found, deadline = row[0] if row else "0/0", None, 0.0
+    while True:
+        row = source.execute(query("replica", "confirmed"), [position, SLOT]).fetchone()
         if row and row[0]:
             return []
+        if row != found:
+            found, deadline = row, time.monotonic() + STUCK_SECONDS
+        if time.monotonic() > deadline:
+            return [f"the subscriber stays at {row}, and {position} is to come"]
         time.sleep(0.05)
-    return [otherwise]
+
+
+def _copied(conn: Connection) -> None:
+    """Wait until the subscription has copied both tables."""
+    deadline = time.monotonic() + STUCK_SECONDS
+    while time.monotonic() < deadline:
+        row = conn.execute(query("replica", "copied")).fetchone()
+        if row and row[0]:
+            return
+        time.sleep(0.05)
+    raise Busy("the tables of the subscription were not copied")

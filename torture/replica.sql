@@ -14,7 +14,8 @@ SELECT pg_create_logical_replication_slot(%s, 'pgoutput')
 SELECT count(*) = 2 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel
 
 -- name: confirmed
-SELECT slot_name = %s AND confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_type = 'logical' AND database = current_database()
+-- Whether a slot's subscriber has confirmed a position, and where it is.
+SELECT confirmed_flush_lsn >= %s::pg_lsn, confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s
 
 -- name: remove_profile
 DELETE FROM customer_profile WHERE customer_id IN (1, 2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import psycopg
+import yaml
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,28 +22,59 @@ from rescore.trainer.publish import read_deployment
 Connection = psycopg.Connection[Any]
 CUSTOMERS = 100
 PROFILE = "customer_profile"
+EVENTS = ("orders", "complaints")
+MODELS = ("churn", "worth")
+# Few enough that the queue is full now and then, and transactions count for themselves.
+MOST_WAITING = 300
+# Outcomes that come true in a fifth to a half of the cases, and are known after a second.
+LEARNS: dict[str, Any] = {
+    "labels": {"buys": {"any": "orders", "where": "amount > 97", "within": "1 second"}},
+    "snapshot": {"every": "1 second"},
+}
+# Rounds of a second or two, let through whatever they have learnt: it is not quality that is tried.
+LEARN = {
+    "batch": 50,
+    "examples": 100,
+    "margin": 1,
+    "minimum": {"customers": 5, "positives": 1, "negatives": 1},
+    "limits": {"weights": 1000, "scores": 1000},
+}
 
 
-def text() -> str:
-    """Return the definition as YAML."""
-    return (files("rescore.torture") / "shop.yaml").read_text(encoding="utf-8")
+def text(
+    *, queued: Collection[str] = (), learning: bool = False, larger_than: int | None = None
+) -> str:
+    """Return the definition as YAML.
+
+    Parameters
+    ----------
+    queued: events that wait in the queue; the others are counted at once.
+    learning: whether scores are logged, and churn learns from them.
+    larger_than: one more feature, which changes its meaning with the number.
+    """
+    made = yaml.safe_load((files("rescore.torture") / "shop.yaml").read_text(encoding="utf-8"))
+    for event in queued:
+        time = made["events"][event]["time"]
+        made["events"][event] = {"time": time, "mode": "queued", "queue": {"limit": MOST_WAITING}}
+    if learning:
+        made |= LEARNS
+        made["models"]["churn"] |= {"label": "buys", "learn": LEARN}
+    if larger_than is not None:
+        counted = {"from": "orders", "count": True, "where": f"amount > {larger_than}"}
+        made["features"]["large"] = counted
+    return yaml.safe_dump(made, sort_keys=False)
 
 
-def definition(more: str = "") -> Definition:
-    """Return the definition, with more features if any are given."""
-    return parse(text().replace("models:", f"{more}models:", 1))
-
-
-def extra(number: int) -> str:
-    """Return a feature that changes its meaning with the number."""
-    return f"  large: {{from: orders, count: true, where: 'amount > {number}'}}\n"
+def definition(**changes: Any) -> Definition:
+    """Return the definition; changes as :func:`text` takes them."""
+    return parse(text(**changes))
 
 
 def open_shop(conn: Connection, *, customers: int = CUSTOMERS) -> None:
     """Make tables, profile and models, and an order for each customer."""
     conn.execute((files("rescore.torture") / "shop.sql").read_bytes())
     apply(conn, definition(), source=text())
-    for model in ("churn", "worth"):
+    for model in MODELS:
         publish(conn, model)
     conn.execute(
         b"INSERT INTO orders (customer_id, amount, channel, ordered_at)"

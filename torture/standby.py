@@ -15,7 +15,8 @@ from rescore.server.private import start
 from rescore.torture import shop
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
-from rescore.torture.clients import Client, in_background
+from rescore.torture.clients import Client
+from rescore.torture.jobs import in_background
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place, own_home
 from rescore.torture.programs import run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +20,7 @@ from rescore.torture import shop
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
 from rescore.torture.clients import Client
-from rescore.torture.crashes import killed_after, wait_alone
+from rescore.torture.commands import killed, wait_alone
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 from rescore.torture.queries import query
@@ -29,8 +28,8 @@ from rescore.torture.queries import query
 Connection = psycopg.Connection[Any]
 EVENTS = 30
 WITH_OUTBOX = "0003"
-# A kill needs something to fall into; later than that an installation is through.
-CUT_SHORT_SECONDS = (0.3, 0.8, 1.6)
+# About as long as an upgrade takes: a kill needs something to fall into.
+UPGRADE_SECONDS = 1.0
 
 
 def upgraded(place: Place, size: Size) -> Outcome:
@@ -41,10 +40,9 @@ def upgraded(place: Place, size: Size) -> Outcome:
         client = Client(lambda: place.dsn(source), 0)
         for _ in range(EVENTS):
             client.act(conn)
-        for number, revision in enumerate(_revisions()):
-            after = CUT_SHORT_SECONDS[number % len(CUT_SHORT_SECONDS)]
+        for revision in _revisions():
             outcome.lost += [
-                f"from {revision}: {line}" for line in _from(place, conn, revision, after, outcome)
+                f"from {revision}: {line}" for line in _from(place, conn, revision, outcome)
             ]
     return outcome
 
@@ -56,9 +54,7 @@ def _revisions() -> list[str]:
     return [r.revision for r in ScriptDirectory.from_config(config).walk_revisions()][::-1]
 
 
-def _from(
-    place: Place, source: Connection, revision: str, after: float, outcome: Outcome
-) -> Iterator[str]:
+def _from(place: Place, source: Connection, revision: str, outcome: Outcome) -> Iterator[str]:
     name = place.database()
     dsn = place.dsn(name)
     with psycopg.connect(dsn, autocommit=True) as old:
@@ -66,7 +62,7 @@ def _from(
         _make_tables(old, dsn, revision)
         _copy(source, old)
         before = _rows(old)
-        yield from _cut_short(old, dsn, after, revision, outcome)
+        yield from _cut_short(old, dsn, revision, outcome)
         install(dsn)
         outcome.done["upgrades"] += 1
         if _rows(old) != before:
@@ -82,13 +78,11 @@ def _from(
         outcome.done += merged([client.book])
 
 
-def _cut_short(
-    conn: Connection, dsn: str, after: float, revision: str, outcome: Outcome
-) -> Iterator[str]:
+def _cut_short(conn: Connection, dsn: str, revision: str, outcome: Outcome) -> Iterator[str]:
     """Kill the upgrade: what is there is then still the old revision, or already the new one."""
-    outcome.done["upgrades killed"] += killed_after(["install", "--dsn", dsn], after)
+    done = killed(conn, "install", dsn=dsn, within=UPGRADE_SECONDS)
+    outcome.note({"upgrades killed": done})
     wait_alone(conn)
-    time.sleep(0.05)
     row = conn.execute(query("upgrade", "revision")).fetchone()
     if not row or row[0] not in (revision, _revisions()[-1]):
         yield f"an upgrade cut short left revision {row}"

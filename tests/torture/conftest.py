@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rescore.torture.commands import warm
 from rescore.torture.outcome import Outcome
 from rescore.torture.places import Place, place
 
@@ -13,6 +14,7 @@ from rescore.torture.places import Place, place
 @pytest.fixture(scope="session")
 def torn() -> Iterator[Place]:
     """A private server of the torture's own, with the shop as a template."""
+    warm()
     with place(python=False) as made:
         yield made
 

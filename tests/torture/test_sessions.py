@@ -25,7 +25,8 @@ def test_pooled_clients_lose_nothing_and_leave_nothing(torn: Place) -> None:
 
 
 def test_the_memory_of_a_backend_stays(torn: Place) -> None:
-    nothing_lost(memory.flat(torn, SHORT), "events", "publishes", "kB at the end")
+    for outcome in memory.flat(torn, SHORT):
+        nothing_lost(outcome, "events", "publishes", "kB at the end")
 
 
 def test_people_forgotten_under_load_stay_forgotten(torn: Place) -> None:

@@ -1,0 +1,177 @@
+"""What goes on beside the clients: versions published, rows swept, folded, logged, learnt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import psycopg
+
+from rescore.compiler.apply import apply
+from rescore.errors import Busy, NoServer, NotEnoughData, RescoreError
+from rescore.torture import shop
+from rescore.torture.outcome import Outcome
+from rescore.torture.queries import query
+from rescore.trainer import snapshots
+from rescore.trainer.database import translate
+from rescore.trainer.loop.learn import learn
+
+Connection = psycopg.Connection[Any]
+Job = Callable[[threading.Event], Any]
+Act = Callable[[Connection], Mapping[str, int]]
+PUBLISH_SECONDS = 0.5
+END_SECONDS = 120
+
+
+@contextmanager
+def in_background(jobs: Sequence[Job]) -> Iterator[None]:
+    """Run jobs in threads of their own while the block runs; then stop them, and pass on errors."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(max(len(jobs), 1)) as pool:
+        running = [pool.submit(job, stop) for job in jobs]
+        try:
+            yield
+        finally:
+            stop.set()
+            for each in running:
+                each.result(timeout=END_SECONDS)
+
+
+@dataclass
+class Repeated:
+    """Does something again and again in a session of its own, until stopped.
+
+    Attributes
+    ----------
+    dsn: asked for anew before each connection, as a client's is.
+    act: does it once, and returns what was done how often.
+    outcome: where that is counted, and what should not have happened is noted.
+    every: seconds from the beginning of one to that of the next.
+    survives: whether it expects to be cancelled or to lose its connection, and then goes on.
+    """
+
+    dsn: Callable[[], str]
+    act: Act
+    outcome: Outcome
+    every: float = 0.05
+    survives: bool = False
+
+    def __call__(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                with psycopg.connect(
+                    self.dsn(), autocommit=True, fallback_application_name="rescore torture"
+                ) as conn:
+                    self._repeat(conn, stop)
+            except (psycopg.Error, RescoreError) as error:
+                if not (self.survives and _was_cut_short(error)):
+                    self.outcome.lost.append(f"{self.act.__name__}: {_told(error)}")
+                    return
+                self.outcome.note({"jobs cut short": 1})
+                stop.wait(0.05)
+
+    def _repeat(self, conn: Connection, stop: threading.Event) -> None:
+        due = time.monotonic()
+        while not stop.wait(max(due - time.monotonic(), 0.01)):
+            due = time.monotonic() + self.every
+            self.outcome.note(self.act(conn))
+
+
+def _was_cut_short(error: psycopg.Error | RescoreError) -> bool:
+    """Whether it was cancelled, its session ended, or another one still has what it wants."""
+    return isinstance(
+        translate(error) if isinstance(error, psycopg.Error) else error, NoServer | Busy
+    )
+
+
+def _told(error: psycopg.Error | RescoreError) -> str:
+    known = translate(error) if isinstance(error, psycopg.Error) else error
+    return f"{known.message} {known.detail}".strip()
+
+
+def publishing(dsn: str, outcome: Outcome) -> Repeated:
+    """Publish a version every half second; now and then roll one back, or the publish itself."""
+    numbers = count()
+
+    def publish(conn: Connection) -> Mapping[str, int]:
+        number = next(numbers)
+        model = shop.MODELS[number % len(shop.MODELS)]
+        if number % 7 == 5:
+            with conn.transaction(force_rollback=True):
+                shop.publish(conn, model, seed=number % 3)
+            return {"publishes taken back": 1}
+        if number % 7 == 6:
+            conn.execute(query("jobs", "rollback"), [model])
+            return {"models rolled back": 1}
+        shop.publish(conn, model, seed=number % 3)
+        return {"publishes": 1}
+
+    return Repeated(lambda: dsn, publish, outcome, PUBLISH_SECONDS)
+
+
+def sweep(conn: Connection) -> Mapping[str, int]:
+    """Sweep the profile in small batches."""
+    conn.execute(query("jobs", "sweep"), [shop.PROFILE, 30])
+    return {"sweeps": 1}
+
+
+def fold(conn: Connection) -> Mapping[str, int]:
+    """Count what waits in the queue, in small batches."""
+    conn.execute(query("jobs", "fold"), [shop.PROFILE, 20])
+    return {"folds": 1}
+
+
+def log(conn: Connection) -> Mapping[str, int]:
+    """Log the round of snapshots that is due, in small batches, and resolve what is due."""
+    done = snapshots.log(conn, shop.PROFILE, batch=30)
+    return {"rounds of snapshots": int(done.taken > 0), "labels resolved": done.resolved}
+
+
+def learn_on(conn: Connection) -> Mapping[str, int]:
+    """Learn what was resolved, as `rescore learn` does."""
+    try:
+        rounds = learn(conn, "churn", wait=True).rounds
+    except Busy:  # another version serves since, or somebody cancelled it
+        return {"rounds of learning given up": 1}
+    except NotEnoughData:
+        return {}
+    made = [each for each in rounds if each.version]
+    return {"versions learnt": len(made), "examples learnt": sum(each.examples for each in made)}
+
+
+def applying(**changes: Any) -> Act:
+    """Return what applies changed definitions, one after the other; see :func:`shop.text`."""
+    numbers = count(1)
+
+    def change(conn: Connection) -> Mapping[str, int]:
+        larger = next(numbers) % 50
+        apply(conn, shop.definition(larger_than=larger, **changes), drop=True, attempts=3)
+        return {"definitions applied": 1}
+
+    return change
+
+
+def publish_worth() -> Act:
+    """Return what publishes versions of a model whose features stay what they are."""
+    numbers = count()
+
+    def publish(conn: Connection) -> Mapping[str, int]:
+        shop.publish(conn, "worth", seed=next(numbers) % 3)
+        return {"publishes": 1}
+
+    return publish
+
+
+def settle(conn: Connection) -> None:
+    """Bring to its end what goes on by itself: the queue, the sweep, the round of snapshots."""
+    conn.execute(query("jobs", "fold"), [shop.PROFILE, 1000])
+    conn.execute(query("jobs", "sweep"), [shop.PROFILE, 1000])
+    logged = conn.execute(query("jobs", "logged"), [shop.PROFILE]).fetchone()
+    if logged and logged[0]:
+        snapshots.log(conn, shop.PROFILE)
