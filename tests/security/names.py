@@ -50,6 +50,9 @@ class Names:
     last: str
     plain: str
     label: str
+    listed: str
+    visits_by: str
+    treated: str
     score: str
     value: str
     category: str
@@ -58,10 +61,15 @@ class Names:
     def distinct(self) -> bool:
         """Whether no two things that must differ have one name."""
         columns = [self.key, self.time, self.amount, self.kind, self.plan, self.session]
-        tables = [self.profile, self.orders, self.visits, self.sessions]
+        tables = [self.profile, self.orders, self.visits, self.sessions, self.visits_by]
+        labels = [self.label, self.listed]
+        treatment = [self.treated, self.time, self.kind]
         features = [self.count, self.total, self.last, self.plain, self.score, self.key, self.plan]
         events = [self.event, self.other_event]
-        return all(len(set(each)) == len(each) for each in (columns, tables, features, events))
+        return all(
+            len(set(each)) == len(each)
+            for each in (columns, tables, features, events, labels, treatment)
+        )
 
     def table(self, name: str) -> str:
         """The qualified name of a table as a definition writes it."""
@@ -108,7 +116,30 @@ class Names:
                 self.plain: {"column": self.plan, "one_hot": [self.category + "!", "b"]},
                 "visits": {"from": self.other_event, "count": True},
             },
-            "labels": {self.label: {"none": self.event, "within": "30 days"}},
+            "labels": {
+                self.label: {
+                    "none": self.event,
+                    "where": f"\"{column}\" = '{quoted}'",
+                    "within": "30 days",
+                    "censored_by": self.listed,
+                },
+                self.listed: {
+                    "table": self.table(self.orders),
+                    "key": self.key,
+                    "at": self.time,
+                    "known_at": self.time,
+                    "where": f"\"{column}\" <> '{quoted}'",
+                    "within": "10 days",
+                },
+            },
+            "interventions": {
+                "table": self.table(self.visits_by),
+                "key": self.treated,
+                "time": self.time,
+                "where": f"\"{column}\" = '{quoted}'",
+                "holdout": "5%",
+            },
+            "snapshot": {"every": "1 day", "share": "100%"},
             "models": {"m": {"label": self.label, "features": "all"}},
             "scores": {self.score: {"model": "m"}},
         }
