@@ -1,5 +1,5 @@
 -- What became of what was scored: quality by week, outcomes known early, uplift of treatments.
--- Calls: nothing. Tables: reads rescore.snapshots.
+-- Calls: nothing. Tables: reads rescore.snapshots, rescore.deployments, rescore.profiles.
 --
 -- Only resolved snapshots count: an outcome that comes early would make recent weeks look worse than
 -- they are. AUC is not additive; the trainer computes it.
@@ -16,9 +16,15 @@ SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS w
        sum(s.label) FILTER (WHERE e.counts) AS positives,
        avg(s.label) FILTER (WHERE e.counts) AS base_rate,
        avg(s.score) FILTER (WHERE e.counts) AS mean_score,
-       avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND s.score BETWEEN 0 AND 1) AS log_loss,
-       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND s.score BETWEEN 0 AND 1) AS brier
+       avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS log_loss,
+       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS brier,
+       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND n.is_number) AS mse,
+       avg(abs(s.score - s.label)) FILTER (WHERE e.counts AND n.is_number) AS mae
 FROM rescore.snapshots AS s
+JOIN (
+    SELECT d.model, coalesce((p.plan #> ARRAY['labels', d.spec ->> 'label', 'number'])::boolean, false) AS is_number
+    FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+) AS n ON n.model = s.model
 CROSS JOIN LATERAL (SELECT NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL AND s.label IS NOT NULL AS counts) AS e
 WHERE s.resolved IS NOT NULL
 GROUP BY s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC'), s.holdout;
@@ -39,6 +45,8 @@ COMMENT ON COLUMN rescore.live_quality.base_rate IS 'Mean of their labels';
 COMMENT ON COLUMN rescore.live_quality.mean_score IS 'Mean of their scores';
 COMMENT ON COLUMN rescore.live_quality.log_loss IS 'Log loss of their scores; null where scores are no probabilities';
 COMMENT ON COLUMN rescore.live_quality.brier IS 'Brier score; null where scores are no probabilities';
+COMMENT ON COLUMN rescore.live_quality.mse IS 'Mean squared error; null where the label is no number';
+COMMENT ON COLUMN rescore.live_quality.mae IS 'Mean absolute error; null where the label is no number';
 
 CREATE OR REPLACE VIEW rescore.early_outcomes AS
 SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week,

@@ -1,10 +1,10 @@
 -- The newest examples up to a position of customers nobody learns from, newest first; see learn_batch.sql.
 -- Calls rescore.share; reads rescore.snapshots.
 SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || s.key, 'UTF8')), 1, 8), s.id, s.resolved, pg_catalog.date_part('epoch', s.taken_at),
-       pg_catalog.date_part('epoch', s.due_at), s.label, coalesce(s.score, 'NaN'), false, coalesce(s.holdout, false), s.design
+       pg_catalog.date_part('epoch', s.due_at), coalesce(s.label, 0), coalesce(s.score, 'NaN'), false, coalesce(s.holdout, false), s.treated_at IS NOT NULL, s.design
 FROM rescore.snapshots AS s
 WHERE s.model = {model} AND (s.resolved, s.id) <= ({xid}::text::pg_catalog.xid8, {id}::pg_catalog.int8)
-  AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL
+  AND s.resolved IS NOT NULL AND (s.label IS NOT NULL OR NOT {labelled}) AND NOT s.censored AND s.quarantined IS NULL AND (s.treated_at IS NULL OR {weigh})
   AND s.version = ANY ({versions}) AND s.taken_at > {after} AND s.taken_at >= {since}
   AND rescore.share({salt}, s.key) < {share}
 ORDER BY s.resolved DESC, s.id DESC LIMIT {size}

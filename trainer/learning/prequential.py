@@ -14,14 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.plpython import estimators
-from rescore.plpython.prediction import score
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt, fit_platt
 from rescore.trainer.learning.hashing import groups
 from rescore.trainer.learning.histogram import GROUPS, ScoreHistogram
 from rescore.trainer.learning.intervals import LEVEL, Interval, difference, intervals
 from rescore.trainer.learning.learner import Learner, Scores
-from rescore.trainer.learning.metrics import METRICS, Metric
+from rescore.trainer.learning.metrics import Metric
+from rescore.trainer.learning.target import (
+    Counted,
+    Target,
+    counter,
+    distances,
+    measured,
+    metrics_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -41,24 +48,29 @@ class Tested:
     Attributes
     ----------
     probability: whether its scores are probabilities.
+    target: what it tells.
     histogram: None before the first example.
     """
 
     probability: bool
-    histogram: ScoreHistogram | None = None
+    target: Target = "outcome"
+    histogram: Counted | None = None
 
     def add(self, scores: Floats, batch: Batch) -> None:
         """Count examples; the first ones decide where scores are resolved finely."""
         if self.histogram is None:
-            self.histogram = ScoreHistogram.like(scores, probability=self.probability)
+            self.histogram = counter(scores, self.target, probability=self.probability)
         members = groups(batch.hashes, GROUPS)
         self.histogram.add(scores, batch.labels, members, batch.weights)
 
     def intervals(
-        self, metrics: Sequence[Metric] = tuple(METRICS.values()), level: float = LEVEL
+        self, metrics: Sequence[Metric] | None = None, level: float = LEVEL
     ) -> dict[str, Interval]:
-        """Return each metric with its interval; none before the first example."""
-        return {} if self.histogram is None else intervals(self.histogram, metrics, level)
+        """Return each metric with its interval, by default all; none before the first example."""
+        if self.histogram is None:
+            return {}
+        chosen = list(metrics_of(self.target).values()) if metrics is None else metrics
+        return intervals(self.histogram, chosen, level)
 
 
 @dataclass
@@ -69,18 +81,21 @@ class Prequential:
     ----------
     learner: learns every batch after it was tested on it.
     champion: the estimator that serves, or None.
+    target: what both tell.
     """
 
     learner: Learner
     champion: Any = None
+    target: Target = "outcome"
     _tested: Tested = field(init=False)
     _served: Tested = field(init=False)
     _margins: Tested = field(init=False)
     _waiting: list[tuple[Batch, Scores | None]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._tested = Tested(self.learner.gives_probabilities)
-        self._served = Tested(self.champion is not None and gives_probabilities(self.champion))
+        served = self.champion is not None and gives_probabilities(self.champion)
+        self._tested = Tested(self.learner.gives_probabilities, self.target)
+        self._served = Tested(served, self.target)
         self._margins = Tested(probability=False)
 
     def step(self, batch: Batch, elapsed: float = 0.0) -> None:
@@ -96,10 +111,16 @@ class Prequential:
         """
         if len(batch):
             known = self.learner.fitted
-            self._waiting.append((batch, self.learner.score(batch.design) if known else None))
+            self._waiting.append((batch, self._scores(batch.design) if known else None))
         if sum(len(waiting) for waiting, _ in self._waiting) >= WAITING:
             self._count()
         self.learner.learn(batch, elapsed)
+
+    def _scores(self, design: Floats) -> Scores:
+        if self.target != "segments":
+            return self.learner.score(design)
+        far = distances(self.learner.estimator, design)
+        return Scores(far, far)
 
     @property
     def tested(self) -> Tested:
@@ -120,8 +141,10 @@ class Prequential:
         ------
         NotEnoughData: no example tested yet, or of one outcome only.
         """
-        measured = self._margins if self.learner.clips else self.tested
-        platt = fit_platt(measured.histogram or ScoreHistogram.like([]))
+        counted = (self._margins if self.learner.clips else self.tested).histogram
+        platt = fit_platt(
+            counted if isinstance(counted, ScoreHistogram) else ScoreHistogram.like([])
+        )
         before = None if self.learner.clips else self.learner.memory.calibration
         return platt if before is None else platt.after(before)
 
@@ -142,4 +165,4 @@ class Prequential:
                 self._margins.add(np.concatenate([each.margins for _, each in tested]), joined)
         if waiting and self.champion is not None:
             joined = Batch.joined([batch for batch, _ in waiting])
-            self._served.add(score(self.champion, joined.design), joined)
+            self._served.add(measured(self.champion, joined.design, self.target), joined)

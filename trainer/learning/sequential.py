@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from rescore.trainer.learning.histogram import ScoreHistogram
-from rescore.trainer.learning.intervals import LEVEL, Interval, difference, jackknife
-from rescore.trainer.learning.metrics import Metric, leave_one_out
+from rescore.trainer.learning.intervals import LEVEL, Interval, difference, jackknife, left_out
+from rescore.trainer.learning.metrics import Metric
+from rescore.trainer.learning.target import Counted
 
 Floats = NDArray[np.float64]
 
@@ -51,19 +51,17 @@ def always_valid(fixed: Interval, effect: float) -> Interval:
     return replace(fixed, low=fixed.estimate - reach, high=fixed.estimate + reach)
 
 
-def gain(
-    candidate: ScoreHistogram, champion: ScoreHistogram, metric: Metric, level: float = LEVEL
-) -> Interval:
+def gain(candidate: Counted, champion: Counted, metric: Metric, level: float = LEVEL) -> Interval:
     """Return by how much a candidate is better on the same examples; above 0 is better."""
     found = difference(candidate, champion, metric, level)
     return found if metric.better >= 0 else _negative(found)
 
 
 def gain_apart(
-    candidate: ScoreHistogram, champion: ScoreHistogram, metric: Metric, level: float = LEVEL
+    candidate: Counted, champion: Counted, metric: Metric, level: float = LEVEL
 ) -> Interval:
     """Return by how much a candidate is better, each measured on customers or times of its own."""
-    one, other = (jackknife(metric.of(leave_one_out(h)), level) for h in (candidate, champion))
+    one, other = (jackknife(metric.of(left_out(h)), level) for h in (candidate, champion))
     found = apart(one, other)
     return found if metric.better >= 0 else _negative(found)
 

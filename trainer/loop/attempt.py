@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rescore.plpython.prediction import score
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt
 from rescore.trainer.learning.checks import sanity
 from rescore.trainer.learning.gate import Decision, PairedScores, gate
 from rescore.trainer.learning.hashing import shares
+from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.learner import Learner
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.learning.prequential import Prequential, gives_probabilities
+from rescore.trainer.learning.target import measured, typed
 from rescore.trainer.loop.block import Block, Position
 from rescore.trainer.loop.guard import Guard
 from rescore.trainer.loop.reading import Reader
@@ -36,12 +37,14 @@ class Piece:
     ----------
     suspects: ids of what is to be quarantined, each with its reason.
     due: when the last of its examples could be resolved, in seconds since 1970.
+    spoken_for: untreated examples that the holdout stands for.
     """
 
     kept: Block
     suspects: dict[int, str]
     end: Position
     due: float
+    spoken_for: int
 
 
 class Attempt:
@@ -51,17 +54,20 @@ class Attempt:
     ----------
     position: the last example that was learnt, or passed over for good.
     suspects: ids of snapshots to be quarantined, each with its reason.
+    spoken_for: examples not learnt since the holdout stands for them.
     """
 
     def __init__(self, state: State, reader: Reader) -> None:
         learner = Learner.resume(state.line.estimator, state.terms.method, state.standing.memory)
         self.state, self.reader = state, reader
-        self.loop = Prequential(learner, state.champion.estimator)
+        self.target = state.terms.target
+        self.loop = Prequential(learner, state.champion.estimator, self.target)
         self.names = tuple(state.line.contract.columns())
         suspect = state.terms.learn.suspect_share
         self.guard = Guard(state.line.reference, self.names, suspect)
         self.position = self.read_to = state.position
         self.suspects: dict[int, str] = {}
+        self.spoken_for = 0
         self._waiting: list[Piece] = []
         self._learnt: list[Block] = []
         self._kept: list[Block] = []
@@ -86,10 +92,11 @@ class Attempt:
 
     def _piece(self, block: Block) -> Piece:
         found = self.guard.suspects(block)
-        good = np.ones(len(block), dtype=bool)
+        good = block.weights > 0
         good[list(found)] = False
         suspects = {int(block.ids[n]): why for n, why in found.items()}
-        return Piece(block.take(good), suspects, block.end, float(block.due.max()))
+        others = int(((block.weights == 0) & ~block.treated).sum())
+        return Piece(block.take(good), suspects, block.end, float(block.due.max()), others)
 
     def _learn(self) -> None:
         """Learn what is not kept for testing, in order."""
@@ -97,6 +104,7 @@ class Attempt:
         while self._waiting and self._waiting[0].due <= limit:
             piece = self._waiting.pop(0)
             kept = piece.kept
+            self.spoken_for += piece.spoken_for
             learnt = kept if self._by_time else kept.take(~self._tested(kept))
             self._step(learnt)
             self._learnt.append(learnt)
@@ -110,7 +118,8 @@ class Attempt:
         newest = float(block.taken.max())
         elapsed = 0.0 if self._latest is None else max(newest - self._latest, 0.0) / DAY
         self._latest = newest if self._latest is None else max(newest, self._latest)
-        self.loop.step(Batch(block.design, block.labels, block.hashes), elapsed)
+        batch = Batch(block.design, block.labels, block.hashes, block.weights, self.target)
+        self.loop.step(batch, elapsed)
 
     @property
     def _by_time(self) -> bool:
@@ -166,8 +175,10 @@ class Attempt:
 
     def _enough(self, block: Block) -> bool:
         rules = self.state.terms.rules
-        found = [np.unique(block.hashes[block.labels == label]).size for label in (0, 1)]
         customers = np.unique(block.hashes).size
+        if self.target != "outcome":
+            return bool(customers >= rules.customers)
+        found = [np.unique(block.hashes[block.labels == label]).size for label in (0, 1)]
         return (
             customers >= rules.customers
             and found[0] >= rules.negatives
@@ -182,8 +193,9 @@ class Attempt:
         """Return the calibration: of this round, or where that is small the one before."""
         if not self.state.terms.calibrate:
             return None
-        found = self.loop.tested.histogram
-        fewest = min(found.positives, found.weight - found.positives) if found else 0
+        found, fewest = self.loop.tested.histogram, 0.0
+        if isinstance(found, ScoreHistogram):
+            fewest = min(found.positives, found.weight - found.positives)
         before = self.loop.learner.memory.calibration
         return self.loop.platt() if fewest >= FEWEST_TO_CALIBRATE else before
 
@@ -192,12 +204,14 @@ class Attempt:
         tests, champion = self.tests(), self.state.champion.estimator
         probability = gives_probabilities(artefact) and gives_probabilities(champion)
         pairs = PairedScores(
-            tests.labels.astype(np.int8),
+            typed(tests.labels, self.target),
             tests.hashes,
-            score(artefact, tests.design),
-            score(champion, tests.design),
+            measured(artefact, tests.design, self.target),
+            measured(champion, tests.design, self.target),
             probability,
-            segments=self._segments(tests),
+            tests.weights,
+            self._segments(tests),
+            self.target,
         )
         found = sanity(artefact, champion, tests.design, self.state.terms.limits)
         return gate(pairs, self.state.terms.rules, found)

@@ -23,7 +23,7 @@ _HEADER = len(_SIGNATURE) + 8  # signature, flags, length of the extension
 _TRAILER = 2
 _COLUMNS = {
     "hashes": ">u8", "ids": ">i8", "xids": ">i8", "taken": ">f8", "due": ">f8", "labels": ">f8",
-    "scores": ">f8", "released": "?", "holdout": "?",
+    "scores": ">f8", "released": "?", "holdout": "?", "treated": "?",
 }  # fmt: skip
 
 
@@ -45,10 +45,12 @@ class Block:
     ----------
     xids, ids: their positions, shape (n,).
     taken, due: moments they were taken and could be resolved, in seconds since 1970, shape (n,).
-    labels: shape (n,), 0 or 1; NaN while open.
+    labels: shape (n,), 0 or 1, or numbers; NaN while open, 0 for segments.
     scores: as served, shape (n,); NaN where there was none.
     released: whether somebody let them out of quarantine, shape (n,).
     holdout: whether the customer is kept untreated, shape (n,).
+    treated: whether the customer was treated within the horizon, shape (n,).
+    weights: how many examples each stands for, shape (n,).
     hashes: of the keys, shape (n,).
     design: design rows as scored, shape (n, columns).
     """
@@ -61,6 +63,8 @@ class Block:
     scores: Floats
     released: NDArray[np.bool_]
     holdout: NDArray[np.bool_]
+    treated: NDArray[np.bool_]
+    weights: Floats
     hashes: Hashes
     design: Floats
 
@@ -86,7 +90,8 @@ class Block:
             )
         found = np.frombuffer(data, record, offset=_HEADER, count=rows)
         parts = {n: found[n].astype(record[n].newbyteorder("=")) for n in _COLUMNS}
-        return cls(**parts, design=found["design"]["value"].astype(np.float64))
+        design = found["design"]["value"].astype(np.float64)
+        return cls(**parts, weights=np.ones(rows), design=design)
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:

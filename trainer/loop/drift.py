@@ -35,8 +35,8 @@ class Moved:
 
     Attributes
     ----------
-    feature: column of the design row; ``score``: as served; ``loss``: log loss of what was served;
-        ``label``: the outcome.
+    feature: column of the design row; ``score``: as served; ``loss``: log loss of what was served, or
+        how far it was from a number; ``label``: the outcome.
     began, ended: moments of the first and the last snapshot compared.
     numbers: see `rescore.trainer.learning.drift.Drift`; empty where training keeps no sample.
     changed_at: from about when on the streaming detector saw other values; None for no change.
@@ -111,7 +111,9 @@ def _outcomes(state: State, reader: Reader) -> list[Moved]:
     if not len(block):
         return []
     found = {"label": block.labels}
-    if ((block.scores >= 0) & (block.scores <= 1)).all():
+    if state.terms.target == "number":
+        found["loss"] = np.abs(block.labels - np.nan_to_num(block.scores))
+    elif ((block.scores >= 0) & (block.scores <= 1)).all():
         chance = np.clip(block.scores, EDGE, 1 - EDGE)
         found["loss"] = -np.log(np.where(block.labels == 1, chance, 1 - chance))
     return [_told(state, block, name, {}, changed(each)) for name, each in found.items()]

@@ -199,7 +199,7 @@ def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
         decision.reasons,
         attempt.state.line.number,
         examples=len(learnt),
-        positives=int(learnt.labels.sum()),
+        positives=int((learnt.labels > 0).sum()),
         quarantined=len(attempt.suspects),
         metrics={
             "prequential": told_intervals(loop.tested.intervals()),

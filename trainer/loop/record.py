@@ -101,6 +101,8 @@ def record_version(
     learnt, standing = attempt.learnt, _standing(state, attempt, made.memory)
     assert learnt is not None
     skipped = attempt.reader.skipped(state.position, attempt.position)
+    if attempt.spoken_for:
+        skipped["spoken for by the holdout"] = attempt.spoken_for
     period = {name: at.isoformat() for name, at in _period(learnt).items()}
     with conn.transaction():
         _lock(conn, state)
@@ -173,7 +175,7 @@ def _lineage(
     kept = _reference(state, artefact, learnt)
     return {
         "examples": len(learnt),
-        "positives": int(learnt.labels.sum()),
+        "positives": int((learnt.labels > 0).sum()),
         "known_until": moment(float(learnt.due.max())).isoformat(),
         "watermark_xid": end.xid,
         "watermark_id": end.id,

@@ -118,7 +118,7 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
     row = conn.execute(query("learn_state"), (model,)).fetchone()
     if row is None:
         raise unknown_model(conn, model)
-    profile, clock, spec, champion, xid, number, line, served, memory = row
+    profile, clock, spec, champion, xid, number, line, served, memory, amount, treated = row
     if champion is None:
         raise NotEnoughData(
             f'no version of model "{model}" serves: there is nothing to learn on from',
@@ -133,7 +133,7 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
         standing, position = Standing.from_json(memory), watermark
     else:
         version, (standing, position) = serving, _new_line(serving, watermark, clock)
-    terms = Terms.of(spec)
+    terms = Terms.of(spec, number=amount, interventions=treated)
     return State(
         model, profile, terms, serving, version, watermark, position, _testing(standing, terms)
     )
