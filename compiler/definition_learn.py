@@ -200,6 +200,7 @@ def learn_problems(definition: Definition) -> Iterator[Problem]:
             yield from _segments(definition, name, model.learn)
             yield from _metric(definition, name, model.learn)
         yield from _number(definition, name, model)
+        yield from _traffic(definition, name, model)
 
 
 def _calibration(name: str, model: Model) -> Iterator[Problem]:
@@ -247,6 +248,20 @@ def _metric(definition: Definition, name: str, learn: Learn) -> Iterator[Problem
         )
 
 
+def _traffic(definition: Definition, name: str, model: Model) -> Iterator[Problem]:
+    """Yield what versions cannot be compared by."""
+    path = ("models", name, "traffic")
+    if model.traffic is None:
+        return
+    if model.label is None:
+        yield Problem(path, f"model {name} has no label to compare versions by")
+        return
+    known = NUMBER_METRICS if _learns_number(definition, model) else METRICS
+    metric = model.traffic.metric
+    if metric is not None and metric not in known:
+        yield Problem((*path, "metric"), f"{metric} does not measure label {model.label}")
+
+
 def _number(definition: Definition, name: str, model: Model) -> Iterator[Problem]:
     """Yield what does not go with a label that is a number."""
     if not _learns_number(definition, model):
@@ -259,17 +274,19 @@ def _number(definition: Definition, name: str, model: Model) -> Iterator[Problem
             f"One of {', '.join(REGRESSORS)}, or another regressor.",
         )
     if model.calibrate:
-        path = ("models", name, "calibrate")
-        yield Problem(path, f"label {model.label} is a number: there is no probability to correct")
+        calibrate = ("models", name, "calibrate")
+        yield Problem(
+            calibrate, f"label {model.label} is a number: there is no probability to correct"
+        )
     if model.learn is not None and model.learn.balance is not None:
-        path = ("models", name, "learn", "balance")
-        yield Problem(path, f"label {model.label} is a number: it has no positives to weigh")
+        balance = ("models", name, "learn", "balance")
+        yield Problem(balance, f"label {model.label} is a number: it has no positives to weigh")
 
 
 def _segments(definition: Definition, name: str, learn: Learn) -> Iterator[Problem]:
     known = definition.models[name].feature_names(definition)
     for segment in learn.segments:
-        path: tuple[str, ...] = ("models", name, "learn", "segments")
+        path = ("models", name, "learn", "segments")
         if segment not in known:
             yield unknown(path, "feature", segment, known)
         elif definition.features[segment].one_hot is None:

@@ -265,5 +265,5 @@ def test_what_does_not_go_with_a_number_is_refused(given: str, instead: str, tol
 
 
 def test_only_columns_that_are_numbers_are_summed(conn: Connection) -> None:
-    with pytest.raises(DoesNotFit, match='labels.revenue.of: column "ordered_at" is of type'):
+    with pytest.raises(DoesNotFit, match=r"labels\.revenue\.of: column \"ordered_at\" is of type"):
         define(conn, DEFINITION.replace("of: amount, within: 30", "of: ordered_at, within: 30"))

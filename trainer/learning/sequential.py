@@ -10,7 +10,7 @@ Research 70(3), 2022; the mixture is Robbins', Annals of Mathematical Statistics
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,9 +83,17 @@ def mean_by_group(values: Floats, members: NDArray[np.intp], level: float = LEVE
     values: shape (n,).
     members: shape (n,), the group of each, from `rescore.trainer.learning.hashing.groups`.
     """
-    counts = np.bincount(members).astype(np.float64)
-    sums = np.bincount(members, values)[counts > 0]
-    counts = counts[counts > 0]
+    return mean_of_groups(np.bincount(members, values).astype(float), np.bincount(members), level)
+
+
+def mean_of_groups(sums: Floats, counts: NDArray[Any], level: float = LEVEL) -> Interval:
+    """Return the mean of outcomes with its interval, from the sums and numbers of each group.
+
+    Parameters
+    ----------
+    sums, counts: shape (groups,); groups without outcomes do not count.
+    """
+    sums, counts = sums[counts > 0], counts[counts > 0].astype(np.float64)
     if not len(counts):
         return Interval(np.nan, np.nan, np.nan, level, 0)
     left = (sums.sum() - sums) / np.maximum(counts.sum() - counts, 1.0)

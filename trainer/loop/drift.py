@@ -35,8 +35,8 @@ class Moved:
 
     Attributes
     ----------
-    feature: column of the design row; ``score``: as served; ``loss``: log loss of what was served, or
-        how far it was from a number; ``label``: the outcome.
+    feature: column of the design row; ``score``: as served; ``label``: the outcome; ``loss``: log
+        loss of what was served, or how far it was from a number.
     began, ended: moments of the first and the last snapshot compared.
     numbers: see `rescore.trainer.learning.drift.Drift`; empty where training keeps no sample.
     changed_at: from about when on the streaming detector saw other values; None for no change.
