@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.types.json import Jsonb
 
 from rescore.errors import NotEnoughData
 from rescore.plpython.contract import Contract
@@ -20,7 +19,7 @@ from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.estimators import make_estimator
 from rescore.trainer.fit import Progress, Recipe, fit
 from rescore.trainer.learning.target import Target, distances
-from rescore.trainer.loop.record import refer
+from rescore.trainer.loop.reference import refer
 from rescore.trainer.loop.treatment import standing_for
 from rescore.trainer.metrics import evaluate, evaluate_numbers
 from rescore.trainer.publish import publish as publish_artifact
@@ -156,8 +155,8 @@ def publish_trained(
             candidate=candidate,
             reason=reason
             or f"trained on {len(report.moments)} moments until {report.until:%Y-%m-%d}",
+            lineage=report.lineage,
         )
-        conn.execute(query("lineage"), (report.model, version, Jsonb(report.lineage)))
     seconds = report.seconds + time.monotonic() - started
     return replace(report, version=version, candidate=candidate, seconds=seconds)
 

@@ -18,7 +18,7 @@ from rescore.trainer.learning.histogram import EDGE
 from rescore.trainer.loop.attempt import moment
 from rescore.trainer.loop.block import Block
 from rescore.trainer.loop.reading import Reader
-from rescore.trainer.loop.record import SCORE
+from rescore.trainer.loop.reference import SCORE, refer_to_snapshots
 from rescore.trainer.loop.state import State, read_state
 
 Floats = NDArray[np.float64]
@@ -67,6 +67,9 @@ class Moved:
 def watch(conn: Connection, model: str) -> list[Moved]:
     """Tell what has moved, and keep it for ``rescore.feature_drift``.
 
+    A version that has nothing to be compared with is given the newest snapshots, once there are
+    enough: it is from then on that drift is told.
+
     Parameters
     ----------
     conn: in autocommit mode.
@@ -78,6 +81,10 @@ def watch(conn: Connection, model: str) -> list[Moved]:
     """
     with translated():
         state = read_state(conn, model)
+        if state.champion.reference is None and refer_to_snapshots(
+            conn, model, state.champion.number, state.champion.contract, state.champion.estimator
+        ):
+            state = read_state(conn, model)
         reader = Reader.of(conn, state)
         found = [*_columns(state, reader), *_outcomes(state, reader)]
         rows = Jsonb([_row(each) for each in found])

@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 from psycopg.types.json import Jsonb
 
-from rescore.plpython.prediction import score
 from rescore.trainer.database import Connection, one, query
-from rescore.trainer.learning.drift import Reference, reference
+from rescore.trainer.learning.drift import Reference
 from rescore.trainer.learning.gate import Decision
 from rescore.trainer.learning.intervals import Interval
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.loop.attempt import Attempt, moment
 from rescore.trainer.loop.block import Block, Position
+from rescore.trainer.loop.reference import FEWEST_TO_REFER, MOST_TO_REFER, refer, to_json
 from rescore.trainer.loop.state import Standing, State
 from rescore.trainer.publish import publish
-
-FEWEST_TO_REFER, MOST_TO_REFER = 2_000, 20_000
-SCORE = "score"
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,7 @@ def record_version(
     if attempt.spoken_for:
         skipped["spoken for by the holdout"] = attempt.spoken_for
     period = {name: at.isoformat() for name, at in _period(learnt).items()}
+    lineage = _lineage(state, made.artefact, learnt, standing, attempt.position) | period
     with conn.transaction():
         _lock(conn, state)
         version = publish(
@@ -115,10 +113,9 @@ def record_version(
             parent=state.line.number,
             candidate=why.action != "published",
             reason=_reason(why),
+            lineage=lineage,
         )
         done = replace(why, version=version, skipped=skipped)
-        lineage = _lineage(state, made.artefact, learnt, standing, attempt.position)
-        conn.execute(query("lineage"), (state.model, version, Jsonb(lineage | period)))
         told = {"line": version, "memory": standing.to_json(), "suspects": _suspects(attempt)}
         told["requests"] = requests
         _record(conn, state, attempt.position, {**told, **period, **_of(done)})
@@ -194,18 +191,6 @@ def _reference(state: State, artefact: Any, learnt: Block) -> dict[str, Any]:
     return refer(line.contract.columns(), newest.design, artefact) | {
         "customers": int(np.unique(newest.hashes).size)
     }
-
-
-def refer(names: list[str], design: Any, artefact: Any) -> dict[str, Any]:
-    """Return the distributions of a training sample's columns, and of its scores, as JSON."""
-    made = reference(names, design)
-    scores = {} if SCORE in made else reference([SCORE], score(artefact, design)[:, None])
-    return {"reference": to_json({**made, **scores})}
-
-
-def to_json(kept: Reference) -> dict[str, Any]:
-    """Return distributions as JSON-able values."""
-    return {name: counts.to_json() for name, counts in kept.items()}
 
 
 def told_intervals(found: Mapping[str, Interval]) -> dict[str, Any]:

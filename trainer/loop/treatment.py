@@ -24,7 +24,7 @@ def weighed(block: Block, held_out: float | None) -> Block:
 
     Examples are parted into tenths by the score that was served. Where nobody of a tenth was
     treated, all count, by 1. Where somebody was, only those held out count, by 1 / ``held_out``,
-    and stand for all; the others weigh nothing.
+    and stand for all; the others weigh nothing. All divided by their mean.
 
     Parameters
     ----------
@@ -49,4 +49,6 @@ def standing_for(scores: Floats, treated: Mask, holdout: Mask, held_out: float) 
     touched = np.bincount(stratum, treated, STRATA)[stratum] > 0
     alone = np.where(holdout, 1 / held_out, 0.0)
     weights: Floats = np.where(treated, 0.0, np.where(touched, alone, 1.0))
-    return weights
+    total = float(weights.sum())
+    # One on average, so that the steps of learning are as long as they would be without.
+    return weights * (np.count_nonzero(weights) / total) if total else weights
