@@ -470,11 +470,15 @@ def run(
     alerts: Annotated[
         Path | None, typer.Option(help="YAML file: what is to be told whom.", dir_okay=False)
     ] = None,
+    health_file: Annotated[
+        Path | None, typer.Option(help="Kept up to date: what it does, and when it last did it.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fold, sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
     from rescore.trainer.fold import folding
+    from rescore.trainer.health_file import watching
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
     from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
@@ -488,7 +492,8 @@ def run(
     jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
-        failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
+        with watching(health_file, jobs, say) as (told, said):
+            failed = runner.run(dsn, told, say=said, stop=stop, once=once, standby=standby)
     raise typer.Exit(1 if once and failed else 0)
 
 

@@ -114,7 +114,7 @@ def examples(world: World) -> tuple[Any, ...]:
     """Accounts every ten days: four of the things that make them leave, whether they did, offers."""
     held, parts = shares(hash_keys(world.names, HOLDOUT_SALT)) < HOLDOUT, []
     for day in range(60, world.days - 31, 10):
-        here = (world.joined <= day) & (world.left > day)
+        here = np.asarray((world.joined <= day) & (world.left > day))
         lately = [
             np.minimum(what[day - length + 1 : day + 1].sum(axis=0), most)
             for what, length, most in (
@@ -124,7 +124,7 @@ def examples(world: World) -> tuple[Any, ...]:
             )
         ]
         design = np.column_stack([*lately, world.basic]).astype(float)
-        leaves = (world.left <= day + 30).astype(np.int8)
+        leaves = np.asarray(world.left <= day + 30, dtype=np.int8)
         offered = world.offers[day + 1 : day + 31].any(axis=0)
         parts.append((design[here], leaves[here], offered[here], held[here]))
     return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
@@ -135,7 +135,7 @@ def test_uplift_has_intervals_by_customer(conn: Connection) -> None:
     define(conn, DEFINITION.replace("LEARN", LEARN))
     publish_start(conn)
     random = np.random.default_rng(5)
-    held = random.random(1500) < 0.3
+    held = np.asarray(random.random(1500) < 0.3)
     labels = (random.random(1500) < np.where(held, 0.5, 0.38)).astype(float)
     for day in range(5):
         resolved(conn, drawn(random, 1500)[0], labels, day=0.5 * day)
