@@ -180,7 +180,7 @@ def test_storms_of_nan_constants_one_outcome_and_nothing_at_all(conn: Connection
     conn.execute("UPDATE customers SET active = false")
     live(conn, 200, first)  # nobody is scored
     conn.execute(
-        "UPDATE customers SET spend = CASE WHEN customer_id % 2 = 0 THEN 'NaN'::float8 ELSE 80 END"
+        "UPDATE customers SET active = true, spend = CASE WHEN customer_id % 2 = 0 THEN 'NaN'::float8 ELSE 80 END"
     )
     for model in models:
         made = learn(conn, model).rounds
