@@ -474,12 +474,16 @@ def run(
         bool,
         typer.Option("--follow-clock", help="Go by moments notified on channel rescore_clock."),
     ] = False,
+    health_file: Annotated[
+        Path | None, typer.Option(help="Kept up to date: what it does, and when it last did it.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fold, sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
     from rescore.trainer import run as runner
     from rescore.trainer.fold import folding
     from rescore.trainer.follow import follow
+    from rescore.trainer.health_file import watching
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
     from rescore.trainer.snapshots import LOOK_SECONDS as SNAPSHOT_SECONDS
     from rescore.trainer.snapshots import Snapshotting
@@ -494,10 +498,11 @@ def run(
     jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
         say = console.print_json if json else lambda facts: console.say(runner.line(facts))
-        if follow_clock:
-            failed = follow(dsn, jobs, say=say, stop=stop)
-        else:
-            failed = runner.run(dsn, jobs, say=say, stop=stop, once=once, standby=standby)
+        with watching(health_file, jobs, say) as (told, said):
+            if follow_clock:
+                failed = follow(dsn, told, say=said, stop=stop)
+            else:
+                failed = runner.run(dsn, told, say=said, stop=stop, once=once, standby=standby)
     raise typer.Exit(1 if once and failed else 0)
 
 

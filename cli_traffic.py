@@ -105,6 +105,31 @@ def compare(
         _show_comparison(found)
 
 
+def uplift(
+    model: Model,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only snapshots taken from then on.")
+    ] = None,
+    dsn: Dsn = None,
+    json: Json = False,
+) -> None:
+    """Say what treating customers has changed, beside the holdout, with intervals by customer."""
+    from rescore.trainer.comparison_report import uplift_rows
+    from rescore.trainer.database import connection
+    from rescore.trainer.report import with_zone
+    from rescore.trainer.uplift import uplift as told
+
+    with connection(dsn) as conn:
+        found = told(conn, model, since=with_zone(since))
+    if json:
+        console.print_json(found.to_json())
+        return
+    console.show(uplift_rows(found), as_json=False)
+    console.print_lines(
+        [f"{found.snapshots} snapshots of {found.customers} customers, {found.held_out} held out"]
+    )
+
+
 def jobs(every: float, terms: Terms, alerts: Path | None) -> list[Job]:
     """Return the jobs of `rescore run` that judge versions and, if a file says so, tell alerts."""
     from rescore.trainer.alert_rules import load
@@ -118,7 +143,7 @@ def jobs(every: float, terms: Terms, alerts: Path | None) -> list[Job]:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (challenge, shadow, demote, compare):
+    for command in (challenge, shadow, demote, compare, uplift):
         app.command()(command)
 
 

@@ -18,6 +18,7 @@ from rescore.compiler.quoting import ident
 from rescore.errors import DoesNotFit
 
 SHARES = 2**52
+NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 
 
 class Found(Protocol):
@@ -76,6 +77,7 @@ class Outcomes:
             after=label.after or timedelta(),
             within=label.within,
             settle=max(settles),
+            amount=label.is_number,
         )
 
     def treatment(self) -> Treatment | None:
@@ -126,6 +128,7 @@ class Outcomes:
             time=self._time(table, event.time or "", f"{place}.time"),
             known_at=self._time(table, known, f"{place}.known_at") if known else "",
             condition=self._condition(label.where, table, f"label {name}"),
+            value=self._value(name, label, table),
         )
 
     def _row(self, name: str, label: Label) -> Occurrences | None:
@@ -142,7 +145,23 @@ class Outcomes:
             time=self._time(table, label.at, f"labels.{name}.at"),
             known_at=self._time(table, known, f"labels.{name}.known_at") if known else "",
             condition="" if label.source else self._condition(label.where, table, f"label {name}"),
+            value=self._value(name, label, table),
         )
+
+    def _value(self, name: str, label: Label, table: Table) -> str:
+        """Return what is added up: 1 for a count; what is no finite number adds nothing."""
+        if label.of is None:
+            return "1" if label.count is not None else ""
+        column = table.column(label.of, f"labels.{name}.of")
+        if column.type.partition("(")[0] not in NUMBERS:
+            raise DoesNotFit(
+                f'labels.{name}.of: column "{column.name}" is of type {column.type}',
+                detail="Expected a number.",
+                hint="Name a column of integers, numeric, real or double precision.",
+            )
+        ref = f"e.{ident(column.name)}"
+        # As numeric: a sum of float8 depends on the order, and would be corrected for ever.
+        return f"CASE WHEN {ref} BETWEEN -1e100 AND 1e100 THEN {ref}::numeric END"
 
     def _key_column(self, table: Table, name: str | None, place: str) -> str:
         column = table.column(name or self.definition.profile.key.name, place)

@@ -131,17 +131,19 @@ def _censored(definition: Definition, name: str) -> Iterator[Problem]:
             f"label {other} is true when nothing happens, which has no time",
             "A label with `any` or `table`.",
         )
+    elif definition.labels[other].is_number:
+        yield Problem(path, f"label {other} is a number", "A label with `any` or `table`.")
 
 
 def _snapshot(definition: Definition) -> Iterator[Problem]:
     snapshot, path = definition.snapshot, ("snapshot", "on")
     if snapshot is None:
         return
-    if not any(model.label for model in definition.models.values()):
+    if not any(model.label or model.is_segments for model in definition.models.values()):
         yield Problem(
             ("snapshot",),
             "there is nothing to log: no model has a label",
-            "What is logged waits for its label.",
+            "What is logged waits for its label; only segments (mini_batch_k_means) need none.",
             "Name one under models.<model>.label.",
         )
     if snapshot.on is None:

@@ -32,10 +32,15 @@ Share: TypeAlias = Annotated[
 
 
 class Label(Part):
-    """What a model learns: whether something happens in the time after a moment."""
+    """What a model learns: whether something happens in the time after a moment, or how much."""
 
     none: Text | None = Field(None, description="event: the label is true when none happens")
     any: Text | None = Field(None, description="event: the label is true when one happens")
+    count: Text | None = Field(None, description="event: the label is how many happen")
+    sum: Text | None = Field(None, description="event: the label is the sum of its column `of`")
+    of: Text | None = Field(
+        None, description="column that is summed; with `table` alone, of the table"
+    )
     where: Text | None = Field(
         None, description="SQL condition on columns of the event (else of the table): which count"
     )
@@ -65,27 +70,39 @@ class Label(Part):
         return self
 
     @property
-    def kind(self) -> Literal["none", "any", "table"]:
-        """What makes the label true: absence or presence of events, or a row of the table."""
-        if self.none is not None:
-            return "none"
-        return "table" if self.any is None else "any"
+    def kind(self) -> Literal["none", "any", "count", "sum", "table"]:
+        """What decides the label: absence, presence, number or sum of events, or a table."""
+        for kind in SOURCES:
+            if getattr(self, kind) is not None:
+                return kind
+        return "table"
 
     @property
     def source(self) -> str:
         """The event's name; empty where only a table is read."""
-        return self.none or self.any or ""
+        return getattr(self, self.kind) if self.kind != "table" else ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it says how much, not whether."""
+        return self.count is not None or self.of is not None
+
+
+SOURCES: tuple[Literal["none", "any", "count", "sum"], ...] = ("none", "any", "count", "sum")
 
 
 def label_problems(label: Label) -> Iterator[PydanticCustomError]:
     """Yield what is inconsistent among the keys of one label."""
-    if label.none is not None and label.any is not None:
-        yield refuse("a label has one of `none` and `any`, not both", "{none: orders, within: …}")
-    if not label.source and label.table is None:
+    named = [f"`{kind}`" for kind in SOURCES if getattr(label, kind) is not None]
+    if len(named) > 1:
+        expected = "{none: orders, within: …}"
+        yield refuse(f"a label has one of {' and '.join(named)}, not both", expected)
+    if not named and label.table is None:
         yield refuse(
-            "a label needs `none`, `any` or `table`",
+            "a label needs `none`, `any`, `count`, `sum` or `table`",
             "{none: orders, within: …} or {table: cancelled, at: cancelled_on, within: …}",
         )
+    yield from _amount_problems(label)
     if label.table is None:
         for key in ("at", "key", "known_at"):
             if getattr(label, key) is not None:
@@ -97,6 +114,20 @@ def label_problems(label: Label) -> Iterator[PydanticCustomError]:
             "`within` must be longer than `after`, or than nothing",
             "Both are counted from the moment.",
             key="within",
+        )
+
+
+def _amount_problems(label: Label) -> Iterator[PydanticCustomError]:
+    example = "{sum: orders, of: amount, within: …}"
+    if label.sum is not None and label.of is None:
+        yield refuse("`sum` needs `of`, the column that is summed", example)
+    if label.of is not None and label.kind not in ("sum", "table"):
+        yield refuse("`of` needs `sum`, or a `table` alone", example, key="of")
+    if label.kind in ("count", "sum") and label.table is not None:
+        yield refuse(
+            f"`{label.kind}` and `table` do not go together",
+            "Two labels, or one of them.",
+            key="table",
         )
 
 
@@ -135,3 +166,8 @@ class Interventions(Part):
     where: Text | None = Field(None, description="SQL condition on its columns: which count")
     holdout: Share = Field(description="share of the customers never to be treated, such as 5%")
     column: Text = Field("holdout", description="profile column that says who they are")
+    treated: Literal["leave_out", "weight"] = Field(
+        "leave_out",
+        description="treated customers are not learnt from; `weight`: where some were treated, "
+        "those held out stand for all",
+    )

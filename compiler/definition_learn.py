@@ -23,12 +23,23 @@ METRICS = (
 )  # fmt: skip
 """By which a candidate can be compared; besides, ``precision@10%``, ``recall@500`` and the like."""
 
+NUMBER_METRICS = ("r2", "mse", "rmse", "mae")
+"""The same where the label is a number; the first is the default."""
+
+SEGMENT_METRICS = ("distance",)
+"""The same for segments, which have no label."""
+
 LEARNERS = (
     "sgd_classifier", "sgd_regressor", "perceptron", "passive_aggressive_classifier",
     "passive_aggressive_regressor", "gaussian_nb", "bernoulli_nb", "multinomial_nb",
     "mini_batch_k_means", "mlp_classifier", "mlp_regressor",
 )  # fmt: skip
 """Estimators that learn on, batch after batch."""
+
+REGRESSORS = ("sgd_regressor", "passive_aggressive_regressor", "mlp_regressor")
+"""Those of them that learn a label which is a number; more can be trained once."""
+
+SEGMENTS = "mini_batch_k_means"
 
 CALIBRATED = (
     "sgd_classifier", "sgd_regressor", "perceptron", "passive_aggressive_classifier",
@@ -65,10 +76,11 @@ def _as_test(value: Any) -> Any:
 
 
 def _as_metric(value: Any) -> Any:
-    if isinstance(value, str) and (value in METRICS or _ON_TOP.fullmatch(value)):
+    known = (*METRICS, *NUMBER_METRICS, *SEGMENT_METRICS)
+    if isinstance(value, str) and (value in known or _ON_TOP.fullmatch(value)):
         return value
-    expected = f"One of {', '.join(METRICS)}, precision@10%, recall@500 and the like."
-    raise refuse(f'unknown metric "{value}"', expected, did_you_mean(str(value), METRICS))
+    expected = f"One of {', '.join(known)}, precision@10%, recall@500 and the like."
+    raise refuse(f'unknown metric "{value}"', expected, did_you_mean(str(value), known))
 
 
 def _as_time(value: Any) -> Any:
@@ -142,7 +154,11 @@ class Learn(Part):
     test: Test = Field(
         "20%", description="share of the customers never learnt from, or the newest `30 days`"
     )
-    metric: MetricName = Field("log_loss", description="by which a candidate is compared")
+    metric: MetricName | None = Field(
+        None,
+        description="by which a candidate is compared; default: log_loss, r2 for numbers, "
+        "distance for segments",
+    )
     margin: float = Field(
         0.01, ge=-1e100, le=1e100, description="how much worse it may be; below 0: must be better"
     )
@@ -187,6 +203,9 @@ def learn_problems(definition: Definition) -> Iterator[Problem]:
         if model.learn is not None:
             yield from _estimator(name, model)
             yield from _segments(definition, name, model.learn)
+            yield from _metric(definition, name, model.learn)
+        yield from _number(definition, name, model)
+        yield from _traffic(definition, name, model)
 
 
 def _calibration(name: str, model: Model) -> Iterator[Problem]:
@@ -199,7 +218,7 @@ def _calibration(name: str, model: Model) -> Iterator[Problem]:
 
 
 def _estimator(name: str, model: Model) -> Iterator[Problem]:
-    if model.label is None:
+    if model.label is None and not model.is_segments:
         yield Problem(("models", name, "learn"), f"model {name} has no label to learn")
     if model.estimator_name not in LEARNERS:
         yield Problem(
@@ -208,6 +227,65 @@ def _estimator(name: str, model: Model) -> Iterator[Problem]:
             f"One of {', '.join(LEARNERS)}.",
             "Leave `learn` out, and train again with `rescore train`.",
         )
+
+
+def _learns_number(definition: Definition, model: Model) -> bool:
+    label = definition.labels.get(model.label or "")
+    return label is not None and label.is_number
+
+
+def _metric(definition: Definition, name: str, learn: Learn) -> Iterator[Problem]:
+    model = definition.models[name]
+    if learn.metric is None:
+        return
+    known: tuple[str, ...] = METRICS
+    what = "whether something happens"
+    if model.label is None:
+        what, known = "no label", SEGMENT_METRICS
+    elif _learns_number(definition, model):
+        what, known = "a number", NUMBER_METRICS
+    if learn.metric not in known and not (known is METRICS and _ON_TOP.fullmatch(learn.metric)):
+        path = ("models", name, "learn", "metric")
+        yield Problem(
+            path,
+            f"{learn.metric} does not measure model {name}, which learns {what}",
+            f"One of {', '.join(known)}.",
+        )
+
+
+def _traffic(definition: Definition, name: str, model: Model) -> Iterator[Problem]:
+    """Yield what versions cannot be compared by."""
+    path = ("models", name, "traffic")
+    if model.traffic is None:
+        return
+    if model.label is None:
+        yield Problem(path, f"model {name} has no label to compare versions by")
+        return
+    known = NUMBER_METRICS if _learns_number(definition, model) else METRICS
+    metric = model.traffic.metric
+    if metric is not None and metric not in known:
+        yield Problem((*path, "metric"), f"{metric} does not measure label {model.label}")
+
+
+def _number(definition: Definition, name: str, model: Model) -> Iterator[Problem]:
+    """Yield what does not go with a label that is a number."""
+    if not _learns_number(definition, model):
+        return
+    estimator = model.estimator_name
+    if not estimator.endswith("_regressor") and estimator not in ("linear_regression", "ridge"):
+        yield Problem(
+            ("models", name, "estimator"),
+            f"{estimator} does not learn a number, which label {model.label} is",
+            f"One of {', '.join(REGRESSORS)}, or another regressor.",
+        )
+    if model.calibrate:
+        calibrate = ("models", name, "calibrate")
+        yield Problem(
+            calibrate, f"label {model.label} is a number: there is no probability to correct"
+        )
+    if model.learn is not None and model.learn.balance is not None:
+        balance = ("models", name, "learn", "balance")
+        yield Problem(balance, f"label {model.label} is a number: it has no positives to weigh")
 
 
 def _segments(definition: Definition, name: str, learn: Learn) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from rescore.compiler import definition_checks
 from rescore.compiler.definition_errors import refuse
-from rescore.compiler.definition_learn import Learn
+from rescore.compiler.definition_learn import SEGMENTS, Learn
 from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import (
@@ -365,6 +365,11 @@ class Model(Part):
     def estimator_name(self) -> str:
         """Snake-case name of the scikit-learn class."""
         return next(iter(self.estimator))
+
+    @property
+    def is_segments(self) -> bool:
+        """Whether its score is the number of a segment, which is learnt without a label."""
+        return self.estimator_name == SEGMENTS
 
     @property
     def estimator_parameters(self) -> dict[str, Parameter]:

@@ -18,8 +18,8 @@ Margin: TypeAlias = Annotated[float, Field(ge=0, le=1e6)]
 class Traffic(Part):
     """Rules over resolved snapshots; `rescore run` evaluates them, and nothing acts without one."""
 
-    metric: Literal["log_loss", "brier", "auc", "pr_auc"] = Field(
-        "log_loss", description="by which versions are compared"
+    metric: Literal["log_loss", "brier", "auc", "pr_auc", "r2", "mse", "rmse", "mae"] | None = (
+        Field(None, description="by which versions are compared; default: log_loss, r2 for numbers")
     )
     challenge: Share | None = Field(
         None, description="let what `learn: {publish: false}` records challenge with this share"

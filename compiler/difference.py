@@ -109,7 +109,11 @@ def difference(
         "always": [name for _, _, name in always_fired(profile)],
         "unknown_past": list(profile.unknown_past),
         "labels": {
-            o.name: {"seconds": o.horizon.total_seconds(), "early": o.known_early}
+            o.name: {
+                "seconds": o.horizon.total_seconds(),
+                "early": o.known_early,
+                **({"number": True} if o.amount else {}),
+            }
             for o in profile.outcomes
         },
         "reads": [[t.schema, t.name] for t in tables.beside],

@@ -27,6 +27,7 @@ class Occurrences:
     key_column: the table's own column that leads to it.
     time, known_at: timestamptz over ``e``; the latter empty where it is known at once.
     condition: SQL over ``e`` of the rows that count; empty for all.
+    value: SQL over ``e`` of what is added up; empty where only its time is asked for.
     """
 
     table: Table
@@ -36,6 +37,7 @@ class Occurrences:
     time: str
     known_at: str
     condition: str
+    value: str = ""
 
     @property
     def relation(self) -> str:
@@ -59,6 +61,7 @@ class Outcome:
     event, row: an event table's rows and a label table's; one of them at least.
     censoring: events that, coming before any of these, leave the outcome unknown.
     settle: the longest that outcomes, or what censors them, take to be known.
+    amount: whether it is a number: the sum of the values of ``event`` or ``row``.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Outcome:
     after: timedelta
     within: timedelta
     settle: timedelta
+    amount: bool = False
 
     @property
     def sources(self) -> tuple[Occurrences, ...]:
@@ -94,7 +98,7 @@ class Outcome:
     @property
     def known_early(self) -> bool:
         """Whether a positive outcome can be known before the horizon is over."""
-        return not self.absence or self.row is not None
+        return not self.amount and (not self.absence or self.row is not None)
 
     def happened(self, firsts: Mapping[str, str]) -> str:
         """SQL: whether something that makes the label true has happened.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from rescore.compiler.definition_learn import SEGMENTS
 from rescore.compiler.profile import Model, Profile
 from rescore.compiler.quoting import ident
 from rescore.compiler.windows import interval
@@ -23,6 +24,7 @@ class Logged:
     score, version, serving, others, design: what was given, by which version, in which role;
         what other versions would have given (jsonb), and the design row.
     due: when the outcome is settled.
+    resolved, resolved_at: the transaction and the moment, where there is no outcome to wait for.
     """
 
     model: Model
@@ -32,6 +34,8 @@ class Logged:
     others: str
     design: str
     due: str
+    resolved: str
+    resolved_at: str
 
 
 def logging(plan: Profile) -> dict[str, Any]:
@@ -45,8 +49,8 @@ def logging(plan: Profile) -> dict[str, Any]:
 
 
 def logged_models(plan: Profile) -> list[Model]:
-    """Models that have a label."""
-    return [m for m in plan.models if m.spec.get("label")]
+    """Models that have a label, or segments, which learn without one."""
+    return [m for m in plan.models if m.spec.get("label") or SEGMENTS in m.spec["estimator"]]
 
 
 def sampled(key: str, moment: str, share: str) -> str:
@@ -56,7 +60,8 @@ def sampled(key: str, moment: str, share: str) -> str:
 
 
 def _logged(plan: Profile, model: Model) -> Logged:
-    horizon = next((o.horizon for o in plan.outcomes if o.name == model.spec["label"]), timedelta())
+    label = model.spec.get("label")
+    horizon = next((o.horizon for o in plan.outcomes if o.name == label), timedelta())
     return Logged(
         model=model,
         score=model.call(_ref, MOMENT),
@@ -65,6 +70,8 @@ def _logged(plan: Profile, model: Model) -> Logged:
         others=model.others(_ref, MOMENT),
         design=model.served_row(_ref, MOMENT),
         due=f"{MOMENT} + {interval(horizon)}",
+        resolved="NULL" if label else "pg_current_xact_id()",
+        resolved_at="NULL" if label else MOMENT,
     )
 
 

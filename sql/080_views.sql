@@ -1,6 +1,6 @@
 -- What dashboards and BI tools read of rescore itself.
 -- Calls: 078_coming, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
--- rescore.incident_log, rescore.outbox_lag, rescore.queue_lag.
+-- rescore.incident_log, rescore.lineage, rescore.outbox_lag, rescore.queue_lag.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
@@ -96,6 +96,13 @@ SELECT 'champions', CASE count(*) FILTER (WHERE d.champion IS NULL) WHEN 0 THEN 
        coalesce('no version serves: ' || pg_catalog.string_agg(d.model, ', ' ORDER BY d.model) FILTER (WHERE d.champion IS NULL),
                 pg_catalog.concat(count(*), ' models serve'))
 FROM rescore.deployments AS d
+UNION ALL
+SELECT 'drift', 'ok',
+       coalesce('not told before 2000 snapshots: ' || pg_catalog.string_agg(pg_catalog.format('%s, version %s from a file', d.model, d.champion), '; ' ORDER BY d.model),
+                'every model that learns has something to be compared with')
+FROM rescore.deployments AS d
+WHERE pg_catalog.jsonb_typeof(d.spec -> 'learn') = 'object' AND d.champion IS NOT NULL
+  AND NOT EXISTS (SELECT FROM rescore.lineage AS l WHERE l.model = d.model AND l.version = d.champion AND l.reference IS NOT NULL)
 UNION ALL
 SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
                       WHEN pg_catalog.min(l.oldest) < pg_catalog.now() - interval '1 hour' THEN 'warning' ELSE 'ok' END,

@@ -1,5 +1,5 @@
 -- What became of what was scored: quality by week, outcomes known early, uplift of treatments.
--- Calls: nothing. Tables: reads rescore.snapshots.
+-- Calls: nothing. Tables: reads rescore.snapshots, rescore.deployments, rescore.profiles.
 --
 -- Only resolved snapshots count: an outcome that comes early would make recent weeks look worse than
 -- they are. AUC is not additive; the trainer computes it.
@@ -16,9 +16,15 @@ SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS w
        sum(s.label) FILTER (WHERE e.counts) AS positives,
        avg(s.label) FILTER (WHERE e.counts) AS base_rate,
        avg(s.score) FILTER (WHERE e.counts) AS mean_score,
-       avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND s.score BETWEEN 0 AND 1) AS log_loss,
-       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND s.score BETWEEN 0 AND 1) AS brier
+       avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS log_loss,
+       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS brier,
+       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND n.is_number) AS mse,
+       avg(abs(s.score - s.label)) FILTER (WHERE e.counts AND n.is_number) AS mae
 FROM rescore.snapshots AS s
+JOIN (
+    SELECT d.model, coalesce((p.plan #> ARRAY['labels', d.spec ->> 'label', 'number'])::boolean, false) AS is_number
+    FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+) AS n ON n.model = s.model
 CROSS JOIN LATERAL (SELECT NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL AND s.label IS NOT NULL AS counts) AS e
 WHERE s.resolved IS NOT NULL
 GROUP BY s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC'), s.holdout;
@@ -39,6 +45,8 @@ COMMENT ON COLUMN rescore.live_quality.base_rate IS 'Mean of their labels';
 COMMENT ON COLUMN rescore.live_quality.mean_score IS 'Mean of their scores';
 COMMENT ON COLUMN rescore.live_quality.log_loss IS 'Log loss of their scores; null where scores are no probabilities';
 COMMENT ON COLUMN rescore.live_quality.brier IS 'Brier score; null where scores are no probabilities';
+COMMENT ON COLUMN rescore.live_quality.mse IS 'Mean squared error; null where the label is no number';
+COMMENT ON COLUMN rescore.live_quality.mae IS 'Mean absolute error; null where the label is no number';
 
 CREATE OR REPLACE VIEW rescore.early_outcomes AS
 SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week,
@@ -54,25 +62,47 @@ COMMENT ON COLUMN rescore.early_outcomes.positive IS 'Of these, known to be posi
 COMMENT ON COLUMN rescore.early_outcomes.due_from IS 'When the first of them resolves';
 COMMENT ON COLUMN rescore.early_outcomes.due_until IS 'When the last of them resolves';
 
+-- Snapshots of one customer are not independent: errors are of the customers' sums (linearization of a
+-- ratio, by cluster), so that a rate's variance is that of outcomes less rate times number.
 CREATE OR REPLACE VIEW rescore.uplift AS
-SELECT g.model, g.week, g.customers, g.held_out, g.treated_share, g.rate, g.rate_held_out, g.rate - g.rate_held_out AS difference,
-       (g.rate - g.rate_held_out) / nullif(g.treated_share, 0) AS per_treated
+SELECT e.model, e.week, e.customers, e.held_out, e.treated_share, e.rate, e.rate_held_out, e.difference,
+       e.difference / nullif(e.treated_share, 0) AS per_treated,
+       e.difference - 1.96 * e.standard_error AS difference_low, e.difference + 1.96 * e.standard_error AS difference_high,
+       (e.difference - 1.96 * e.standard_error) / nullif(e.treated_share, 0) AS per_treated_low,
+       (e.difference + 1.96 * e.standard_error) / nullif(e.treated_share, 0) AS per_treated_high
 FROM (
-    SELECT s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week,
-           count(DISTINCT s.key) FILTER (WHERE NOT s.holdout) AS customers, count(DISTINCT s.key) FILTER (WHERE s.holdout) AS held_out,
-           avg((s.treated_at IS NOT NULL)::integer) FILTER (WHERE NOT s.holdout)::double precision AS treated_share,
-           avg(s.label) FILTER (WHERE NOT s.holdout) AS rate, avg(s.label) FILTER (WHERE s.holdout) AS rate_held_out
-    FROM rescore.snapshots AS s
-    WHERE s.resolved IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL AND s.holdout IS NOT NULL
-    GROUP BY s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC')
-) AS g;
+    SELECT g.model, g.week, coalesce(max(g.customers) FILTER (WHERE NOT g.holdout), 0) AS customers,
+           coalesce(max(g.customers) FILTER (WHERE g.holdout), 0) AS held_out,
+           max(g.treated / g.n) FILTER (WHERE NOT g.holdout) AS treated_share,
+           max(g.rate) FILTER (WHERE NOT g.holdout) AS rate, max(g.rate) FILTER (WHERE g.holdout) AS rate_held_out,
+           max(g.rate) FILTER (WHERE NOT g.holdout) - max(g.rate) FILTER (WHERE g.holdout) AS difference,
+           CASE WHEN min(g.customers) > 1 AND count(*) = 2
+                THEN sqrt(sum(greatest(g.yy - 2 * g.rate * g.yn + g.rate ^ 2 * g.nn, 0) / g.n ^ 2 * g.customers / nullif(g.customers - 1, 0))) END AS standard_error
+    FROM (
+        SELECT c.model, c.week, c.holdout, count(*) AS customers, sum(c.n) AS n, sum(c.treated) AS treated, sum(c.y) / sum(c.n) AS rate,
+               sum(c.y ^ 2) AS yy, sum(c.y * c.n) AS yn, sum(c.n ^ 2) AS nn
+        FROM (
+            SELECT s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week, s.holdout, s.key, count(*)::double precision AS n,
+                   sum(s.label) AS y, count(*) FILTER (WHERE s.treated_at IS NOT NULL)::double precision AS treated
+            FROM rescore.snapshots AS s
+            WHERE s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL AND s.holdout IS NOT NULL
+            GROUP BY s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC'), s.holdout, s.key
+        ) AS c
+        GROUP BY c.model, c.week, c.holdout
+    ) AS g
+    GROUP BY g.model, g.week
+) AS e;
 COMMENT ON VIEW rescore.uplift IS 'What treating changed: customers who may be treated, whether they were or not, beside those held out. Chance decided between the two, hence the difference is the treatments'' doing; those treated beside those not would show how they were chosen.';
 COMMENT ON COLUMN rescore.uplift.model IS 'Model whose label is the outcome';
 COMMENT ON COLUMN rescore.uplift.week IS 'Week of the moments (Monday, UTC)';
 COMMENT ON COLUMN rescore.uplift.customers IS 'Different customers who may be treated';
 COMMENT ON COLUMN rescore.uplift.held_out IS 'Different customers held out';
 COMMENT ON COLUMN rescore.uplift.treated_share IS 'Share of the former that was treated within the horizon';
-COMMENT ON COLUMN rescore.uplift.rate IS 'Their rate of positive outcomes';
+COMMENT ON COLUMN rescore.uplift.rate IS 'Their rate of positive outcomes; the mean of labels that are numbers';
 COMMENT ON COLUMN rescore.uplift.rate_held_out IS 'That of the holdout';
 COMMENT ON COLUMN rescore.uplift.difference IS 'The former less the latter: below 0, treating prevents the outcome';
 COMMENT ON COLUMN rescore.uplift.per_treated IS 'The difference for each customer who was treated';
+COMMENT ON COLUMN rescore.uplift.difference_low IS 'Lower bound of the difference, at 95% confidence, by customers; of many weeks together: `rescore uplift`';
+COMMENT ON COLUMN rescore.uplift.difference_high IS 'Upper bound of the difference';
+COMMENT ON COLUMN rescore.uplift.per_treated_low IS 'Lower bound of that for each who was treated, their share taken for known';
+COMMENT ON COLUMN rescore.uplift.per_treated_high IS 'Upper bound of that';

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -174,6 +176,31 @@ def test_a_signal_finishes_the_batch(conn: Connection, plain_dsn: str, number: i
     assert one(conn, "SELECT looked, changed FROM rescore.sweeps") == (300, 300)
 
 
+def test_the_health_file_says_what_the_runner_does(
+    conn: Connection, plain_dsn: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "health.json"
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--dsn", plain_dsn, "--every", "1s", "--health-file", str(path)],
+        stdout=subprocess.DEVNULL,
+    )
+
+    def told() -> Any:
+        return json.loads(path.read_text()) if path.exists() else {"jobs": {}}
+
+    until(lambda: "rules" in told()["jobs"])
+    conn.execute("DROP FUNCTION rescore_compiled.customers__rescore")
+    until(lambda: told()["jobs"]["sweep"]["error"])
+    conn.execute("SELECT pg_terminate_backend(%s)", [holder(conn)])
+    until(lambda: told()["state"] == "disconnected")
+    until(lambda: told()["state"] == "waiting")
+    assert datetime.now(timezone.utc) - datetime.fromisoformat(told()["at"]) < timedelta(seconds=9)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert (told()["state"], told()["pid"]) == ("stopped", process.pid)
+    assert [each.name for each in tmp_path.iterdir()] == ["health.json"]
+
+
 def test_arguments_are_checked_before_anything_runs(conn: Connection, plain_dsn: str) -> None:
     assert runner.sweeping(plain_dsn, "5m", ["customers"], Terms()).every == 300
     wrong: list[Any] = [
@@ -216,6 +243,8 @@ def test_the_commands_of_the_clock(
     assert (code, " sweep: rows 300, written 0, " in out) == (0, True)
     code, _, err = call("run", "--once", "--every", "often")
     assert (code, '--every "often"' in err) == (2, True)
+    code, _, err = call("run", "--once", "--health-file", "/nowhere/health")
+    assert (code, "--health-file /nowhere/health: No such file" in err) == (2, True)
     code, _, err = call("schedule", "customers")
     assert (code, "--every" in err) == (2, True)
     code, _, err = call("schedule", "customers", "--every", "@hourly")

@@ -7,28 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rescore.compiler.intervals import parse_interval
-from rescore.errors import NotEnoughData
+from rescore.errors import NotEnoughData, NotSupported
+from rescore.trainer.compare_rows import Tally, overview, pages
 from rescore.trainer.database import Connection, query, translated
-from rescore.trainer.learning.gate import PairedScores
-from rescore.trainer.learning.hashing import Hashes, groups, hash_keys
-from rescore.trainer.learning.histogram import GROUPS
-from rescore.trainer.learning.intervals import Interval, jackknife
-from rescore.trainer.learning.metrics import METRICS, Metric, leave_one_out
+from rescore.trainer.learning.intervals import Interval, jackknife, left_out
 from rescore.trainer.learning.sequential import (
     always_valid,
     apart,
     gain,
     gain_apart,
-    mean_by_group,
+    mean_of_groups,
 )
+from rescore.trainer.learning.target import DEFAULTS, Target, metric_of, metrics_of
+from rescore.trainer.loop.terms import target_of
 from rescore.trainer.usage import WrongUsage, unknown_model
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 FEWEST_GROUPS = 10
 """With fewer groups of customers than this, a jackknife says little: nothing is decided."""
 
@@ -59,9 +53,10 @@ class Rules:
     cool_down: timedelta = timedelta(days=7)
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any] | None) -> Rules:
+    def of(cls, stored: Mapping[str, Any] | None, target: Target = "outcome") -> Rules:
         """Return the rules of a model's definition; the defaults, by which none acts, for none."""
-        given = dict(stored or {})
+        given = {name: value for name, value in (stored or {}).items() if value is not None}
+        given.setdefault("metric", DEFAULTS[target])
         if "cool_down" in given:
             given["cool_down"] = parse_interval(given["cool_down"])
         return cls(**given)
@@ -75,6 +70,7 @@ class Traffic:
     ----------
     now: by the profile's clock.
     acted: when a rule last acted, by that clock; None when none ever has.
+    target: what the model tells.
     """
 
     model: str
@@ -85,6 +81,7 @@ class Traffic:
     rules: Rules
     now: datetime
     acted: datetime | None
+    target: Target = "outcome"
 
     def rival(self) -> int | None:
         """Return the version one would ask about first."""
@@ -158,9 +155,10 @@ def traffic(conn: Connection, model: str) -> Traffic:
         row = conn.execute(query("traffic_of"), (model,)).fetchone()
     if row is None:
         raise unknown_model(conn, model)
-    champion, challenger, shadows, predecessor, rules, now, acted = row
+    champion, challenger, shadows, predecessor, spec, now, acted, number = row
+    target = target_of(spec, number=number)
     beside = (champion, challenger, tuple(shadows), predecessor)
-    return Traffic(model, *beside, Rules.of(rules), now, acted)
+    return Traffic(model, *beside, Rules.of(spec.get("traffic"), target), now, acted, target)
 
 
 def compare(
@@ -186,13 +184,36 @@ def compare(
     UnknownModel
     WrongUsage: nobody stands beside the champion, and none was named.
     NotEnoughData: no resolved snapshot has a score of either.
+    NotSupported: the model has no outcome to compare by.
     """
     found = traffic(conn, model)
     chosen = _chosen(found, candidate, champion)
+    if found.target == "segments":
+        raise NotSupported(
+            f"versions of model {model} cannot be compared",
+            detail="Its score is the number of a segment; no outcome says which is better.",
+            hint="see the gate's `distance` in rescore.learn_log",
+        )
     given = {"model": model, "candidate": chosen[0], "champion": chosen[1], "since": since}
-    with translated():
-        rows = conn.execute(query("compare"), given).fetchall()
-    return compared(model, chosen, Rows.of(rows), rules or found.rules)
+    with translated(), conn.transaction():
+        conn.execute(query("one_snapshot"))
+        tally = _tallied(conn, given, found.target, rules or found.rules)
+    return compared(model, tally, rules or found.rules)
+
+
+def _tallied(conn: Connection, given: dict[str, Any], target: Target, rules: Rules) -> Tally:
+    there = overview(conn, given)
+    if not there.rows:
+        raise NotEnoughData(
+            "no resolved snapshot has a score of either version",
+            detail="A snapshot is resolved once its horizon has passed.",
+            hint="see rescore.snapshots; rescore run takes and resolves them",
+        )
+    paired = there.customers >= rules.customers
+    tally = Tally((given["candidate"], given["champion"]), there, target, paired)
+    for page in pages(conn, given, there.trial):
+        tally.add(page)
+    return tally
 
 
 def _chosen(found: Traffic, candidate: int | None, champion: int | None) -> tuple[int, int]:
@@ -206,129 +227,51 @@ def _chosen(found: Traffic, candidate: int | None, champion: int | None) -> tupl
     return rival, serving
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Resolved snapshots, each shape (n,); scores are NaN where a version gave none."""
-
-    hashes: Hashes
-    labels: Floats
-    versions: NDArray[np.int64]
-    challenged: Mask
-    treated: Mask
-    candidate: Floats
-    champion: Floats
-    trial: Mask
-
-    @classmethod
-    def of(cls, rows: list[Any]) -> Rows:
-        """Return the columns of the query ``compare``.
-
-        Raises
-        ------
-        NotEnoughData: there are none.
-        """
-        if not rows:
-            raise NotEnoughData(
-                "no resolved snapshot has a score of either version",
-                detail="A snapshot is resolved once its horizon has passed.",
-                hint="see rescore.snapshots; rescore run takes and resolves them",
-            )
-        keys, labels, versions, serving, treated, candidate, champion, trial = zip(
-            *rows, strict=True
-        )
-        return cls(
-            hash_keys(keys, "compare"),
-            np.array(labels, dtype=np.float64),
-            np.array(versions, dtype=np.int64),
-            np.array([s == "challenger" for s in serving]),
-            np.array(treated, dtype=bool),
-            np.array(candidate, dtype=np.float64),
-            np.array(champion, dtype=np.float64),
-            np.array([bool(t) for t in trial]),
-        )
-
-
-def compared(model: str, versions: tuple[int, int], rows: Rows, rules: Rules) -> Comparison:
+def compared(model: str, tally: Tally, rules: Rules) -> Comparison:
     """Return the comparison of the candidate, first of the versions, with the champion."""
-    both = np.isfinite(rows.candidate) & np.isfinite(rows.champion) & ~rows.treated
-    customers = len(np.unique(rows.hashes[both]))
-    metric = METRICS[rules.metric]
-    if customers >= rules.customers:
-        one, other = _histograms(rows, rows.candidate, rows.champion, both, both)
-        fixed = gain(one, other, metric, rules.confidence)
-        paired, used = True, both
-    else:
-        own = [(rows.versions == v) & ~rows.treated for v in versions]
-        one, other = _histograms(rows, rows.candidate, rows.champion, *own)
-        fixed = gain_apart(one, other, metric, rules.confidence)
-        paired, used = False, own[0] | own[1]
-        customers = min(len(np.unique(rows.hashes[mask])) for mask in own)
+    there, metric = tally.found, metric_of(rules.metric, tally.target)
+    assert tally.sides is not None  # there is a page, at least an empty one
+    measure = gain if tally.paired else gain_apart
+    fixed = measure(*tally.sides, metric, rules.confidence)
+    apart_ = min(there.candidates, there.champions)
     return Comparison(
         model,
-        versions[1],
-        versions[0],
+        tally.versions[1],
+        tally.versions[0],
         rules.metric,
-        paired,
-        int(used.sum()),
-        customers,
-        _metrics(one, other, rules.confidence, paired=paired),
+        tally.paired,
+        there.both if tally.paired else there.own,
+        there.customers if tally.paired else apart_,
+        _metrics(tally, rules.confidence),
         fixed,
         always_valid(fixed, rules.effect),
-        _served(rows, versions, rules.confidence),
+        _served(tally, rules.confidence),
     )
 
 
-def _histograms(
-    rows: Rows, candidate: Floats, champion: Floats, of_one: Mask, of_other: Mask
-) -> tuple[Any, Any]:
-    """Return each side's histogram over its mask."""
-    known = np.concatenate([candidate[of_one], champion[of_other]])
-    probability = bool(((known >= 0) & (known <= 1)).all())
-    made = []
-    for scores, mask in ((candidate, of_one), (champion, of_other)):
-        pairs = PairedScores(
-            rows.labels[mask].astype(np.int8),
-            rows.hashes[mask],
-            scores[mask],
-            scores[mask],
-            probability,
-        )
-        made.append(pairs.histograms()[0])
-    return made[0], made[1]
+SHOWN = (
+    "log_loss", "brier", "auc", "pr_auc", "calibration_in_the_large", "base_rate",
+    "r2", "mse", "rmse", "mae", "bias", "mean",
+)  # fmt: skip
 
 
-SHOWN = ("log_loss", "brier", "auc", "pr_auc", "calibration_in_the_large", "base_rate")
-
-
-def _metrics(one: Any, other: Any, level: float, *, paired: bool) -> dict[str, dict[str, Interval]]:
+def _metrics(tally: Tally, level: float) -> dict[str, dict[str, Interval]]:
     """Return each metric of both sides with ordinary intervals, and the candidate's gain."""
-    found = {}
-    for metric in (METRICS[name] for name in SHOWN):
-        if metric.probability and not one.probability:
+    assert tally.sides is not None
+    known, found = metrics_of(tally.target), {}
+    for metric in (known[name] for name in SHOWN if name in known):
+        if metric.probability and not tally.found.probability:
             continue
-        sides = {
-            "candidate": _fixed(one, metric, level),
-            "champion": _fixed(other, metric, level),
-        }
-        gained = (gain if paired else gain_apart)(one, other, metric, level)
+        values = [jackknife(metric.of(left_out(side)), level) for side in tally.sides]
+        sides = dict(zip(("candidate", "champion"), values, strict=True))
+        gained = (gain if tally.paired else gain_apart)(*tally.sides, metric, level)
         found[metric.name] = sides | ({"gain": gained} if metric.better else {})
     return found
 
 
-def _fixed(histogram: Any, metric: Metric, level: float) -> Interval:
-    return jackknife(metric.of(leave_one_out(histogram)), level)
-
-
-def _served(rows: Rows, versions: tuple[int, int], level: float) -> dict[str, Interval]:
+def _served(tally: Tally, level: float) -> dict[str, Interval]:
     """Return the mean outcome of whom each version has served, and the difference."""
-    means = {}
-    for name, version, by in (
-        ("challenger", versions[0], rows.challenged),
-        ("champion", versions[1], ~rows.challenged),
-    ):
-        mask = rows.trial & by & (rows.versions == version)
-        if not mask.any():
-            return {}
-        members = groups(rows.hashes[mask], GROUPS)
-        means[name] = mean_by_group(rows.labels[mask], members, level)
-    return means | {"uplift": apart(means["challenger"], means["champion"])}
+    if not all(each.counts.any() for each in tally.served):
+        return {}
+    one, other = (mean_of_groups(each.sums, each.counts, level) for each in tally.served)
+    return {"challenger": one, "champion": other, "uplift": apart(one, other)}

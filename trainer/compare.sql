@@ -1,11 +1,12 @@
--- Resolved snapshots that one of two versions scored, with both scores where both exist.
--- Calls nothing; reads rescore.snapshots.
-SELECT s.key, s.label, s.version, s.serving, s.treated_at IS NOT NULL,
-       CASE WHEN s.version = %(candidate)s THEN s.score ELSE (s.others ->> %(candidate)s::pg_catalog.text)::pg_catalog.float8 END,
-       CASE WHEN s.version = %(champion)s THEN s.score ELSE (s.others ->> %(champion)s::pg_catalog.text)::pg_catalog.float8 END,
-       s.taken_at >= (SELECT pg_catalog.min(c.taken_at) FROM rescore.snapshots AS c
-                      WHERE c.model = %(model)s AND c.version = %(candidate)s AND c.serving = 'challenger') AS in_trial
+-- Resolved snapshots that one of two versions scored, with both scores where both exist, else NaN.
+-- Every column has one length and none is NULL, so that the answer is read as it comes: see compare_rows.py.
+-- The key is hashed as rescore.share does. Calls nothing; reads rescore.snapshots.
+SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to('compare:' || s.key, 'UTF8')), 1, 8), s.label,
+       s.version, coalesce(s.serving = 'challenger', false), s.treated_at IS NOT NULL,
+       coalesce(CASE WHEN s.version = {candidate} THEN s.score ELSE (s.others ->> {candidate}::pg_catalog.text)::pg_catalog.float8 END, 'NaN'),
+       coalesce(CASE WHEN s.version = {champion} THEN s.score ELSE (s.others ->> {champion}::pg_catalog.text)::pg_catalog.float8 END, 'NaN'),
+       coalesce(s.taken_at >= {trial}::pg_catalog.timestamptz, false) AS in_trial
 FROM rescore.snapshots AS s
-WHERE s.model = %(model)s AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL
-  AND (%(since)s::pg_catalog.timestamptz IS NULL OR s.taken_at >= %(since)s)
-  AND (s.version IN (%(candidate)s, %(champion)s) OR s.others ?| ARRAY[%(candidate)s, %(champion)s]::pg_catalog.text[])
+WHERE s.model = {model} AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL
+  AND ({since}::pg_catalog.timestamptz IS NULL OR s.taken_at >= {since}::pg_catalog.timestamptz)
+  AND (s.version IN ({candidate}, {champion}) OR s.others ?| ARRAY[{candidate}, {champion}]::pg_catalog.text[])

@@ -6,6 +6,7 @@ from typing import Any
 
 from rescore.trainer.compare import Comparison
 from rescore.trainer.learning.intervals import Interval
+from rescore.trainer.uplift import Uplift
 
 MEANS = {
     "better": "stop: version {candidate} is better",
@@ -30,6 +31,18 @@ def table(found: Comparison) -> list[dict[str, Any]]:
 def served_rows(found: Comparison) -> list[dict[str, Any]]:
     """Return the mean outcome of whom each version has served, and the difference."""
     return [{"served by": name, "mean outcome": _text(i)} for name, i in found.groups.items()]
+
+
+def uplift_rows(found: Uplift) -> list[dict[str, Any]]:
+    """Return what treating has changed, a number a row."""
+    shown = {
+        "treated_share": "share treated",
+        "rate": "outcome of those who may be treated",
+        "rate_held_out": "outcome of the holdout",
+        "difference": "difference",
+        "per_treated": "difference for each who was treated",
+    }
+    return [{"": shown[name], "at 95%": _text(i)} for name, i in found.intervals().items()]
 
 
 def lines(found: Comparison) -> list[str]:

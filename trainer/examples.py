@@ -16,11 +16,13 @@ from rescore.errors import NotEnoughData, UnknownModel
 from rescore.plpython.contract import Contract, Input, freeze
 from rescore.trainer.database import Connection, query
 from rescore.trainer.labels import Label, read_label
+from rescore.trainer.learning.target import Target, typed
+from rescore.trainer.loop.terms import target_of, weighed
 from rescore.trainer.split import Moment
 from rescore.trainer.usage import unknown_model
 
 Floats = NDArray[np.float64]
-Labels = NDArray[np.int8]
+Mask = NDArray[np.bool_]
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 _HEADER = len(_SIGNATURE) + 8  # signature, flags, length of the extension
@@ -38,6 +40,8 @@ class Source:
         ``only`` among them: past rows are not limited to those that would have been scored.
     champion: the version that serves, or None.
     key: name of the profile's key column.
+    target: what the model tells.
+    held_out: share of the customers that stands for those treated; None: these are left out.
     """
 
     model: str
@@ -47,18 +51,25 @@ class Source:
     inputs: tuple[Input, ...]
     left_out: tuple[str, ...]
     spec: Mapping[str, Any]
-    label: Label
+    label: Label | None
     champion: int | None
     key: str
+    target: Target
+    held_out: float | None
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Design rows, shape (n, columns), and labels, shape (n,), of one moment."""
+    """Design rows, shape (n, columns), and labels, shape (n,), of one moment.
+
+    ``treated`` and ``holdout``, shape (n,), say who was treated after it and who never is.
+    """
 
     moment: Moment
     design: Floats
-    labels: Labels
+    labels: NDArray[Any]
+    treated: Mask
+    holdout: Mask
 
 
 def read_source(conn: Connection, model: str) -> Source:
@@ -72,7 +83,8 @@ def read_source(conn: Connection, model: str) -> Source:
     if row is None:
         raise unknown_model(conn, model)
     profile, slug, clock, inputs, spec, champion, definition, plan = row
-    if not spec.get("label"):
+    target = _target(spec, plan)
+    if not spec.get("label") and target != "segments":
         raise UnknownModel(
             f'model "{model}" has no label to learn',
             hint=f"name one under models.{model}.label and apply the definition",
@@ -87,10 +99,17 @@ def read_source(conn: Connection, model: str) -> Source:
         tuple(each for each in inputs if each.name not in unknown),
         tuple(sorted(unknown & {each.name for each in inputs} | unknown & {"only"})),
         spec,
-        read_label(conn, definition, plan, slug, spec["label"]),
+        read_label(conn, definition, plan, slug, spec["label"]) if spec.get("label") else None,
         champion,
         definition["profile"]["key"]["name"],
+        target,
+        weighed(definition.get("interventions")),
     )
+
+
+def _target(spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Target:
+    label = (plan.get("labels") or {}).get(spec.get("label")) or {}
+    return target_of(spec, number=bool(label.get("number")))
 
 
 def regular_moments(
@@ -140,7 +159,8 @@ def read_examples(
 ) -> Examples:
     """Read the examples of one moment, in order of the key.
 
-    Customers whose outcome cannot be known, or who were treated before it was, are left out.
+    Customers whose outcome cannot be known are left out, and those treated before it was, unless
+    those held out stand for them.
 
     Parameters
     ----------
@@ -148,23 +168,36 @@ def read_examples(
     moment: features are as of ``moment.at``; the label looks at what follows.
     until: outcomes are as they were known then; default: when they were settled.
     """
-    statement = query(
-        "examples",
-        columns=written(",\n".join(columns)),
-        **outcome_parts(source, moment, until),
-    )
+    shown = written(",\n".join(columns))
+    if source.label is None:
+        plain = {"moment": sql.Literal(moment.at), "as_of": as_of(source)}
+        statement = query("examples_plain", columns=shown, **plain)
+    else:
+        parts = outcome_parts(source, moment, until) | _weigh_parts(source)
+        statement = query("examples", columns=shown, **parts)
     data = _copy(conn, statement)
     records = np.frombuffer(
         data, _record(len(columns)), offset=_HEADER, count=_count(data, len(columns))
     )
-    labels = records["label"].astype(np.int8)
-    return Examples(moment, records["design"]["value"].astype(np.float64), labels)
+    labels = typed(records["label"].astype(np.float64), source.target)
+    design = records["design"]["value"].astype(np.float64)
+    who = records["treated"].astype(bool), records["holdout"].astype(bool)
+    return Examples(moment, design, labels, *who)
+
+
+def _weigh_parts(source: Source) -> dict[str, sql.Composable]:
+    return {
+        "weigh": sql.Literal(source.held_out is not None),
+        "held_out": sql.Literal(source.held_out or 0.0),
+        "salt": sql.Literal(f"{source.profile} holdout"),
+    }
 
 
 def outcome_parts(
     source: Source, moment: Moment, until: datetime | None = None
 ) -> dict[str, sql.Composable]:
     """Return the parts of a query over the rows of a past moment and what came of them."""
+    assert source.label is not None  # without a label nothing is asked of what followed
     return {
         "moment": sql.Literal(moment.at),
         "as_of": as_of(source),
@@ -202,7 +235,7 @@ def _copy(conn: Connection, statement: sql.Composed) -> bytes:
 
 
 def _record(columns: int) -> np.dtype[Any]:
-    """Return the layout of one row of COPY BINARY: a float8 array without NULLs and an int4.
+    """Return the layout of one row of COPY BINARY: an array without NULLs, a label, two flags.
 
     Design rows have no NULL by contract, so all rows have one length, and the whole answer is
     read without a loop in Python.
@@ -216,7 +249,11 @@ def _record(columns: int) -> np.dtype[Any]:
             ("array", ">i4", (5,)),
             design,
             ("length", ">i4"),
-            ("label", ">i4"),
+            ("label", ">f8"),
+            ("length2", ">i4"),
+            ("treated", "?"),
+            ("length3", ">i4"),
+            ("holdout", "?"),
         ]
     )
 

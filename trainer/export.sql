@@ -10,7 +10,7 @@ WITH example AS MATERIALIZED (
 )
 SELECT example.rescore_key AS {key_name}, example.rescore_clock AS moment,
        {columns},
-       outcome.rescore_label::pg_catalog.int4 AS label
+       outcome.rescore_label AS label
 FROM asked
 CROSS JOIN LATERAL {outcomes}({label}, asked.keys, asked.moments, {until}::pg_catalog.timestamptz) AS outcome
 JOIN example ON example.rescore_key = outcome.rescore_key

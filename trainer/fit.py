@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from rescore.compiler.definition_learn import SEGMENTS
 from rescore.errors import BadDefinition, NotEnoughData, NotFinite
 from rescore.trainer.estimators import make_estimator, make_scaler
 from rescore.trainer.learning.averaging import Averaged
@@ -18,7 +19,6 @@ from rescore.trainer.learning.kinds import Clusters
 from rescore.trainer.learning.models import Model
 
 Floats = NDArray[np.float64]
-Labels = NDArray[np.int8]
 
 
 Progress = Callable[[int, int], None]
@@ -55,14 +55,21 @@ class Recipe:
         return self.passes or min(max(enough, FEWEST), MOST)
 
 
-def fit(design: Floats, labels: Labels, recipe: Recipe, progress: Progress | None = None) -> Any:
+def fit(
+    design: Floats,
+    labels: NDArray[Any],
+    recipe: Recipe,
+    progress: Progress | None = None,
+    weights: Floats | None = None,
+) -> Any:
     """Fit a scaler and an estimator.
 
     Parameters
     ----------
     design: shape (examples, columns), the design rows computed by the server.
-    labels: shape (examples,), 0 or 1.
+    labels: shape (examples,), 0 or 1, or numbers as float64; not looked at by clusters.
     recipe: see `Recipe`.
+    weights: how many examples each stands for, shape (examples,); default: 1.
 
     Returns
     -------
@@ -72,20 +79,27 @@ def fit(design: Floats, labels: Labels, recipe: Recipe, progress: Progress | Non
     ------
     NotEnoughData: no examples, or examples of one class only.
     NotFinite: the fit diverged.
+    NotSupported: weights for an estimator that takes none.
     """
-    _check(labels)
+    _check(labels, recipe)
+    given = np.ones(len(labels)) if weights is None else weights
     scaler = _fit_scaler(design, recipe)
     estimator = make_estimator(recipe.estimator, seed=recipe.seed)
     with refusals(estimator), np.errstate(over="ignore", invalid="ignore"):
         if hasattr(estimator, "partial_fit"):
-            estimator = _passes(estimator, scaler, design, labels, recipe, progress)
+            estimator = _passes(estimator, scaler, design, labels, given, recipe, progress)
         else:
-            estimator.fit(_scaled(scaler, design), labels)
+            weighted = {} if weights is None else {"sample_weight": weights}
+            estimator.fit(_scaled(scaler, design), labels, **weighted)
     _check_finite(estimator)
     return estimator if scaler is None else Pipeline([("scaler", scaler), ("model", estimator)])
 
 
-def _check(labels: Labels) -> None:
+def _check(labels: NDArray[Any], recipe: Recipe) -> None:
+    if SEGMENTS in recipe.estimator or labels.dtype.kind == "f":
+        if not len(labels):
+            raise NotEnoughData("no examples to train on", hint="choose other moments")
+        return
     counts = np.bincount(labels, minlength=2)
     if counts.min() == 0:
         raise NotEnoughData(
@@ -136,7 +150,8 @@ def _passes(
     estimator: Any,
     scaler: Any,
     design: Floats,
-    labels: Labels,
+    labels: NDArray[Any],
+    weights: Floats,
     recipe: Recipe,
     progress: Progress | None,
 ) -> Any:
@@ -145,7 +160,7 @@ def _passes(
     model = _learning(estimator)
     for done in range(1, passes + 1):
         for rows in _batches(shuffle.permutation(len(labels)), recipe.batch):
-            model.learn(_scaled(scaler, design[rows]), labels[rows], np.ones(len(rows)))
+            model.learn(_scaled(scaler, design[rows]), labels[rows], weights[rows])
         if progress:
             progress(done, passes)
     return model.estimator

@@ -97,7 +97,8 @@ def judge(conn: Connection, model: str) -> list[Judgement]:
     conn: in autocommit mode.
     """
     with translated():
-        spec = dict(conn.execute(query("judge_models")).fetchall()).get(model)
+        specs: dict[str, Any] = dict(conn.execute(query("judge_models")).fetchall())
+        spec = specs.get(model)
         due = conn.execute(query("judge_due"), {"model": model}).fetchall() if spec else []
         return [_judge(conn, model, _metric_of(spec or {}), *each) for each in due]
 

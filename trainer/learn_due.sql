@@ -14,6 +14,6 @@ SELECT (SELECT pg_catalog.max(r.id) FROM rescore.learn_requests AS r WHERE r.mod
            SELECT FROM rescore.snapshots AS s
            WHERE s.model = %(model)s AND (s.resolved, s.id) > (%(xid)s::text::pg_catalog.xid8, %(id)s)
              AND s.resolved < (SELECT rescore._ended())
-             AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL
+             AND s.resolved IS NOT NULL AND (s.label IS NOT NULL OR NOT %(labelled)s) AND NOT s.censored AND s.quarantined IS NULL
            LIMIT %(enough)s) AS n)
 FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = %(model)s

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import (
+    brier_score_loss,
+    log_loss,
+    mean_absolute_error,
+    mean_squared_error,
+    r2_score,
+    roc_auc_score,
+)
 
 from rescore.errors import NotEnoughData
 
@@ -50,6 +57,39 @@ def evaluate(labels: Labels, predicted: Floats, *, constant: float) -> dict[str,
             "prediction": constant,
             **_scores(labels, np.full(len(labels), constant)),
         },
+    }
+
+
+def evaluate_numbers(labels: Floats, predicted: Floats, *, constant: float) -> dict[str, Any]:
+    """Measure predictions of a number.
+
+    Parameters
+    ----------
+    labels, predicted: shape (n,).
+    constant: what a predictor without features would say: the mean of the *training* examples.
+
+    Returns
+    -------
+    dict: ``examples``, ``mean``, ``r2``, ``mse``, ``rmse``, ``mae``, and those of ``constant``.
+    """
+    return {
+        "examples": len(labels),
+        "mean": float(labels.mean()),
+        **_errors(labels, predicted),
+        "constant": {
+            "prediction": constant,
+            **_errors(labels, np.full(len(labels), constant)),
+        },
+    }
+
+
+def _errors(labels: Floats, predicted: Floats) -> dict[str, float]:
+    squared = float(mean_squared_error(labels, predicted))
+    return {
+        "r2": float(r2_score(labels, predicted)),
+        "mse": squared,
+        "rmse": squared**0.5,
+        "mae": float(mean_absolute_error(labels, predicted)),
     }
 
 

@@ -21,6 +21,7 @@ from rescore.plpython.proof import Proof, prove
 from rescore.plpython.signature import Claim
 from rescore.trainer import keys
 from rescore.trainer.database import Connection, connection, one, query, translated
+from rescore.trainer.loop.reference import refer_to_snapshots
 from rescore.trainer.usage import NoArtefact, unknown_model
 
 
@@ -45,6 +46,7 @@ def publish(
     candidate: bool = False,
     reason: str | None = None,
     key: str | os.PathLike[str] | None = None,
+    lineage: Mapping[str, Any] | None = None,
 ) -> int:
     """Publish a fitted estimator as a new version of a model; it serves from this commit on.
 
@@ -63,6 +65,8 @@ def publish(
     candidate: only record it; ``promote`` lets it serve.
     reason: for the deployment history.
     key: file of the private key to sign with; without it the one that RESCORE_KEY names, if any.
+    lineage: what it learnt from, as learning keeps it; without it, drift is told against the
+        newest snapshots, where there are enough.
 
     Returns
     -------
@@ -94,7 +98,13 @@ def publish(
             "linear": Jsonb(linear) if linear else None,
             "signature": _signature(key, claim),
         }
-        return _send(link, deployment, proof, given)
+        with link.transaction():
+            version = _send(link, deployment, proof, given)
+            if lineage is None:
+                refer_to_snapshots(link, model, version, agreed, artifact.load(data, form))
+            else:
+                link.execute(query("lineage"), (model, version, Jsonb(dict(lineage))))
+        return version
 
 
 def _signature(key: str | os.PathLike[str] | None, claim: Claim) -> bytes | None:

@@ -43,7 +43,7 @@ def summary(report: TrainingReport) -> list[str]:
     """Return the report as lines."""
     return [
         f"{report.examples} examples at {len(report.moments)} moments "
-        f"until {report.until:%Y-%m-%d}, label true in {report.base_rate:.1%}",
+        f"until {report.until:%Y-%m-%d}{_labels(report)}",
         *_wrapped("features: ", report.features),
         *_wrapped("left out, their past is unknown: ", report.left_out),
         *_measured(report),
@@ -56,6 +56,12 @@ def bins(report: TrainingReport) -> list[dict[str, Any]]:
     calibration = (report.metrics or {}).get("calibration", {})
     found: list[dict[str, Any]] = calibration.get("bins", [])
     return found
+
+
+def _labels(report: TrainingReport) -> str:
+    if report.target == "outcome":
+        return f", label true in {report.base_rate:.1%}"
+    return f", label {report.base_rate:.6g} on average" if report.target == "number" else ""
 
 
 def _zoned(moment: datetime) -> datetime:
@@ -83,7 +89,7 @@ def _measured(report: TrainingReport) -> list[str]:
     ]
     if "constant" in found:
         lines += _line("constant", found["constant"])
-        fitted = found["calibration"]
+    if fitted := found.get("calibration"):
         lines.append(
             f"  calibration slope {fitted['slope']:.3f}, intercept {fitted['intercept']:+.3f}"
         )
@@ -91,7 +97,8 @@ def _measured(report: TrainingReport) -> list[str]:
 
 
 def _line(what: str, numbers: dict[str, Any]) -> list[str]:
-    names = [name for name in ("auc", "log_loss", "brier") if name in numbers]
+    shown = ("auc", "log_loss", "brier", "r2", "rmse", "mae", "distance")
+    names = [name for name in shown if name in numbers]
     return [f"  {what:<9}" + ", ".join(f"{name} {numbers[name]:.4f}" for name in names)]
 
 

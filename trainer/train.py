@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.types.json import Jsonb
 
 from rescore.errors import NotEnoughData
 from rescore.plpython.contract import Contract
@@ -19,11 +18,15 @@ from rescore.trainer import examples as ex
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.estimators import make_estimator
 from rescore.trainer.fit import Progress, Recipe, fit
-from rescore.trainer.loop.record import refer
-from rescore.trainer.metrics import evaluate
+from rescore.trainer.learning.target import Target, distances
+from rescore.trainer.loop.reference import refer
+from rescore.trainer.loop.treatment import standing_for
+from rescore.trainer.metrics import evaluate, evaluate_numbers
 from rescore.trainer.publish import publish as publish_artifact
 from rescore.trainer.split import Moment, Split, time_split
 from rescore.trainer.usage import WrongUsage, check_interval
+
+Floats = NDArray[np.float64]
 
 FITTING = 10  # steps of the progress bar for each fit
 
@@ -39,7 +42,8 @@ class TrainingReport:
     test_moment: where it was measured; None when there was no earlier moment to learn from.
     moments: where the final model learnt: all of them.
     examples: rows at all moments together.
-    base_rate: share of them whose label is 1.
+    base_rate: share of them whose label is 1; the mean of labels that are numbers.
+    target: what the model tells.
     features: columns of the design row.
     left_out: features whose past is unknown.
     metrics: see `rescore.trainer.metrics.evaluate`; None without a test moment.
@@ -67,6 +71,7 @@ class TrainingReport:
     version: int | None
     seconds: float
     candidate: bool = False
+    target: Target = "outcome"
     parent: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -120,6 +125,7 @@ def train(
         left_out=source.left_out,
         version=None,
         parent=source.champion,
+        target=source.target,
         seconds=time.monotonic() - started,
         **learnt,
     )
@@ -149,8 +155,8 @@ def publish_trained(
             candidate=candidate,
             reason=reason
             or f"trained on {len(report.moments)} moments until {report.until:%Y-%m-%d}",
+            lineage=report.lineage,
         )
-        conn.execute(query("lineage"), (report.model, version, Jsonb(report.lineage)))
     seconds = report.seconds + time.monotonic() - started
     return replace(report, version=version, candidate=candidate, seconds=seconds)
 
@@ -190,6 +196,8 @@ def choose_moments(
 ) -> list[Moment]:
     """Return the moments to learn from, oldest first; NotEnoughData when there is none."""
     label = source.label
+    if label is None:
+        return _unlabelled(moments, until)
     if isinstance(moments, str):
         step = "1 month" if moments == "monthly" else moments
         check_interval(conn, step, "--moments")
@@ -203,6 +211,19 @@ def choose_moments(
             hint="name other moments with --moments, or a later present with --until",
         )
     return found
+
+
+def _unlabelled(moments: str | Sequence[datetime], until: datetime) -> list[Moment]:
+    """Return moments whose outcomes nobody waits for: the present, unless others are named."""
+    if not isinstance(moments, str):
+        return [Moment(at, at) for at in sorted(set(moments)) if at <= until]
+    if moments != "monthly":
+        raise WrongUsage(
+            f'--moments "{moments}" for a model without a label',
+            detail="It learns how customers are now, not what follows.",
+            hint="leave --moments out, or name the moments",
+        )
+    return [Moment(until, until)]
 
 
 def _learn(
@@ -219,9 +240,8 @@ def _learn(
     contract = ex.frozen_contract(conn, source, moments)
     names, columns = zip(*ex.design_columns(conn, contract), strict=True)
     read = {m: steps.after(ex.read_examples(conn, source, columns, m, until)) for m in moments}
-    metrics = _measure(read, split, recipe, steps) if split else None
-    design, labels = _joined([read[m] for m in moments])
-    pipeline = fit(design, labels, recipe, steps.fitting())
+    metrics = _measure(source, read, split, recipe, steps) if split else None
+    design, labels, pipeline = _fitted(source, [read[m] for m in moments], recipe, steps)
     customers = max(len(each.labels) for each in read.values())  # different at one moment
     return {
         "train_moments": tuple(m.at for m in split.train) if split else (),
@@ -239,9 +259,28 @@ def _learn(
     }
 
 
-def _lineage(moments: Sequence[Moment], labels: NDArray[np.int8]) -> dict[str, Any]:
+def _fitted(
+    source: ex.Source, parts: Sequence[ex.Examples], recipe: Recipe, steps: _Steps
+) -> tuple[Floats, NDArray[Any], Any]:
+    """Fit on examples, those of treated customers left out, or stood for by the holdout.
+
+    Who would have been treated goes by a score: that of a first fit on all who were not.
+    """
+    design, labels = _joined(parts)
+    treated = np.concatenate([part.treated for part in parts])
+    if source.held_out is None or not treated.any():
+        return design, labels, fit(design, labels, recipe, steps.fitting())
+    first = fit(design[~treated], labels[~treated], recipe)
+    holdout = np.concatenate([part.holdout for part in parts])
+    weights = standing_for(score(first, design), treated, holdout, source.held_out)
+    kept = weights > 0
+    made = fit(design[kept], labels[kept], recipe, steps.fitting(), weights[kept])
+    return design[kept], labels[kept], made
+
+
+def _lineage(moments: Sequence[Moment], labels: NDArray[Any]) -> dict[str, Any]:
     """Return what learning on must know: the last moment learnt, and the last outcome."""
-    examples, positives = len(labels), int(labels.sum())
+    examples, positives = len(labels), int((labels > 0).sum())
     last, known = max(m.at for m in moments), max(m.settled for m in moments)
     memory = {"examples": float(examples), "positives": float(positives)}
     return {
@@ -255,21 +294,33 @@ def _lineage(moments: Sequence[Moment], labels: NDArray[np.int8]) -> dict[str, A
 
 
 def _measure(
-    read: dict[Moment, ex.Examples], split: Split, recipe: Recipe, steps: _Steps
+    source: ex.Source,
+    read: dict[Moment, ex.Examples],
+    split: Split,
+    recipe: Recipe,
+    steps: _Steps,
 ) -> dict[str, Any] | None:
-    """Return the numbers at the test moment, or None where one class only makes them impossible."""
-    design, labels = _joined([read[m] for m in split.train])
-    test = read[split.test]
-    if len(np.unique(labels)) < 2 or len(np.unique(test.labels)) < 2:
+    """Return the numbers at the test moment, or None where one class only makes them impossible.
+
+    Where the holdout stands for those treated, it alone is measured on.
+    """
+    parts, test = [read[m] for m in split.train], read[split.test]
+    shown = test.holdout & ~test.treated if source.held_out else ~test.treated
+    outcomes = [np.concatenate([p.labels[~p.treated] for p in parts]), test.labels[shown]]
+    if source.target != "segments" and any(len(np.unique(each)) < 2 for each in outcomes):
         return None
-    fitted = fit(design, labels, recipe, steps.fitting())
-    predicted = score(fitted, test.design)
-    return evaluate(test.labels, predicted, constant=float(labels.mean()))
+    _, labels, fitted = _fitted(source, parts, recipe, steps)
+    if source.target == "segments":
+        return {"examples": len(test.labels), "distance": distances(fitted, test.design).mean()}
+    told = score(fitted, test.design[shown])
+    if source.target == "number":
+        return evaluate_numbers(outcomes[1], told, constant=float(labels.mean()))
+    return evaluate(outcomes[1], told, constant=float(labels.mean()))
 
 
 def _joined(
     parts: Sequence[ex.Examples],
-) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+) -> tuple[Floats, NDArray[Any]]:
     return np.concatenate([p.design for p in parts]), np.concatenate([p.labels for p in parts])
 
 

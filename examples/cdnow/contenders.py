@@ -90,10 +90,11 @@ class Outcomes:
 
     def differences(self) -> list[tuple[str, str, str, Interval]]:
         """Return the differences of `CLAIMS`, on the same snapshots."""
-        return [
-            (one, other, name, difference(*self._pair(one, other), METRICS[name]))
-            for one, other, name in CLAIMS
-        ]
+        found = []
+        for one, other, name in CLAIMS:
+            mine, theirs = self._pair(one, other)
+            found.append((one, other, name, difference(mine, theirs, METRICS[name])))
+        return found
 
     def weekly(self) -> Iterator[dict[str, Any]]:
         """Yield AUC and log loss of each contender and week."""
@@ -119,8 +120,8 @@ def table(outcomes: Outcomes) -> list[str]:
     for name, found in outcomes.metrics().items():
         lines.append(f"| {name} | {' | '.join(_told(found[m]) for m in SHOWN)} |")
     lines += ["", "| difference | | |", "|---|---|---|"]
-    for one, other, name, found in outcomes.differences():
-        lines.append(f"| {one}, less {other} | {name} | {_told(found, '+.4f')} |")
+    for one, other, name, gain in outcomes.differences():
+        lines.append(f"| {one}, less {other} | {name} | {_told(gain, '+.4f')} |")
     return lines
 
 

@@ -59,22 +59,25 @@ class World:
         return float(self.hazards[(moment - START).days, place])
 
 
-def generate(accounts: int = 1000, days: int = 365, seed: int = 0) -> World:
+def generate(
+    accounts: int = 1000, days: int = 365, seed: int = 0, holdout: float = HOLDOUT
+) -> World:
     """Return a company that lived for so many days.
 
     Parameters
     ----------
     accounts: that ever join; half of them are there on the first day.
     seed: the same one gives the same company.
+    holdout: share of the accounts that never gets an offer; with 1, what comes without any.
     """
     rng = np.random.default_rng(seed)
-    return _Life(rng, accounts, days).live()
+    return _Life(rng, accounts, days, holdout).live()
 
 
 class _Life:
     """Accounts as they are today, and everything that has happened to them."""
 
-    def __init__(self, rng: np.random.Generator, accounts: int, days: int) -> None:
+    def __init__(self, rng: np.random.Generator, accounts: int, days: int, holdout: float) -> None:
         self.rng, self.accounts, self.days = rng, accounts, days
         self.names = np.array([f"A-{i:06d}" for i in range(accounts)])
         self.basic = rng.random(accounts) < 0.6
@@ -82,7 +85,7 @@ class _Life:
         later = rng.integers(1, max(days - 60, 2), accounts)
         self.joined = np.where(np.arange(accounts) % 2 == 0, 0, later)
         self.left = np.full(accounts, days)
-        self.held_out = shares(hash_keys(self.names, HOLDOUT_SALT)) < HOLDOUT
+        self.held_out = shares(hash_keys(self.names, HOLDOUT_SALT)) < holdout
         self.interest = rng.normal(0, 1, accounts)
         shape = (days, accounts)
         self.uses, self.failed, self.severe, self.mild, self.offers = (

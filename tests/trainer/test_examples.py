@@ -114,6 +114,7 @@ def test_features_with_unknown_past_are_named_and_left_out(shop: Connection) -> 
 
 def test_regular_moments_end_with_the_last_whose_outcome_is_known(shop: Connection) -> None:
     label = ex.read_source(shop, "churn").label
+    assert label is not None
     until = datetime(2025, 3, 31, tzinfo=timezone.utc)
     found = ex.regular_moments(shop, label, step="1 month", until=until, most=3)
     assert [m.at.date().isoformat() for m in found] == ["2024-10-31", "2024-11-30", "2024-12-31"]
@@ -122,6 +123,7 @@ def test_regular_moments_end_with_the_last_whose_outcome_is_known(shop: Connecti
 
 def test_named_moments_without_a_known_outcome_are_dropped(shop: Connection) -> None:
     label = ex.read_source(shop, "churn").label
+    assert label is not None
     named = [MOMENT.at, MOMENT.at, MOMENT.at + timedelta(seconds=1)]
     assert ex.named_moments(shop, label, named, MOMENT.settled) == [MOMENT]
 

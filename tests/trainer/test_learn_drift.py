@@ -229,3 +229,34 @@ def test_the_runner_answers_a_request_at_once(conn: Connection, plain_dsn: str) 
     assert (round_["why"], round_["rounds"][0]["action"]) == ("request 1", "published")
     assert "churn published 2 (request 1)" in runner.line(said[0])
     assert one(conn, "SELECT done_at IS NOT NULL FROM rescore.learn_requests")
+
+
+def test_a_version_from_a_file_is_given_something_to_be_compared_with(conn: Connection) -> None:
+    told = "SELECT status, detail FROM rescore.health WHERE \"check\" = 'drift'"
+    assert one(conn, told) == ("ok", "not told before 2000 snapshots: churn, version 1 from a file")
+    stream(conn, 1500)
+    assert {each.numbers.get("psi") for each in watch(conn, "churn")} == {None}
+    stream(conn, 600, seed=4, day=2)
+    assert all((each.numbers["psi"] or 0) < 0.05 for each in watch(conn, "churn") if each.numbers)
+    assert one(conn, told)[1].startswith("every model")
+    version = publish_start(conn, WEIGHTS)  # there are enough when it comes
+    kept = one(
+        conn,
+        "SELECT examples, customers, reference FROM rescore.lineage WHERE version = %s",
+        version,
+    )
+    assert (kept[0], kept[1], set(kept[2])) == (0, 2100, {"spend", "visits", "score"})
+    design, labels = drawn(np.random.default_rng(5), 5000)
+    design[:, 0] += 40.0
+    resolved(conn, design, labels, day=4, first=10_000)
+    found = {each.feature: each for each in watch(conn, "churn")}
+    assert found["spend"].excess > 0.25 > found["visits"].excess
+    state = read_state(conn, "churn")
+    assert (state.champion.trained, dict(state.champion.memory)) == (False, {})
+    design[::20, 0] = 1e7
+    resolved(conn, design, labels, day=9, first=20_000)
+    learn(conn, "churn")
+    assert (
+        one(conn, "SELECT count(*) FROM rescore.snapshots WHERE quarantined LIKE '%%spend%%'")
+        >= 250
+    )

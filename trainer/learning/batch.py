@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rescore.errors import BadFeature, NotFinite
 from rescore.trainer.learning.hashing import Hashes
 from rescore.trainer.learning.histogram import checked_weights
+from rescore.trainer.learning.target import Target, typed
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -25,46 +26,57 @@ class Batch:
     Attributes
     ----------
     design: shape (n, columns), the design rows as scored; finite.
-    labels: shape (n,), 0 or 1.
+    labels: shape (n,), 0 or 1; finite numbers where the target is a number.
     hashes: shape (n,), of the customers, from `rescore.trainer.learning.hashing.hash_keys`.
     weights: shape (n,), not negative; an example of weight 0 is neither tested nor learnt.
 
     Raises
     ------
     NotFinite: a number of the design row is not: the contract's cleaning was left out.
-    BadFeature: lengths that differ, a label that is neither 0 nor 1, a negative weight.
+    BadFeature: lengths that differ, a label that is neither 0 nor 1 (no number), a negative weight.
     """
 
     design: Floats
-    labels: Labels
+    labels: NDArray[Any]
     hashes: Hashes
     weights: Floats
+    target: Target
 
-    def __init__(self, design: Any, labels: Any, hashes: Any, weights: Any = None) -> None:
+    def __init__(
+        self,
+        design: Any,
+        labels: Any,
+        hashes: Any,
+        weights: Any = None,
+        target: Target = "outcome",
+    ) -> None:
         design = np.asarray(design, dtype=np.float64)
         labels = np.asarray(labels)
         _check(design, labels, hashes)
+        _check_labels(labels, target)
         given = checked_weights(weights, len(design))
         kept = slice(None) if given.all() else given > 0
         object.__setattr__(self, "design", design[kept])
-        object.__setattr__(self, "labels", labels[kept].astype(np.int8))
+        object.__setattr__(self, "labels", typed(labels[kept], target))
+        object.__setattr__(self, "target", target)
         object.__setattr__(self, "hashes", np.asarray(hashes, dtype=np.uint64)[kept])
         object.__setattr__(self, "weights", given[kept])
 
     @classmethod
     def joined(cls, batches: Sequence[Batch]) -> Batch:
         """Return several batches as one."""
-        return cls._known({n: np.concatenate([getattr(b, n) for b in batches]) for n in _NAMES})
+        parts = {n: np.concatenate([getattr(b, n) for b in batches]) for n in _NAMES}
+        return cls._known(parts, batches[0].target)
 
     def take(self, rows: slice) -> Batch:
         """Return some of the examples."""
-        return self._known({name: getattr(self, name)[rows] for name in _NAMES})
+        return self._known({name: getattr(self, name)[rows] for name in _NAMES}, self.target)
 
     @classmethod
-    def _known(cls, parts: dict[str, Any]) -> Batch:
+    def _known(cls, parts: dict[str, Any], target: Target) -> Batch:
         """Return a batch of what was checked before."""
         made = object.__new__(cls)
-        for name, part in parts.items():
+        for name, part in {**parts, "target": target}.items():
             object.__setattr__(made, name, part)
         return made
 
@@ -77,9 +89,6 @@ def _check(design: Floats, labels: NDArray[Any], hashes: Any) -> None:
         raise BadFeature(
             f"{len(labels)} labels and {len(hashes)} keys for a design of shape {design.shape}"
         )
-    strange = labels[(labels != 0) & (labels != 1)]
-    if len(strange):
-        raise BadFeature(f"label {strange[0]} is neither 0 nor 1")
     if not np.isfinite(design).all():
         rows, columns = np.nonzero(~np.isfinite(design))
         raise NotFinite(
@@ -87,3 +96,10 @@ def _check(design: Floats, labels: NDArray[Any], hashes: Any) -> None:
             detail=f"{len(np.unique(rows))} of {len(design)} examples hold numbers not finite.",
             hint="Read design rows by the expressions that score: they clean every value.",
         )
+
+
+def _check_labels(labels: NDArray[Any], target: Target) -> None:
+    right = np.isfinite(labels) if target == "number" else (labels == 0) | (labels == 1)
+    if not right.all():
+        wanted = "a number" if target == "number" else "0 or 1"
+        raise BadFeature(f"label {labels[~right][0]} is not {wanted}")

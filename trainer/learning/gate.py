@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from rescore.errors import BadDefinition, BadFeature
 from rescore.trainer.learning.checks import Check
 from rescore.trainer.learning.hashing import Hashes, groups
-from rescore.trainer.learning.histogram import BINS, GROUPS, ScoreHistogram
+from rescore.trainer.learning.histogram import BINS, GROUPS
 from rescore.trainer.learning.intervals import Interval, Side, difference, intervals
-from rescore.trainer.learning.metrics import METRICS, Metric, metric
+from rescore.trainer.learning.metrics import METRICS, Metric
+from rescore.trainer.learning.target import Counted, Target, counter, metric_of, metrics_of
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -34,11 +35,11 @@ class Rules:
 
     Attributes
     ----------
-    metric: by which it is compared: see `rescore.trainer.learning.metrics.metric`.
+    metric: by which it is compared: see `rescore.trainer.learning.target.metric_of`.
     margin: how much worse it may be, in the metric's own unit; below 0, how much better it must be.
     confidence: how sure it must be that it is not worse than that, such as 0.95.
     customers: fewest different customers among the examples.
-    positives, negatives: fewest different customers with that outcome.
+    positives, negatives: fewest different customers with that outcome, where there is one.
     slope, offset: ranges for the calibration slope, and for what all log-odds lack on average.
         A candidate is refused when it is certainly outside, and further than the champion.
     """
@@ -59,22 +60,25 @@ class PairedScores:
 
     Attributes
     ----------
-    labels: shape (n,), 0 or 1.
+    labels: shape (n,), 0 or 1, or numbers; 0 for segments.
     hashes: shape (n,), of the customers.
-    candidate, champion: scores, shape (n,); where no champion serves yet, a constant score.
+    candidate, champion: what is measured (`rescore.trainer.learning.target.measured`), shape (n,);
+        where no champion serves yet, a constant score.
     probability: whether they are probabilities.
     weights: shape (n,), above 0; default 1.
     segments: named parts, such as ``plan=pro``, as masks of shape (n,), in which calibration is
         looked at too.
+    target: what the models tell.
     """
 
-    labels: Labels
+    labels: NDArray[Any]
     hashes: Hashes
     candidate: Floats
     champion: Floats
     probability: bool = True
     weights: Floats | None = None
     segments: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    target: Target = "outcome"
 
     def __post_init__(self) -> None:
         parts: list[Sized] = [
@@ -91,14 +95,14 @@ class PairedScores:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def histograms(self, rows: Any = slice(None)) -> tuple[ScoreHistogram, ScoreHistogram]:
+    def histograms(self, rows: Any = slice(None)) -> tuple[Counted, Counted]:
         """Return the candidate's histogram and the champion's, of all examples or of a mask's."""
         members = groups(self.hashes, GROUPS)[rows]
         weights = None if self.weights is None else self.weights[rows]
         made = []
         for scores in (self.candidate[rows], self.champion[rows]):
             bins = min(BINS, max(len(scores) // 4, _FEWEST_BINS))
-            histogram = ScoreHistogram.like(scores, probability=self.probability, bins=bins)
+            histogram = counter(scores, self.target, probability=self.probability, bins=bins)
             histogram.add(scores, self.labels[rows], members, weights)
             made.append(histogram)
         return made[0], made[1]
@@ -169,7 +173,7 @@ def gate(pairs: PairedScores, rules: Rules, sanity: Sequence[Check] = ()) -> Dec
     candidate, champion = pairs.histograms()
     faults = (*_calibrations(pairs, rules), *sanity)
     comparison = compare(pairs, rules)
-    shown = list({**METRICS, compared.name: compared}.values())
+    shown = list({**metrics_of(pairs.target), compared.name: compared}.values())
     return Decision(
         _verdict(counts, faults, comparison),
         (*counts, comparison, *faults),
@@ -179,7 +183,7 @@ def gate(pairs: PairedScores, rules: Rules, sanity: Sequence[Check] = ()) -> Dec
 
 
 def _compared(pairs: PairedScores, rules: Rules) -> Metric:
-    found = metric(rules.metric)
+    found = metric_of(rules.metric, pairs.target)
     if not found.better:
         raise BadDefinition(
             f"gate by {found.name}", detail="More of it is neither better nor worse."
@@ -207,11 +211,12 @@ def _verdict(
 def _counts(pairs: PairedScores, rules: Rules) -> tuple[Check, ...]:
     """Count customers, not rows: thirty snapshots of one customer are hardly more than one."""
     hashes, labels = pairs.hashes, pairs.labels
-    found = (
-        ("customers", "customers", hashes, rules.customers),
-        ("positives", "customers with the outcome", hashes[labels == 1], rules.positives),
-        ("negatives", "customers without the outcome", hashes[labels == 0], rules.negatives),
-    )
+    found = [("customers", "customers", hashes, rules.customers)]
+    if pairs.target == "outcome":
+        found += [
+            ("positives", "customers with the outcome", hashes[labels == 1], rules.positives),
+            ("negatives", "customers without the outcome", hashes[labels == 0], rules.negatives),
+        ]
     return tuple(
         _enough(name, what, np.unique(of).size, needed) for name, what, of, needed in found
     )

@@ -16,13 +16,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import t
 
+from rescore.trainer.learning.errors import ErrorSums
 from rescore.trainer.learning.histogram import ScoreHistogram
-from rescore.trainer.learning.metrics import (
-    Metric,
-    Sums,
-    calibration_gaps,
-    leave_one_out,
-)
+from rescore.trainer.learning.metrics import Metric, calibration_gaps, leave_one_out
 
 Floats = NDArray[np.float64]
 Side = Literal["both", "lower", "upper"]
@@ -66,7 +62,7 @@ class Interval:
 
 
 def intervals(
-    histogram: ScoreHistogram, metrics: Sequence[Metric], level: float = LEVEL
+    histogram: ScoreHistogram | ErrorSums, metrics: Sequence[Metric], level: float = LEVEL
 ) -> dict[str, Interval]:
     """Return each metric with its two-sided interval; those that need probabilities only of such.
 
@@ -74,14 +70,14 @@ def intervals(
     ----------
     level: how often the intervals are to hold the truth.
     """
-    copies = leave_one_out(histogram)
+    copies = left_out(histogram)
     fitting = [each for each in metrics if histogram.probability or not each.probability]
     return {each.name: _of_metric(copies, each, level) for each in fitting}
 
 
 def difference(
-    one: ScoreHistogram,
-    other: ScoreHistogram,
+    one: ScoreHistogram | ErrorSums,
+    other: ScoreHistogram | ErrorSums,
     metric: Metric,
     level: float = LEVEL,
     side: Side = "both",
@@ -93,8 +89,15 @@ def difference(
     one, other: of the same examples in the same groups, scored by two models.
     side: ``lower`` for a lower bound only, which holds with probability ``level``.
     """
-    values = metric.of(leave_one_out(one)) - metric.of(leave_one_out(other))
+    values = metric.of(left_out(one)) - metric.of(left_out(other))
     return jackknife(values, level, side)
+
+
+def left_out(counted: ScoreHistogram | ErrorSums) -> Any:
+    """Return what metrics take: of all examples, and of all but each group's in turn."""
+    if isinstance(counted, ErrorSums):
+        return counted.leave_one_out()
+    return leave_one_out(counted)
 
 
 def jackknife(values: Floats, level: float = LEVEL, side: Side = "both") -> Interval:
@@ -133,7 +136,7 @@ def _errors(values: Floats) -> Floats:
     return cast(Floats, np.sqrt((count - 1) / count * squares))
 
 
-def _of_metric(copies: Sums, metric: Metric, level: float) -> Interval:
+def _of_metric(copies: Any, metric: Metric, level: float) -> Interval:
     values = metric.of(copies)
     if metric.scale == "share":
         return _of_share(values, level)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ class Metric:
     """
 
     name: str
-    of: Callable[[Sums], Floats]
+    of: Callable[[Any], Floats]
     better: Literal[-1, 0, 1]
     scale: Literal["share", "loss", "error", "number"]
     probability: bool = False

@@ -16,14 +16,21 @@ from numpy.typing import NDArray
 
 from rescore.plpython import estimators
 from rescore.plpython.linear import LinearForm, apply, fold
-from rescore.plpython.prediction import score
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt, fit_platt
 from rescore.trainer.learning.hashing import groups
 from rescore.trainer.learning.histogram import GROUPS, ScoreHistogram
 from rescore.trainer.learning.intervals import LEVEL, Interval, difference, intervals
 from rescore.trainer.learning.learner import Learner, Scores
-from rescore.trainer.learning.metrics import METRICS, Metric
+from rescore.trainer.learning.metrics import Metric
+from rescore.trainer.learning.target import (
+    Counted,
+    Target,
+    counter,
+    distances,
+    measured,
+    metrics_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -45,24 +52,29 @@ class Tested:
     Attributes
     ----------
     probability: whether its scores are probabilities.
+    target: what it tells.
     histogram: None before the first example.
     """
 
     probability: bool
-    histogram: ScoreHistogram | None = None
+    target: Target = "outcome"
+    histogram: Counted | None = None
 
     def add(self, scores: Floats, batch: Batch) -> None:
         """Count examples; the first ones decide where scores are resolved finely."""
         if self.histogram is None:
-            self.histogram = ScoreHistogram.like(scores, probability=self.probability)
+            self.histogram = counter(scores, self.target, probability=self.probability)
         members = groups(batch.hashes, GROUPS)
         self.histogram.add(scores, batch.labels, members, batch.weights)
 
     def intervals(
-        self, metrics: Sequence[Metric] = tuple(METRICS.values()), level: float = LEVEL
+        self, metrics: Sequence[Metric] | None = None, level: float = LEVEL
     ) -> dict[str, Interval]:
-        """Return each metric with its interval; none before the first example."""
-        return {} if self.histogram is None else intervals(self.histogram, metrics, level)
+        """Return each metric with its interval, by default all; none before the first example."""
+        if self.histogram is None:
+            return {}
+        chosen = list(metrics_of(self.target).values()) if metrics is None else metrics
+        return intervals(self.histogram, chosen, level)
 
 
 @dataclass
@@ -73,10 +85,12 @@ class Prequential:
     ----------
     learner: learns every batch after it was tested on it.
     champion: the estimator that serves, or None.
+    target: what both tell.
     """
 
     learner: Learner
     champion: Any = None
+    target: Target = "outcome"
     _tested: Tested = field(init=False)
     _served: Tested = field(init=False)
     _margins: Tested = field(init=False)
@@ -84,8 +98,9 @@ class Prequential:
     _waiting: list[Waiting] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._tested = Tested(self.learner.gives_probabilities)
-        self._served = Tested(self.champion is not None and gives_probabilities(self.champion))
+        served = self.champion is not None and gives_probabilities(self.champion)
+        self._tested = Tested(self.learner.gives_probabilities, self.target)
+        self._served = Tested(served, self.target)
         self._margins = Tested(probability=False)
         self._form = None if self.champion is None else fold(self.champion)
 
@@ -102,10 +117,16 @@ class Prequential:
         """
         if len(batch):
             known = self.learner.fitted
-            self._waiting.append((batch, self.learner.score(batch.design) if known else None))
+            self._waiting.append((batch, self._scores(batch.design) if known else None))
         if sum(len(waiting) for waiting, _ in self._waiting) >= WAITING:
             self._count()
         self.learner.learn(batch, elapsed)
+
+    def _scores(self, design: Floats) -> Scores:
+        if self.target != "segments":
+            return self.learner.score(design)
+        far = distances(self.learner.estimator, design)
+        return Scores(far, far)
 
     @property
     def tested(self) -> Tested:
@@ -126,8 +147,10 @@ class Prequential:
         ------
         NotEnoughData: no example tested yet, or of one outcome only.
         """
-        measured = self._margins if self.learner.clips else self.tested
-        platt = fit_platt(measured.histogram or ScoreHistogram.like([]))
+        counted = (self._margins if self.learner.clips else self.tested).histogram
+        platt = fit_platt(
+            counted if isinstance(counted, ScoreHistogram) else ScoreHistogram.like([])
+        )
         before = None if self.learner.clips else self.learner.memory.calibration
         return platt if before is None else platt.after(before)
 
@@ -152,7 +175,9 @@ class Prequential:
             self._served.add(self._as_served(batch.design), batch)
 
     def _as_served(self, design: Floats) -> Floats:
-        return score(self.champion, design) if self._form is None else apply(self._form, design)
+        if self._form is None:
+            return measured(self.champion, design, self.target)
+        return apply(self._form, design)
 
 
 def _in_parts(waiting: Sequence[Waiting]) -> Iterator[Waiting]:

@@ -10,15 +10,15 @@ Research 70(3), 2022; the mixture is Robbins', Annals of Mathematical Statistics
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from rescore.trainer.learning.histogram import ScoreHistogram
-from rescore.trainer.learning.intervals import LEVEL, Interval, difference, jackknife
-from rescore.trainer.learning.metrics import Metric, leave_one_out
+from rescore.trainer.learning.intervals import LEVEL, Interval, difference, jackknife, left_out
+from rescore.trainer.learning.metrics import Metric
+from rescore.trainer.learning.target import Counted
 
 Floats = NDArray[np.float64]
 
@@ -51,19 +51,17 @@ def always_valid(fixed: Interval, effect: float) -> Interval:
     return replace(fixed, low=fixed.estimate - reach, high=fixed.estimate + reach)
 
 
-def gain(
-    candidate: ScoreHistogram, champion: ScoreHistogram, metric: Metric, level: float = LEVEL
-) -> Interval:
+def gain(candidate: Counted, champion: Counted, metric: Metric, level: float = LEVEL) -> Interval:
     """Return by how much a candidate is better on the same examples; above 0 is better."""
     found = difference(candidate, champion, metric, level)
     return found if metric.better >= 0 else _negative(found)
 
 
 def gain_apart(
-    candidate: ScoreHistogram, champion: ScoreHistogram, metric: Metric, level: float = LEVEL
+    candidate: Counted, champion: Counted, metric: Metric, level: float = LEVEL
 ) -> Interval:
     """Return by how much a candidate is better, each measured on customers or times of its own."""
-    one, other = (jackknife(metric.of(leave_one_out(h)), level) for h in (candidate, champion))
+    one, other = (jackknife(metric.of(left_out(h)), level) for h in (candidate, champion))
     found = apart(one, other)
     return found if metric.better >= 0 else _negative(found)
 
@@ -85,9 +83,17 @@ def mean_by_group(values: Floats, members: NDArray[np.intp], level: float = LEVE
     values: shape (n,).
     members: shape (n,), the group of each, from `rescore.trainer.learning.hashing.groups`.
     """
-    counts = np.bincount(members).astype(np.float64)
-    sums = np.bincount(members, values)[counts > 0]
-    counts = counts[counts > 0]
+    return mean_of_groups(np.bincount(members, values).astype(float), np.bincount(members), level)
+
+
+def mean_of_groups(sums: Floats, counts: NDArray[Any], level: float = LEVEL) -> Interval:
+    """Return the mean of outcomes with its interval, from the sums and numbers of each group.
+
+    Parameters
+    ----------
+    sums, counts: shape (groups,); groups without outcomes do not count.
+    """
+    sums, counts = sums[counts > 0], counts[counts > 0].astype(np.float64)
     if not len(counts):
         return Interval(np.nan, np.nan, np.nan, level, 0)
     left = (sums.sum() - sums) / np.maximum(counts.sum() - counts, 1.0)

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rescore.plpython.prediction import score
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt
 from rescore.trainer.learning.checks import sanity
 from rescore.trainer.learning.gate import Decision, PairedScores, gate
 from rescore.trainer.learning.hashing import shares
+from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.learner import Learner
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.learning.prequential import Prequential, gives_probabilities
+from rescore.trainer.learning.target import measured, typed
 from rescore.trainer.loop.block import Block, Position
 from rescore.trainer.loop.guard import Guard
 from rescore.trainer.loop.kept import Learnt, Newest
@@ -43,12 +44,14 @@ class Piece:
     ----------
     suspects: ids of what is to be quarantined, each with its reason.
     due: when the last of its examples could be resolved, in seconds since 1970.
+    spoken_for: untreated examples that the holdout stands for.
     """
 
     kept: Block
     suspects: dict[int, str]
     end: Position
     due: float
+    spoken_for: int
 
 
 class Attempt:
@@ -58,17 +61,20 @@ class Attempt:
     ----------
     position: the last example that was learnt, or passed over for good.
     suspects: ids of snapshots to be quarantined, each with its reason.
+    spoken_for: examples not learnt since the holdout stands for them.
     """
 
     def __init__(self, state: State, reader: Reader) -> None:
         learner = Learner.resume(state.line.estimator, state.terms.method, state.standing.memory)
         self.state, self.reader = state, reader
-        self.loop = Prequential(learner, state.champion.estimator)
+        self.target = state.terms.target
+        self.loop = Prequential(learner, state.champion.estimator, self.target)
         self.names = tuple(state.line.contract.columns())
         suspect = state.terms.learn.suspect_share
         self.guard = Guard(state.line.reference, self.names, suspect, reader.released)
         self.position = self.read_to = state.position
         self.suspects: dict[int, str] = {}
+        self.spoken_for = 0
         self._waiting: deque[Piece] = deque()
         self._learnt = Learnt(Newest(MOST_TO_REFER))
         self._tests = Newest(MOST_TESTS, self._enough)
@@ -107,18 +113,18 @@ class Attempt:
     def _piece(self, block: Block) -> Piece:
         found = self.guard.suspects(block)
         suspects = {int(block.ids[n]): why for n, why in found.items()}
+        others = int(((block.weights == 0) & ~block.treated).sum())
         end, due = block.end, float(block.due.max())
-        if found:
-            good = np.ones(len(block), dtype=bool)
-            good[list(found)] = False
-            block = block.take(good)
-        return Piece(block, suspects, end, due)
+        good = block.weights > 0
+        good[list(found)] = False
+        return Piece(block if good.all() else block.take(good), suspects, end, due, others)
 
     def _learn(self) -> None:
         """Learn what is not kept for testing, in order."""
         limit = self._since() if self._by_time else np.inf
         while self._waiting and self._waiting[0].due <= limit:
             piece = self._waiting.popleft()
+            self.spoken_for += piece.spoken_for
             self._step(piece.kept if self._by_time else self._without_tests(piece.kept))
             self.suspects |= piece.suspects
             self.position = piece.end
@@ -134,7 +140,8 @@ class Attempt:
         newest = float(block.taken.max())
         elapsed = 0.0 if self._latest is None else max(newest - self._latest, 0.0) / DAY
         self._latest = newest if self._latest is None else max(newest, self._latest)
-        self.loop.step(Batch(block.design, block.labels, block.hashes), elapsed)
+        batch = Batch(block.design, block.labels, block.hashes, block.weights, self.target)
+        self.loop.step(batch, elapsed)
         self._learnt.add(block)
 
     @property
@@ -179,8 +186,10 @@ class Attempt:
 
     def _enough(self, block: Block) -> bool:
         rules = self.state.terms.rules
-        found = [np.unique(block.hashes[block.labels == label]).size for label in (0, 1)]
         customers = np.unique(block.hashes).size
+        if self.target != "outcome":
+            return bool(customers >= rules.customers)
+        found = [np.unique(block.hashes[block.labels == label]).size for label in (0, 1)]
         return (
             customers >= rules.customers
             and found[0] >= rules.negatives
@@ -195,8 +204,9 @@ class Attempt:
         """Return the calibration: of this round, or where that is small the one before."""
         if not self.state.terms.calibrate:
             return None
-        found = self.loop.tested.histogram
-        fewest = min(found.positives, found.weight - found.positives) if found else 0
+        found, fewest = self.loop.tested.histogram, 0.0
+        if isinstance(found, ScoreHistogram):
+            fewest = min(found.positives, found.weight - found.positives)
         before = self.loop.learner.memory.calibration
         return self.loop.platt() if fewest >= FEWEST_TO_CALIBRATE else before
 
@@ -205,12 +215,14 @@ class Attempt:
         tests, champion = self.tests(), self.state.champion.estimator
         probability = gives_probabilities(artefact) and gives_probabilities(champion)
         pairs = PairedScores(
-            tests.labels.astype(np.int8),
+            typed(tests.labels, self.target),
             tests.hashes,
-            score(artefact, tests.design),
-            score(champion, tests.design),
+            measured(artefact, tests.design, self.target),
+            measured(champion, tests.design, self.target),
             probability,
-            segments=self._segments(tests),
+            tests.weights,
+            self._segments(tests),
+            self.target,
         )
         found = sanity(artefact, champion, tests.design, self.state.terms.limits)
         return gate(pairs, self.state.terms.rules, found)

@@ -22,9 +22,9 @@ Integers = NDArray[np.int64]
 _SINCE_1970 = 946_684_800_000_000  # microseconds until 2000, when PostgreSQL's time begins
 _COLUMNS = {
     "hashes": ">u8", "ids": ">i8", "xids": ">i8", "taken": ">i8", "due": ">i8", "labels": ">f8",
-    "scores": ">f8", "holdout": "?",
+    "scores": ">f8", "holdout": "?", "treated": "?",
 }  # fmt: skip
-_UNREAD = {"xids": 0, "scores": np.nan, "holdout": False}
+_UNREAD = {"xids": 0, "scores": np.nan, "holdout": False, "treated": False}
 
 
 class Position(NamedTuple):
@@ -46,9 +46,11 @@ class Block:
     hashes: of the keys, shape (n,).
     ids, xids: their positions, shape (n,); xids 0 where not asked for.
     taken, due: moments they were taken and could be resolved, in seconds since 1970, shape (n,).
-    labels: shape (n,), 0 or 1; NaN while open.
+    labels: shape (n,), 0 or 1, or numbers; NaN while open, 0 for segments.
     scores: as served, shape (n,); NaN where there was none, or not asked for.
     holdout: whether the customer is kept untreated, shape (n,).
+    treated: whether within the horizon they were treated, shape (n,); False where not asked for.
+    weights: how many examples each stands for, shape (n,).
     design: design rows as scored, shape (n, columns).
     """
 
@@ -60,6 +62,8 @@ class Block:
     labels: Floats
     scores: Floats
     holdout: NDArray[np.bool_]
+    treated: NDArray[np.bool_]
+    weights: Floats
     design: Floats
 
     @classmethod
@@ -81,7 +85,7 @@ class Block:
         found = {name: _column(data, name, count) for name, data in parts.items()}
         for name in ("taken", "due"):
             found[name] = (found[name] + _SINCE_1970) / 1e6
-        return cls(**found, design=_design(design, count, columns))
+        return cls(**found, weights=np.ones(count), design=_design(design, count, columns))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:

@@ -18,7 +18,7 @@ from rescore.trainer.learning.histogram import EDGE
 from rescore.trainer.loop.attempt import moment
 from rescore.trainer.loop.block import Block
 from rescore.trainer.loop.reading import Reader
-from rescore.trainer.loop.record import SCORE
+from rescore.trainer.loop.reference import SCORE, refer_to_snapshots
 from rescore.trainer.loop.state import State, read_state
 
 Floats = NDArray[np.float64]
@@ -35,8 +35,8 @@ class Moved:
 
     Attributes
     ----------
-    feature: column of the design row; ``score``: as served; ``loss``: log loss of what was served;
-        ``label``: the outcome.
+    feature: column of the design row; ``score``: as served; ``label``: the outcome; ``loss``: log
+        loss of what was served, or how far it was from a number.
     began, ended: moments of the first and the last snapshot compared.
     numbers: see `rescore.trainer.learning.drift.Drift`; empty where training keeps no sample.
     changed_at: from about when on the streaming detector saw other values; None for no change.
@@ -67,6 +67,9 @@ class Moved:
 def watch(conn: Connection, model: str) -> list[Moved]:
     """Tell what has moved, and keep it for ``rescore.feature_drift``.
 
+    A version that has nothing to be compared with is given the newest snapshots, once there are
+    enough: it is from then on that drift is told.
+
     Parameters
     ----------
     conn: in autocommit mode.
@@ -78,6 +81,10 @@ def watch(conn: Connection, model: str) -> list[Moved]:
     """
     with translated():
         state = read_state(conn, model)
+        if state.champion.reference is None and refer_to_snapshots(
+            conn, model, state.champion.number, state.champion.contract, state.champion.estimator
+        ):
+            state = read_state(conn, model)
         reader = Reader.of(conn, state)
         found = [*_columns(state, reader), *_outcomes(state, reader)]
         rows = Jsonb([_row(each) for each in found])
@@ -111,7 +118,9 @@ def _outcomes(state: State, reader: Reader) -> list[Moved]:
     if not len(block):
         return []
     found = {"label": block.labels}
-    if ((block.scores >= 0) & (block.scores <= 1)).all():
+    if state.terms.target == "number":
+        found["loss"] = np.abs(block.labels - np.nan_to_num(block.scores))
+    elif ((block.scores >= 0) & (block.scores <= 1)).all():
         chance = np.clip(block.scores, EDGE, 1 - EDGE)
         found["loss"] = -np.log(np.where(block.labels == 1, chance, 1 - chance))
     return [_told(state, block, name, {}, changed(each)) for name, each in found.items()]

@@ -68,7 +68,7 @@ class Learnt:
         """Take in examples, at least one."""
         self.newest.add(block)
         self.examples += len(block)
-        self.positives += int(np.count_nonzero(block.labels))
+        self.positives += int(np.count_nonzero(block.labels > 0))
         self.began = min(self.began, float(block.taken.min()))
         self.ended = max(self.ended, float(block.taken.max()))
         self.known = max(self.known, float(block.due.max()))

@@ -16,6 +16,7 @@ from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.hashing import below
 from rescore.trainer.loop.block import Block, Integers, Position
 from rescore.trainer.loop.state import State, like_columns
+from rescore.trainer.loop.treatment import weighed
 
 PAGE_BYTES = 4_000_000
 """About how much is read at a time: enough that a query costs nothing, little enough for memory."""
@@ -31,6 +32,8 @@ class Reader:
     versions: whose design rows have the line's columns.
     bound: transactions before this one have ended.
     after: snapshots taken at this moment or earlier are passed over.
+    labelled: whether they need a label.
+    held_out: share of the customers that stands for those treated; None: these are left out.
     """
 
     conn: Connection
@@ -39,6 +42,8 @@ class Reader:
     columns: int
     bound: int
     after: datetime
+    labelled: bool
+    held_out: float | None
 
     @classmethod
     def of(cls, conn: Connection, state: State) -> Reader:
@@ -51,6 +56,8 @@ class Reader:
             len(contract.columns()),
             one(conn, query("learn_bound")),
             state.standing.after or EVER,
+            state.terms.target != "segments",
+            state.terms.held_out,
         )
 
     @property
@@ -82,7 +89,7 @@ class Reader:
                 if left:
                     coming = ahead.submit(self._page, block.end, min(left, self.page))
                 if len(block):
-                    yield block
+                    yield weighed(block, self.held_out)
 
     def reaches(self, position: Position, size: int) -> bool:
         """Say whether there are so many examples after a position."""
@@ -95,7 +102,8 @@ class Reader:
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
         given = {"share": below(share), "since": since or EVER, "size": size}
-        return self._block("learn_tests", position, **given)
+        block = weighed(self._block("learn_tests", position, **given), self.held_out)
+        return block.take(block.weights > 0)
 
     def recent(self, size: int, *, resolved: bool) -> Block:
         """Return the newest snapshots, only those with a label or all."""
@@ -111,6 +119,7 @@ class Reader:
         """Return how many snapshots between two positions are no examples, by reason."""
         given = {"to_xid": end.xid, "to_id": end.id, "versions": self.versions}
         given |= {"model": self.model, **begin._asdict(), "after": self.after}
+        given |= {"labelled": self.labelled}
         return dict(self.conn.execute(query("learn_skipped"), given).fetchall())
 
     def _block(self, name: str, position: Position, **more: Any) -> Block:
@@ -122,4 +131,5 @@ class Reader:
     def _statement(self, name: str, position: Position, **more: Any) -> sql.Composed:
         given = {"model": self.model, "versions": self.versions, "after": self.after}
         given |= {"salt": self.salt, **position._asdict(), **more}
+        given |= {"labelled": self.labelled, "weigh": self.held_out is not None}
         return query(name, **{n: sql.Literal(value) for n, value in given.items()})

@@ -9,20 +9,17 @@ from typing import Any
 import numpy as np
 from psycopg.types.json import Jsonb
 
-from rescore.plpython.prediction import score
 from rescore.trainer.database import Connection, one, query
-from rescore.trainer.learning.drift import Reference, reference
+from rescore.trainer.learning.drift import Reference
 from rescore.trainer.learning.gate import Decision
 from rescore.trainer.learning.intervals import Interval
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.loop.attempt import Attempt, moment
 from rescore.trainer.loop.block import Position
 from rescore.trainer.loop.kept import Learnt
+from rescore.trainer.loop.reference import FEWEST_TO_REFER, refer, to_json
 from rescore.trainer.loop.state import Standing, State
 from rescore.trainer.publish import publish
-
-FEWEST_TO_REFER = 2_000
-SCORE = "score"
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,10 @@ def record_version(
     learnt, standing = attempt.learnt, _standing(state, attempt, made.memory)
     assert learnt is not None
     skipped = attempt.reader.skipped(state.position, attempt.position)
+    if attempt.spoken_for:
+        skipped["spoken for by the holdout"] = attempt.spoken_for
     period = {name: at.isoformat() for name, at in _period(learnt).items()}
+    lineage = _lineage(state, made.artefact, learnt, standing, attempt.position) | period
     with conn.transaction():
         _lock(conn, state)
         version = publish(
@@ -114,10 +114,9 @@ def record_version(
             parent=state.line.number,
             candidate=why.action != "published",
             reason=_reason(why),
+            lineage=lineage,
         )
         done = replace(why, version=version, skipped=skipped)
-        lineage = _lineage(state, made.artefact, learnt, standing, attempt.position)
-        conn.execute(query("lineage"), (state.model, version, Jsonb(lineage | period)))
         left = leaves(state, made.decision)
         goes_on, kept = (None, state.fallback) if left else (version, standing)
         told = {"line": goes_on, "memory": kept.to_json(), "suspects": _suspects(attempt)}
@@ -203,18 +202,6 @@ def _reference(state: State, artefact: Any, learnt: Learnt) -> dict[str, Any]:
     return refer(line.contract.columns(), newest.design, artefact) | {
         "customers": int(np.unique(newest.hashes).size)
     }
-
-
-def refer(names: list[str], design: Any, artefact: Any) -> dict[str, Any]:
-    """Return the distributions of a training sample's columns, and of its scores, as JSON."""
-    made = reference(names, design)
-    scores = {} if SCORE in made else reference([SCORE], score(artefact, design)[:, None])
-    return {"reference": to_json({**made, **scores})}
-
-
-def to_json(kept: Reference) -> dict[str, Any]:
-    """Return distributions as JSON-able values."""
-    return {name: counts.to_json() for name, counts in kept.items()}
 
 
 def told_intervals(found: Mapping[str, Interval]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from rescore.trainer.loop.learn import LearningReport
 from rescore.trainer.loop.record import Outcome
 
-_SHOWN = ("auc", "log_loss", "calibration_slope")
+_SHOWN = ("auc", "log_loss", "calibration_slope", "r2", "rmse", "distance")
 _SIDES = {
     "candidate": "candidate, on what nobody learnt",
     "champion": "champion, on the same",

@@ -123,7 +123,7 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
     row = conn.execute(query("learn_state"), (model,)).fetchone()
     if row is None:
         raise unknown_model(conn, model)
-    profile, clock, spec, champion, xid, number, line, served, memory = row
+    profile, clock, spec, champion, xid, number, line, served, memory, amount, treated = row
     if champion is None:
         raise NotEnoughData(
             f'no version of model "{model}" serves: there is nothing to learn on from',
@@ -138,7 +138,7 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
         number = champion if line is None else line
         version = serving if number == champion else read_version(conn, model, number)
         standing, position = Standing.from_json(memory), watermark
-    terms = Terms.of(spec)
+    terms = Terms.of(spec, number=amount, interventions=treated)
     standing = _testing(standing, terms)
     return State(model, profile, terms, serving, version, watermark, position, standing, fallback)
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from rescore.compiler.definition_learn import Learn
+from rescore.compiler.definition_learn import SEGMENTS, Learn
 from rescore.trainer.learning.checks import Limits
 from rescore.trainer.learning.gate import Rules
 from rescore.trainer.learning.method import Method
 from rescore.trainer.learning.models import Rate
+from rescore.trainer.learning.target import DEFAULTS, Target
 
 DAY = timedelta(days=1)
 
@@ -25,6 +26,9 @@ class Terms:
     learn: the definition's own words.
     method, rules, limits: what learner and gate make of them; times are in days.
     calibrate: whether scores are calibrated.
+    target: what the model tells.
+    held_out: share of the customers that is never treated, where these stand for those who are;
+        None where treated customers are left out.
     """
 
     learn: Learn
@@ -32,14 +36,30 @@ class Terms:
     rules: Rules
     limits: Limits
     calibrate: bool
+    target: Target
+    held_out: float | None = None
 
     @classmethod
-    def of(cls, spec: Mapping[str, Any]) -> Terms:
-        """Return the terms of a model's part of a stored definition."""
+    def of(
+        cls,
+        spec: Mapping[str, Any],
+        *,
+        number: bool = False,
+        interventions: Mapping[str, Any] | None = None,
+    ) -> Terms:
+        """Return the terms of a model's part of a stored definition.
+
+        Parameters
+        ----------
+        number: whether its label is one.
+        interventions: that part of the definition.
+        """
+        target = target_of(spec, number=number)
         learn = Learn.model_validate(spec.get("learn") or {})
         limits = Limits(learn.limits.weights, learn.limits.scores)
         platt = spec.get("calibrate") == "platt"
-        return cls(learn, _method(spec, learn), _rules(learn), limits, platt)
+        rules, held_out = _rules(learn, target), weighed(interventions)
+        return cls(learn, _method(spec, learn), rules, limits, platt, target, held_out)
 
 
 def _method(spec: Mapping[str, Any], learn: Learn) -> Method:
@@ -52,9 +72,22 @@ def _method(spec: Mapping[str, Any], learn: Learn) -> Method:
     )
 
 
-def _rules(learn: Learn) -> Rules:
+def target_of(spec: Mapping[str, Any], *, number: bool) -> Target:
+    """Return what a model tells, by its part of a stored definition."""
+    if spec.get("label") is None and SEGMENTS in spec["estimator"]:
+        return "segments"
+    return "number" if number else "outcome"
+
+
+def weighed(interventions: Mapping[str, Any] | None) -> float | None:
+    """Return the holdout's share, where it stands for those treated; else None."""
+    given = interventions or {}
+    return float(given["holdout"]) if given.get("treated") == "weight" else None
+
+
+def _rules(learn: Learn, target: Target) -> Rules:
     return Rules(
-        metric=learn.metric,
+        metric=learn.metric or DEFAULTS[target],
         margin=learn.margin,
         confidence=learn.confidence,
         customers=learn.minimum.customers,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from rescore.plpython.prediction import score
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.learning.hashing import groups
-from rescore.trainer.learning.histogram import GROUPS, ScoreHistogram
+from rescore.trainer.learning.histogram import GROUPS
 from rescore.trainer.learning.intervals import Interval, intervals
-from rescore.trainer.learning.metrics import metric
 from rescore.trainer.learning.prequential import gives_probabilities
+from rescore.trainer.learning.target import counter, measured, metric_of, typed
 from rescore.trainer.loop.block import Block, Position
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.reading import Reader
@@ -52,7 +49,12 @@ def due(conn: Connection, model: str) -> str | None:
 def _given(state: State) -> dict[str, Any]:
     learn = state.terms.learn
     enough = max(learn.when.labels or 0, learn.examples or learn.batch)
-    return {"model": state.model, **state.position._asdict(), "enough": enough}
+    return {
+        "model": state.model,
+        **state.position._asdict(),
+        "enough": enough,
+        "labelled": state.terms.target != "segments",
+    }
 
 
 def _moved(conn: Connection, state: State) -> str | None:
@@ -67,14 +69,14 @@ def _moved(conn: Connection, state: State) -> str | None:
 
 def _worse(conn: Connection, state: State) -> str | None:
     """Compare what is served now with what it was when it was tested; chance is left out."""
-    limit, name = state.terms.learn.when.quality, state.terms.learn.metric
+    limit, name = state.terms.learn.when.quality, state.terms.rules.metric
     before = state.champion.metrics.get(name)
     if limit is None or not isinstance(before, (int, float)):
         return None
     now = served_quality(conn, state)
     if now is None or not now.known:
         return None
-    better = metric(name).better
+    better = metric_of(name, state.terms.target).better
     loss = -better * ((now.high if better > 0 else now.low) - before)
     told = f"{name} of what is served is {now.estimate:.4g}, it was {before:.4g} when tested"
     return told if loss > limit else None
@@ -84,12 +86,13 @@ def served_quality(conn: Connection, state: State) -> Interval | None:
     """Return the metric of the champion's scores of the newest examples that it has not learnt."""
     block = _unlearnt(Reader.of(conn, state), state)
     probability = gives_probabilities(state.champion.estimator)
-    compared = metric(state.terms.learn.metric)
+    target = state.terms.target
+    compared = metric_of(state.terms.rules.metric, target)
     if not len(block) or (compared.probability and not probability):
         return None
-    scores = score(state.champion.estimator, block.design)
-    histogram = ScoreHistogram.like(scores, probability=probability)
-    histogram.add(scores, block.labels.astype(np.int8), groups(block.hashes, GROUPS))
+    scores = measured(state.champion.estimator, block.design, target)
+    histogram = counter(scores, target, probability=probability)
+    histogram.add(scores, typed(block.labels, target), groups(block.hashes, GROUPS), block.weights)
     return intervals(histogram, [compared])[compared.name]
 
 

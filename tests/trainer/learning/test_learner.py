@@ -306,12 +306,11 @@ def test_examples_of_weight_zero_are_not_learnt() -> None:
 def test_a_weight_is_a_repetition_where_order_does_not_matter(name: str) -> None:
     batch = next(batches(1, 1))
     weights = 1 + np.arange(500) % 3
-    repeated = [
-        np.repeat(part, weights, axis=0) for part in (batch.design, batch.labels, batch.hashes)
-    ]
+    parts = (batch.design, batch.labels, batch.hashes)
+    design, labels, hashes = (np.repeat(part, weights, axis=0) for part in parts)
     one, other = (Learner.start(Method({name: {}})) for _ in range(2))
     one.learn(Batch(batch.design, batch.labels, batch.hashes, weights))
-    other.learn(Batch(*repeated))
+    other.learn(Batch(design, labels, hashes))
     assert one.score(batch.design).scores == pytest.approx(
         other.score(batch.design).scores, abs=1e-6
     )

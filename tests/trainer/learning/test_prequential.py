@@ -13,6 +13,7 @@ from rescore.tests.trainer.learning.streams import AVERAGED, SGD, batches, examp
 from rescore.trainer.fit import Recipe, fit
 from rescore.trainer.learning import prequential
 from rescore.trainer.learning.batch import Batch
+from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.learner import Learner
 from rescore.trainer.learning.method import Memory, Method
 from rescore.trainer.learning.metrics import METRICS
@@ -83,7 +84,8 @@ def test_memory_does_not_grow_with_the_examples(champion: Any) -> None:
         loop.step(batch)
         held.append(sum(len(waiting) for waiting, _ in loop._waiting))
     assert max(held) < prequential.WAITING
-    assert loop.tested.histogram is not None and loop.tested.histogram.weight == 150_000
+    assert isinstance(loop.tested.histogram, ScoreHistogram)
+    assert loop.tested.histogram.weight == 150_000
     assert loop.tested.histogram.counts.nbytes < 5e6
 
 
@@ -132,4 +134,5 @@ def test_weights_of_snapshots_count() -> None:
 def test_empty_batches_are_nothing() -> None:
     empty = Batch(np.empty((0, 4)), [], [])
     loop = run(Learner.start(Method(SGD)), [empty, *batches(1, 2), empty])
-    assert loop.tested.histogram is not None and loop.tested.histogram.weight == 500
+    assert isinstance(loop.tested.histogram, ScoreHistogram)
+    assert loop.tested.histogram.weight == 500

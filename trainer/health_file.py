@@ -1,0 +1,167 @@
+"""What ``rescore run`` is doing, in a file: for a supervisor that asks whether it lives.
+
+Written before and after each job, and at least every few seconds while there is nothing to do; it
+is replaced in one step, so that nobody reads half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
+
+from rescore.trainer.database import Connection
+from rescore.trainer.usage import WrongUsage
+
+Facts = dict[str, Any]
+Say = Callable[[Facts], None]
+BEAT_SECONDS = 5.0
+_STATES = {"connection": "disconnected", "standby": "standby"}
+
+
+class Job(Protocol):
+    """See `rescore.trainer.run.Job`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def every(self) -> float: ...
+    def work(self, conn: Connection, stop: Event) -> Facts: ...
+
+
+@dataclass
+class HealthFile:
+    """The file, and what it says.
+
+    Attributes
+    ----------
+    path: of the file; its directory must be there.
+    jobs: by name, when a job last ended, and with which error.
+    """
+
+    path: Path
+    jobs: dict[str, Facts] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Write it for the first time.
+
+        Raises
+        ------
+        WrongUsage: it cannot be written.
+        """
+        try:
+            self.write("starting")
+        except OSError as error:
+            raise WrongUsage(
+                f"--health-file {self.path}: {error.strerror}",
+                hint="name a file in a directory that is there and may be written",
+            ) from error
+
+    def watched(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs, each told in the file, and one that does nothing but write it."""
+        return [*(Watched(job, self) for job in jobs), Beat(self)]
+
+    def saying(self, say: Say) -> Say:
+        """Return what says a fact and writes what it means: no connection, or another runs."""
+
+        def both(facts: Facts) -> None:
+            say(facts)
+            if state := _STATES.get(facts["job"]):
+                self.write(state, **{k: v for k, v in facts.items() if k in ("error", "behind")})
+
+        return both
+
+    def write(self, state: str, **more: Any) -> None:
+        """Replace the file.
+
+        Parameters
+        ----------
+        state: ``starting``, ``working``, ``waiting``, ``standby``, ``disconnected`` or ``stopped``.
+        """
+        told = {"at": _now(), "state": state, "pid": os.getpid(), **more, "jobs": self.jobs}
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(told, default=str) + "\n", encoding="utf-8")
+        beside.replace(self.path)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A job whose rounds the file tells; everything else is the job's own."""
+
+    job: Job
+    file: HealthFile
+
+    @property
+    def name(self) -> str:
+        """Of the job."""
+        return self.job.name
+
+    @property
+    def every(self) -> float:
+        """Of the job."""
+        return self.job.every
+
+    @property
+    def channel(self) -> str | None:
+        """What is notified here makes it due; None for nothing."""
+        found: str | None = getattr(self.job, "channel", None)
+        return found
+
+    def work(self, conn: Connection, stop: Event) -> Facts:
+        """Do the job's round."""
+        self.file.write("working", job=self.name, since=_now())
+        error: str | None = "interrupted"
+        try:
+            facts = self.job.work(conn, stop)
+            error = facts.get("error")
+        except Exception as failure:
+            error = str(failure)
+            raise
+        finally:
+            self.file.jobs[self.name] = {"at": _now(), "error": error}
+            self.file.write("waiting")
+        return facts
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Writes the file while there is nothing to do, and asks the server for a sign of life."""
+
+    file: HealthFile
+    every: float = BEAT_SECONDS
+    name: str = "health"
+
+    def work(self, conn: Connection, stop: Event) -> Facts:
+        """Write the file; a connection that is gone is noticed here."""
+        conn.execute("SELECT 1")
+        self.file.write("waiting")
+        return {}
+
+
+@contextmanager
+def watching(path: Path | None, jobs: list[Job], say: Say) -> Iterator[tuple[list[Job], Say]]:
+    """Yield the jobs and what says their facts, as they are told in the file; as they are for None.
+
+    Raises
+    ------
+    WrongUsage: the file cannot be written.
+    """
+    if path is None:
+        yield jobs, say
+        return
+    file = HealthFile(path)
+    file.begin()
+    try:
+        yield file.watched(jobs), file.saying(say)
+    finally:
+        file.write("stopped")
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
