@@ -65,7 +65,7 @@ def run(home: Path | None, *, quick: bool, say: Say, bar: Bar) -> dict[str, Any]
     install(dsn, python_path=python_path(home=home))
     log = place / "loop.log"
     say(f"private PostgreSQL {server.version}; what `rescore run` says goes to {log}")
-    beside = tell(dsn, bought, log, say, bar, everybody=quick)
+    beside = tell(dsn, bought, definition(everybody=quick), log, say, bar)
     with connection(dsn) as conn:
         result = judged(conn, beside, say)
     return result | {"dsn": dsn, "seconds": round(time.monotonic() - started, 1)}
@@ -78,32 +78,48 @@ def definition(*, everybody: bool) -> Definition:
 
 
 def tell(
-    dsn: str, bought: list[Purchase], log: Path, say: Say, bar: Bar, *, everybody: bool
+    dsn: str,
+    bought: list[Purchase],
+    defined: Definition,
+    log: Path,
+    say: Say,
+    bar: Bar,
+    *,
+    step: int = 1,
 ) -> Contenders:
-    """Play the whole story in an installed, otherwise empty database."""
+    """Play the whole story in an installed, otherwise empty database.
+
+    Parameters
+    ----------
+    log: file for what the runner says.
+    step: the runner is told every so many days that it is another day.
+    """
     history = [p for p in bought if p.day <= HISTORY_ENDS]
     rest = [p for p in bought if p.day > HISTORY_ENDS]
     with connection(dsn) as conn:
         load_history(conn, history, HISTORY_ENDS, say)
         set_clock(conn, HISTORY_ENDS)
-        apply(conn, definition(everybody=everybody))
+        apply(conn, defined)
         conn.execute("ANALYZE public.customer_profile")
         beside = Contenders(_train(conn, HISTORY_ENDS, candidate=False), [])
         with running(dsn, log), bar("days") as progress:
             listen(conn)
-            live(conn, rest, beside, progress)
+            live(conn, rest, beside, progress, step)
     return beside
 
 
-def live(conn: Connection, rest: list[Purchase], beside: Contenders, progress: Any) -> None:
+def live(
+    conn: Connection, rest: list[Purchase], beside: Contenders, progress: Any, step: int = 1
+) -> None:
     """Let the days pass: purchases, then whatever the runner does by the end of the day."""
     last = rest[-1].day
     for day, today in days(rest):
         set_clock(conn, day)
         for p in today:
             conn.execute(statement("insert"), (p.customer_id, moment(day), p.quantity, p.amount))
-        advance(conn, str(moment(day)))
-        _keep_first(conn, beside)
+        if (day - HISTORY_ENDS).days % step == 0:
+            advance(conn, str(moment(day)))
+            _keep_first(conn, beside)
         if ends_month(day) and day < last:
             _retrain(conn, day, beside)
         progress((day - HISTORY_ENDS).days, (last - HISTORY_ENDS).days)
@@ -117,9 +133,7 @@ def judged(conn: Connection, beside: Contenders, say: Say) -> dict[str, Any]:
     names = ("events", "snapshots", "resolved", "rounds", "published", "refused")
     counts = dict(zip(names, row, strict=True))
     say("\n" + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    say(
-        f"snapshots taken from {JUDGED[0]} on, before {JUDGED[1]}: {len(compared.labels):,} of them"
-    )
+    say(f"{len(compared.labels):,} snapshots taken from {JUDGED[0]} on, before {JUDGED[1]}:\n")
     for line in table(compared):
         say(line)
     metrics = {
