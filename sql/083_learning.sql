@@ -1,5 +1,6 @@
 -- Learning: the one transaction in which a round of it ends, quarantine and release, requests.
--- Calls: 010_errors, 017_cluster, _deployment of 050_register. Tables: reads and writes rescore.learning, rescore.learn_log,
+-- Calls: 010_errors, 017_cluster, _deployment of 050_register. Tables: reads rescore.deployments; reads and writes rescore.learning,
+-- rescore.learn_log,
 -- rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
 
 CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer)
@@ -181,6 +182,10 @@ DECLARE
     request bigint;
 BEGIN
     PERFORM rescore._check_model(model);
+    IF NOT EXISTS (SELECT FROM rescore.deployments AS d
+                   WHERE d.model = request_learning.model AND jsonb_typeof(d.spec -> 'learn') = 'object') THEN
+        RAISE NOTICE 'model % has no `learn` in its definition: `rescore run` passes it over, only `rescore learn` answers', model;
+    END IF;
     INSERT INTO rescore.learn_requests (model, reason) VALUES (model, reason) RETURNING id INTO request;
     PERFORM pg_notify('rescore_learn', model);
     RETURN request;

@@ -1,6 +1,9 @@
--- What came of the newest scores of a model. Calls rescore._clock_of; reads rescore.snapshots.
+-- What came of the newest scores of a model that tells whether something happens.
+-- Calls rescore._clock_of; reads rescore.snapshots, rescore.deployments, rescore.profiles.
 SELECT s.key, s.label, s.score
 FROM rescore.snapshots AS s
 WHERE s.model = %(model)s AND s.resolved IS NOT NULL AND s.label IS NOT NULL AND s.score IS NOT NULL
   AND NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL AND s.label IN (0, 1)
+  AND NOT EXISTS (SELECT FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+                  WHERE d.model = %(model)s AND (p.plan #> ARRAY['labels', d.spec ->> 'label', 'number'])::boolean)
   AND s.taken_at >= (SELECT rescore._clock_of(%(model)s)) - %(within)s::pg_catalog.interval
