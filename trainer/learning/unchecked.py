@@ -43,7 +43,7 @@ class Unchecked:
 
         Parameters
         ----------
-        design: finite, shape (n, columns), in C order.
+        design: finite, shape (n, columns).
         targets: two classes, shape (n,).
         weights: shape (n,), not negative; None for 1.
         """
@@ -80,7 +80,7 @@ def _step(estimator: Any, design: Floats, targets: Any, weights: Floats, random:
     coefficients, intercept, passes = fit_binary(
         estimator,
         1,
-        design,
+        np.ascontiguousarray(design),
         targets,
         estimator.alpha,
         estimator.learning_rate,
