@@ -255,4 +255,7 @@ def test_the_job_logs_and_resolves_whatever_is_due(conn: Connection) -> None:
     facts = job.work(conn, Event())
     assert (facts["taken"], facts["resolved"]) == (20, 20)
     assert "error" not in facts
+    hashed = "substr(sha256(convert_to('learn churn:' || key, 'UTF8')), 1, 8)"
+    query = f"SELECT count(*) FROM rescore.snapshots WHERE resolved IS NOT NULL AND hash = {hashed}"
+    assert one(conn, query) == 20
     assert Snapshotting(60.0, ("another",)).work(conn, Event())["profiles"] == []

@@ -223,7 +223,7 @@ def implausible(
         width of its value, or of 1.
     """
     low, high = plausible(kept, names, reach)
-    far: NDArray[np.bool_] = np.asarray(((design < low) | (design > high)).any(axis=1))
+    far: NDArray[np.bool_] = np.any((design < low) | (design > high), axis=1)
     return far
 
 

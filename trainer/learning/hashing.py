@@ -45,8 +45,8 @@ def below(share: float) -> bytes:
     ----------
     share: from 0 to less than 1.
     """
-    first: int = math.ceil(share * 2**_SHARE_BITS) << (64 - _SHARE_BITS)
-    return first.to_bytes(8, "big")
+    edge = math.ceil(math.ldexp(share, _SHARE_BITS))
+    return (edge << (64 - _SHARE_BITS)).to_bytes(8, "big")
 
 
 def groups(hashes: Hashes, count: int) -> Groups:

@@ -32,8 +32,7 @@ class Unchecked:
     def __init__(self, estimator: Any) -> None:
         # Others have a partial_fit of their own, or keep what is not compared here.
         plain = type(estimator).__name__ == "SGDClassifier"
-        suits = plain and not estimator.average and not estimator.early_stopping
-        seeded = isinstance(estimator.random_state, int) if suits else False
+        seeded = plain and not estimator.average and isinstance(estimator.random_state, int)
         self.same: bool | None = None if seeded and estimator.class_weight is None else False
         # To seed a generator takes as long as learning 200 examples; to set it back does not.
         self._random = np.random.RandomState(estimator.random_state if seeded else 0)
@@ -44,7 +43,7 @@ class Unchecked:
 
         Parameters
         ----------
-        design: finite, shape (n, columns), in C order.
+        design: finite, shape (n, columns).
         targets: two classes, shape (n,).
         weights: shape (n,), not negative; None for 1.
         """
@@ -81,7 +80,7 @@ def _step(estimator: Any, design: Floats, targets: Any, weights: Floats, random:
     coefficients, intercept, passes = fit_binary(
         estimator,
         1,
-        design,
+        np.ascontiguousarray(design),
         targets,
         estimator.alpha,
         estimator.learning_rate,

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from scipy.stats import chisquare
 
-from rescore.trainer.learning.hashing import groups, hash_keys, shares
+from rescore.trainer.learning.hashing import below, groups, hash_keys, shares
 
 KEYS: list[Any] = [
     0, -7, 2**63 - 1, "", "a", "Zürich ☂", "back\\slash", "it's", uuid.UUID(int=7),
@@ -48,3 +48,13 @@ def test_groups_of_a_share_are_as_even_as_of_all() -> None:
     hashes = hash_keys(range(40_000), "gate")
     few = groups(hashes[shares(hashes) < 0.25], 64)
     assert chisquare(np.bincount(few, minlength=64)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-16, 0.05, 0.2, 1 / 3, 0.5, 0.99])
+def test_a_share_is_told_from_the_bytes(share: float) -> None:
+    edge = int.from_bytes(below(share), "big")
+    drawn = np.random.default_rng(1).integers(0, 2**64, 2000, dtype=np.uint64)
+    near = [edge + n for n in (-4097, -4096, -1, 0, 1, 4096) if edge + n >= 0]
+    hashes = np.append(drawn, np.array(near, dtype=np.uint64))
+    told = [each.to_bytes(8, "big") < below(share) for each in hashes.tolist()]
+    assert told == (shares(hashes) < share).tolist()

@@ -1,0 +1,142 @@
+"""A backlog of any length: read page by page, kept in bounded memory, learnt in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from rescore.errors import NotEnoughData
+from rescore.tests.learning_shop import LEARN, drawn, redefine, resolved, shop, stream
+from rescore.tests.support import one
+from rescore.trainer.learning.hashing import hash_keys
+from rescore.trainer.loop import attempt as attempts
+from rescore.trainer.loop import learn as loop
+from rescore.trainer.loop import reading
+from rescore.trainer.loop.attempt import Attempt
+from rescore.trainer.loop.block import START, Block, Position
+from rescore.trainer.loop.kept import Newest
+from rescore.trainer.loop.learn import learn
+from rescore.trainer.loop.reading import Reader
+from rescore.trainer.loop.state import read_state
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
+        shop(made)
+        yield made
+
+
+def reader(conn: Connection) -> Reader:
+    return Reader.of(conn, read_state(conn, "churn"))
+
+
+def tried(conn: Connection, size: int) -> Attempt:
+    made = Attempt(read_state(conn, "churn"), reader(conn))
+    assert made.take(size, exactly=False)
+    return made
+
+
+def block(ids: range) -> Block:
+    n = len(ids)
+    plain = {name: np.zeros(n) for name in ("taken", "due", "labels", "scores")}
+    numbers = np.array(ids)
+    hashes, holdout = numbers.astype(np.uint64), np.zeros(n, dtype=bool)
+    return Block(hashes=hashes, ids=numbers, xids=numbers, holdout=holdout,
+                 design=numbers[:, None].astype(float), **plain)  # fmt: skip
+
+
+def test_many_pages_are_learnt_as_one(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream(conn, 1570)
+    at_once = tried(conn, 10_000)
+    monkeypatch.setattr(reading, "PAGE_BYTES", 0)
+    assert reader(conn).page == 100
+    redefine(conn, LEARN.replace("batch: 100", "batch: 150"))
+    cut = tried(conn, 10_000)
+    assert (at_once.position.id, cut.position.id) == (1500, 1500)
+    redefine(conn, LEARN)
+    paged = tried(conn, 10_000)
+    assert paged.position == at_once.position
+    for name in ("coef_", "intercept_"):
+        found = [getattr(each.version()[0][-1], name) for each in (paged, at_once, cut)]
+        assert np.array_equal(found[0], found[1])
+        assert not np.array_equal(found[0], found[2])
+    assert np.array_equal(paged.tests().ids, at_once.tests().ids)
+
+
+def test_rounds_of_a_backlog_end_where_the_next_begins(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MOST", 1000)
+    monkeypatch.setattr(attempts, "MOST_TESTS", 120)
+    redefine(conn, LEARN.replace("examples: 1000, ", ""))
+    stream(conn, 2350)
+    report = learn(conn, "churn")
+    assert [each.action for each in report.rounds] == ["published"] * 3
+    ends = conn.execute("SELECT from_id, to_id FROM rescore.learn_log ORDER BY id").fetchall()
+    assert ends == [(0, 1000), (1000, 2000), (2000, 2300)]
+    tested = [each.metrics["gate"]["checks"][0]["numbers"]["found"] for each in report.rounds]
+    assert tested[:2] == [120, 120]  # the newest, though a fifth of a thousand was kept out
+    learnt = one(conn, "SELECT sum(examples) FROM rescore.lineage")
+    shares = "rescore.share('learn churn', key) >= 0.2"
+    assert learnt == one(
+        conn, f"SELECT count(*) FROM rescore.snapshots WHERE id <= 2300 AND {shares}"
+    )
+
+
+def test_only_the_newest_are_kept_unless_they_are_too_few() -> None:
+    few = Newest(10)
+    for start in range(0, 1000, 7):
+        few.add(block(range(start, start + 7)))
+        assert sum(map(len, few._blocks)) < 27
+    assert few.block.ids.tolist() == list(range(991, 1001))
+    more = Newest(10, lambda found: len(found) >= 40)
+    for start in range(0, 1000, 10):
+        more.add(block(range(start, start + 10)))
+    assert 40 <= len(more.block) <= 80
+    assert more.block.ids[-1] == 999
+
+
+def test_hashes_are_read_where_they_are_kept_and_computed_where_not(conn: Connection) -> None:
+    stream(conn, 100)
+    expected = hash_keys(range(100), "learn churn").tolist()
+    computed = reader(conn).past(START, 100)
+    update = "UPDATE rescore.snapshots SET hash = substr(sha256(convert_to('learn churn:' || key, 'UTF8')), 1, 8)"
+    conn.execute(update + " WHERE id % 3 = 0")
+    kept = reader(conn).past(START, 100)
+    assert computed.hashes.tolist() == kept.hashes.tolist() == expected
+    conn.execute("UPDATE rescore.snapshots SET hash = '\\x00000000000000ff' WHERE id = 1")
+    assert reader(conn).past(START, 1).hashes.tolist() == [255]
+    tests = reader(conn).tests(Position(2**62, 2**62), 0.3, None, 1000)
+    assert 0 in (tests.ids - 1)
+    assert (tests.hashes.astype(float) < 0.3 * 2**64).all()
+
+
+def test_what_a_page_holds_is_what_the_table_holds(conn: Connection) -> None:
+    design, labels = drawn(np.random.default_rng(4), 50)
+    resolved(conn, design, labels, day=3.25)
+    conn.execute("UPDATE rescore.snapshots SET holdout = id % 2 = 0")
+    found = reader(conn).past(START, 1000)
+    assert np.array_equal(found.design, design)
+    assert np.array_equal(found.labels, labels)
+    assert found.ids.tolist() == list(range(1, 51))
+    assert found.holdout.tolist() == [n % 2 == 0 for n in range(1, 51)]
+    for name, column in (("taken_at", found.taken), ("due_at", found.due)):
+        query = f"SELECT array_agg(date_part('epoch', {name}) ORDER BY id) FROM rescore.snapshots"
+        assert column.tolist() == one(conn, query)
+    assert found.end == Position(
+        one(conn, "SELECT max(resolved)::text::bigint FROM rescore.snapshots"), 50
+    )
+    newest = reader(conn).recent(1000, resolved=False)
+    assert newest.scores.tolist() == one(
+        conn, "SELECT array_agg(score ORDER BY taken_at DESC) FROM rescore.snapshots"
+    )
+    conn.execute("UPDATE rescore.snapshots SET design = design[1:1] WHERE id = 7")
+    with pytest.raises(NotEnoughData, match="not complete"):
+        reader(conn).past(START, 1000)
