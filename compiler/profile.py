@@ -111,8 +111,8 @@ class EventSource:
 
     def holds(self, row: str, moment: str) -> str:
         """SQL condition: what the row stores of this source holds at the moment; empty: always."""
-        limits = [c for c in (self.next, self.until) if c]
-        return " AND ".join(f"({row}.{ident(c)} > {moment}) IS NOT FALSE" for c in limits)
+        limits = [f"{row}.{ident(c)}" for c in (self.next, self.until) if c]
+        return " AND ".join(f"({at} OPERATOR(pg_catalog.>) {moment}) IS NOT FALSE" for at in limits)
 
     @property
     def timely(self) -> tuple[State, ...]:
@@ -435,7 +435,7 @@ class Profile:
         plain columns are watched, moves are reported (which needs one anyway), or events that
         follow by ON UPDATE CASCADE would be added to a count that holds them already.
         """
-        idempotent = all(s.time or s.queued for s in self.sources)
+        idempotent = all(s.time or s.queued or s.link for s in self.sources)
         reported = any(s.bands or s.reports for s in self.scores)
         return idempotent and not self.watched and not reported
 

@@ -125,6 +125,8 @@ def _by_key(plan: Profile, model: Model | Ensemble) -> str:
         is_ensemble=isinstance(model, Ensemble),
         live=plan.call(model, lambda c: f"p.{ident(c)}", plan.clock_sql, "p"),
         due=_is_past(plan, "p", f"p.{ident(plan.key)}"),
+        # Free of names and operators that a search_path would have to find.
+        direct=plan.clock == "now" and not plan.queued,
         row_json=_json(
             model.inputs, lambda i: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock")
         ),

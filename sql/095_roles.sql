@@ -53,7 +53,7 @@ AS $$
     ('function', 4, true, '{EXECUTE}', '{_incident,_forgotten}'),
     -- By what follows the two underscores; '' are routers and versions.
     ('compiled', 1, true, '{EXECUTE}', '{"",only}'),
-    ('compiled', 1, false, '{EXECUTE}', '{key,as_of,live}'),
+    ('compiled', 1, false, '{EXECUTE}', '{key,key_with,as_of,live}'),
     ('compiled', 2, false, '{EXECUTE}', '{outcomes,outcomes_begin}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
     ('compiled', 3, false, '{EXECUTE}', '{keys,bounds,rescore,rescore_unlocked,recompute,differences,come_back,coming,fold,snapshot,forget,staleness}')

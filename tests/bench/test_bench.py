@@ -135,3 +135,12 @@ def test_a_target_is_met_or_not(rate: float, met: bool) -> None:
     verdict = verdicts(summarise(samples.all))[0]
     assert (verdict.value, verdict.met) == (rate, met)
     assert all(v.met is None for v in verdicts([]))
+
+
+@pytest.mark.parametrize(("latest", "met"), [(-0.2, True), (3.0, False)])
+def test_a_publish_is_visible_at_commit_only_if_it_always_was(latest: float, met: bool) -> None:
+    samples = Samples()
+    for value in (-5.0, latest, -1.0):
+        samples.add("publish", "publish", {"last_old_ms": value}, baseline="no publish")
+    verdict = next(v for v in verdicts(summarise(samples.all)) if "old version" in v.name)
+    assert (verdict.value, verdict.met) == (latest, met)
