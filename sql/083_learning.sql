@@ -1,7 +1,6 @@
 -- Learning: the one transaction in which a round of it ends, quarantine and release, requests.
 -- Calls: 010_errors, 017_cluster, _deployment of 050_register. Tables: reads rescore.deployments; reads and writes rescore.learning,
--- rescore.learn_log,
--- rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
+-- rescore.learn_log, rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
 
 CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer)
 RETURNS void

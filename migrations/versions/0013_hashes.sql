@@ -4,4 +4,13 @@
 
 ALTER TABLE rescore.snapshots ADD COLUMN hash BYTEA;
 
-COMMENT ON COLUMN rescore.snapshots.hash IS 'First 8 bytes of the SHA-256 of "learn MODEL:KEY", set when it is resolved: by it customers are tested on; null: computed when read';
+DO $do$
+DECLARE
+    part oid;
+BEGIN
+    -- A partition has comments of its own.
+    FOR part IN SELECT 'rescore.snapshots'::regclass::oid UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = 'rescore.snapshots'::regclass LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.hash IS %L', part::regclass, 'First 8 bytes of the SHA-256 of "learn MODEL:KEY", set when it is resolved: by it customers are tested on; null: computed when read');
+    END LOOP;
+END
+$do$;

@@ -43,7 +43,7 @@ RELEASED: dict[str, str] = {
     "0012_cluster.py": "0a70632a944ef27a3d69dfbb79208bcdf0fa3bb108fc3607cc2b60fb665cc5ae",
     "0012_cluster.sql": "9afea32a36144f77415f0f84ae83b76f900833eee97e8c0165c835a95a9d0efe",
     "0013_hashes.py": "2328b69cf4e2d816405d6cc1f00e9a89b3a65c1e969b6ba6fce6b310751237bf",
-    "0013_hashes.sql": "15bcbc8a66b57e1f80c7f57d2877437c079e2e390deaa2d80d23b5c1aafc76bc",
+    "0013_hashes.sql": "5b0d90fe43446f266e66ce59fa075c058ce317793e8c009534cab6a65b845b09",
     "0014_judging.py": "9f83ebec13a87ea361f3fad2aef45d468438a698836fb74e9c88287d10b7d935",
     "0014_judging.sql": "ccb2c54c1cf0d1313c10858cfde5d5fc4e169fed47b785409db59cfbc483d8c5",
 }
