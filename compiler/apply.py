@@ -81,6 +81,7 @@ def apply(
             conn.execute(statement.encode())
     for attempt in range(attempts):
         try:
+            _make_partitions(conn, made, lock_timeout)
             _transaction(conn, definition, source, drop, lock_timeout)
             break
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
@@ -99,6 +100,15 @@ def apply(
             "`rescore rebuild` counts them once that is mended"
         )
     return made
+
+
+def _make_partitions(conn: Connection, made: Plan, lock_timeout: float) -> None:
+    """Make the partitions into which triggers log, before there is a trigger."""
+    snapshots = made.profile.snapshots
+    if made.sql and snapshots is not None and snapshots.on is not None:
+        with conn.transaction():
+            conn.execute(query("lock_timeout"), {"seconds": lock_timeout})
+            conn.execute(query("make_partitions"), {"clock": made.profile.clock})
 
 
 def _transaction(

@@ -190,6 +190,12 @@ SELECT profile FROM rescore.profiles WHERE slug = %(slug)s AND profile <> %(prof
 -- Make the model's routers.
 SELECT rescore._create_router(%(model)s)
 
+-- name: make_partitions
+-- This month's and the next's, for snapshots that events' triggers take: these make none.
+SELECT rescore._snapshot_partition(c.moment), rescore._snapshot_partition(c.moment + interval '31 days')
+FROM (SELECT CASE WHEN %(clock)s = 'session' THEN NULLIF(pg_catalog.current_setting('rescore.clock', true), '')::timestamptz END) AS s (moment)
+CROSS JOIN LATERAL (SELECT COALESCE(s.moment, pg_catalog.clock_timestamp())) AS c (moment)
+
 -- name: present_triggers
 -- Triggers of rescore that are there and fire when they should, with their table.
 SELECT n.nspname, c.relname, t.tgname

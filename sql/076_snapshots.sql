@@ -23,6 +23,10 @@ BEGIN
     END IF;
     EXECUTE format('CREATE TABLE rescore.%I (LIKE rescore.snapshots INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
     EXECUTE format('COMMENT ON TABLE rescore.%I IS %L', name, format('Snapshots of %s (UTC)', to_char(first AT TIME ZONE 'UTC', 'YYYY-MM')));
+    -- Who inserts now has yet to choose a partition, or has: none may choose by the old list and find the new one.
+    IF first <= clock_timestamp() OR EXISTS (SELECT FROM rescore.snapshots_rest) THEN
+        LOCK TABLE rescore.snapshots IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
     -- Rows that came before their partition; nobody adds another until this is committed.
     LOCK TABLE rescore.snapshots_rest IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('WITH gone AS (DELETE FROM rescore.snapshots_rest AS r WHERE r.taken_at >= $1 AND r.taken_at < $2 RETURNING *)
@@ -91,6 +95,8 @@ DECLARE
     r rescore.snapshot_rounds;
 BEGIN
     PERFORM rescore._logs(p);
+    -- Before the row of the round, which others want while they hold snapshots.
+    PERFORM rescore._snapshot_partition(moment), rescore._snapshot_partition(moment + interval '31 days');
     INSERT INTO rescore.snapshot_rounds AS s (profile) VALUES (p.profile) ON CONFLICT DO NOTHING;
     SELECT * INTO r FROM rescore.snapshot_rounds AS s WHERE s.profile = p.profile FOR UPDATE;
     IF r.began_at IS NOT NULL AND r.finished_at IS NULL THEN
@@ -98,7 +104,6 @@ BEGIN
     ELSIF r.began_at = moment OR (every IS NOT NULL AND r.next_at > moment) THEN
         RETURN false;
     END IF;
-    PERFORM rescore._snapshot_partition(moment), rescore._snapshot_partition(moment + interval '31 days');
     -- Counted from when it was due, so that a late round does not make all that follow later.
     UPDATE rescore.snapshot_rounds AS s
     SET began_at = moment, position = NULL, taken = 0, finished_at = NULL,

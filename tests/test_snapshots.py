@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -172,8 +173,12 @@ def test_a_model_that_python_scores_is_logged_alike(conn: Connection) -> None:
 
 def test_partitions_are_made_ahead_and_take_what_came_before_them(conn: Connection) -> None:
     shop(conn, ON_EVENTS.replace("30%", "100%"), 0, models=("churn",))
-    order(conn, 1, "2026-01-01")
     where = "SELECT tableoid::regclass::text FROM rescore.snapshots"
+    with conn.transaction(force_rollback=True):
+        order(conn, 1, "2026-01-01")
+        assert one(conn, where) == "rescore.snapshots_2026_01"
+    conn.execute("DROP TABLE rescore.snapshots_2026_01, rescore.snapshots_2026_02")
+    order(conn, 1, "2026-01-01")
     assert one(conn, where) == "rescore.snapshots_rest"
     log(conn, "customers", rounds=False)
     assert one(conn, where) == "rescore.snapshots_2026_01"
@@ -181,6 +186,26 @@ def test_partitions_are_made_ahead_and_take_what_came_before_them(conn: Connecti
     missing = """SELECT count(*) FROM pg_attribute WHERE attrelid = 'rescore.snapshots_2026_01'::regclass
                  AND attnum > 0 AND col_description(attrelid, attnum) IS NULL"""
     assert one(conn, missing) == 0
+
+
+def test_who_logs_while_a_partition_is_made_finds_it(conn: Connection, dsn: str) -> None:
+    text = ON_EVENTS.replace("30%", "100%").replace(", clock: session", "")
+    shop(conn, text, 0, models=("churn",))
+    where = "SELECT tableoid::regclass::text FROM rescore.snapshots"
+    now = "INSERT INTO orders (customer_id, ordered_at) VALUES (1, now())"
+    conn.execute(now.encode())
+    made = one(conn, where)
+    conn.execute(f"DROP TABLE {made}".encode())
+    with psycopg.connect(dsn) as maker, ThreadPoolExecutor() as pool:
+        assert one(maker, "SELECT 'rescore.' || rescore._snapshot_partition(now())") == made
+        writing = pool.submit(conn.execute, now.encode())
+        waits = "SELECT count(*) FROM pg_locks WHERE relation::regclass::text LIKE 'rescore.snapshots%' AND NOT granted"
+        while not one(maker, waits):
+            assert not writing.done()
+        maker.commit()
+        writing.result()
+    assert one(conn, "SELECT count(*) FROM rescore.incidents") == 0
+    assert conn.execute(where.encode()).fetchall() == [(made,)]
 
 
 def test_old_partitions_are_dropped_but_not_those_others_need(conn: Connection) -> None:

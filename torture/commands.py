@@ -52,7 +52,7 @@ KILLED: list[tuple[tuple[str, ...], str, float]] = [
     (("snapshot", shop.PROFILE, "--batch", "10"), "%_snapshot_%", 0.3),
     (("learn", "churn"), "%", 0.5),
 ]
-CHANGES: dict[str, Any] = {"queued": ("complaints",), "learning": True}
+CHANGES: dict[str, Any] = {"queued": ("complaints",), "learning": "rounds"}
 
 
 def warm() -> None:

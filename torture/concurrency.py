@@ -33,7 +33,7 @@ def at_levels(place: Place, size: Size, *levels: str) -> Outcome:
     dsn = place.dsn(place.shop())
     outcome = Outcome(f"writers, {', '.join(names)}")
     with psycopg.connect(dsn, autocommit=True) as conn:
-        apply(conn, shop.definition(learning=True))
+        apply(conn, shop.definition(learning="rounds"))
         clients = [Client(lambda: dsn, n, names[n % len(names)]) for n in range(CLIENTS)]
         acts = (jobs.sweep, jobs.log, jobs.learn_on)
         beside = [Repeated(lambda: dsn, act, outcome) for act in acts]

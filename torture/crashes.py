@@ -25,13 +25,13 @@ from rescore.torture.queries import query
 
 CLIENTS = 6
 # One table counted at once, one queued, scores logged and learnt from: something of everything.
-CHANGES: dict[str, Any] = {"queued": ("complaints",), "learning": True}
+CHANGES: dict[str, Any] = {"queued": ("complaints",), "learning": "rounds"}
 ACTS = (jobs.sweep, jobs.fold, jobs.log, jobs.learn_on)
 
 
 def server_killed(place: Place, size: Size) -> Outcome:
     """Kill the server, or one backend of it, under load, again and again."""
-    name, outcome = _open(place), Outcome("server killed under load")
+    name, outcome = _open(place, learning="events"), Outcome("server killed under load")
     clients = [Client(lambda: place.dsn(name), seed, survives=True) for seed in range(CLIENTS)]
     beside = [Repeated(lambda: place.dsn(name), act, outcome, survives=True) for act in ACTS]
     with in_background([*clients, *beside]):
@@ -46,10 +46,10 @@ def server_killed(place: Place, size: Size) -> Outcome:
     return outcome
 
 
-def _open(place: Place) -> str:
+def _open(place: Place, **more: Any) -> str:
     name = place.shop()
     with psycopg.connect(place.dsn(name), autocommit=True) as conn:
-        apply(conn, shop.definition(**CHANGES))
+        apply(conn, shop.definition(**CHANGES | more))
     return name
 
 

@@ -129,8 +129,13 @@ def fold(conn: Connection) -> Mapping[str, int]:
 
 def log(conn: Connection) -> Mapping[str, int]:
     """Log the round of snapshots that is due, in small batches, and resolve what is due."""
-    done = snapshots.log(conn, shop.PROFILE, batch=30)
+    done = snapshots.log(conn, shop.PROFILE, rounds=_takes_rounds(conn), batch=30)
     return {"rounds of snapshots": int(done.taken > 0), "labels resolved": done.resolved}
+
+
+def _takes_rounds(conn: Connection) -> bool:
+    row = conn.execute(query("jobs", "takes_rounds"), [shop.PROFILE]).fetchone()
+    return bool(row and row[0])
 
 
 def learn_on(conn: Connection) -> Mapping[str, int]:
@@ -172,6 +177,5 @@ def settle(conn: Connection) -> None:
     """Bring to its end what goes on by itself: the queue, the sweep, the round of snapshots."""
     conn.execute(query("jobs", "fold"), [shop.PROFILE, 1000])
     conn.execute(query("jobs", "sweep"), [shop.PROFILE, 1000])
-    logged = conn.execute(query("jobs", "logged"), [shop.PROFILE]).fetchone()
-    if logged and logged[0]:
+    if _takes_rounds(conn):
         snapshots.log(conn, shop.PROFILE)

@@ -10,6 +10,6 @@ CALL rescore.sweep(%s, batch => %s)
 -- name: fold
 CALL rescore.fold(%s, %s)
 
--- name: logged
+-- name: takes_rounds
 -- Whether rounds of snapshots are taken of a profile.
-SELECT p.definition -> 'snapshot' ? 'every' FROM rescore.profiles AS p WHERE p.profile = %s
+SELECT coalesce(p.definition -> 'snapshot' ? 'every', false) FROM rescore.profiles AS p WHERE p.profile = %s

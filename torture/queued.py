@@ -40,7 +40,7 @@ def at_levels(place: Place, size: Size, *levels: str) -> Outcome:
     dsn = place.dsn(place.shop())
     outcome = Outcome(f"queue, {', '.join(names)}")
     with psycopg.connect(dsn, autocommit=True) as conn:
-        apply(conn, shop.definition(queued=shop.EVENTS, learning=True))
+        apply(conn, shop.definition(queued=shop.EVENTS, learning="rounds"))
         clients = [
             Client(lambda: dsn, n, names[n % len(names)], several=True) for n in range(CLIENTS)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import os
+import signal
 import sys
 import threading
 import time
@@ -58,11 +59,18 @@ def main() -> int:
     if given.list:
         console.print_lines([f"{name}: {_about(made)}" for name, made in SCENARIOS.items()])
         return 0
-    size = SHORT if given.short else LONG
+    size, outcomes = SHORT if given.short else LONG, list[Outcome]()
+    # As an interrupt does, it lets the servers be removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     commands.warm()
-    with place(python=not given.short) as where:
-        outcomes = [o for name in given.only or SCENARIOS for o in _run(name, where, size)]
-    return told(outcomes, as_json=given.json)
+    try:
+        with place(python=not given.short) as where:
+            for name in given.only or SCENARIOS:
+                outcomes += _run(name, where, size)
+    finally:
+        # Also of a run that was ended early.
+        ended = told(outcomes, as_json=given.json)
+    return ended
 
 
 def _about(made: Scenario) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psycopg
@@ -26,11 +26,9 @@ EVENTS = ("orders", "complaints")
 MODELS = ("churn", "worth")
 # Few enough that the queue is full now and then, and transactions count for themselves.
 MOST_WAITING = 300
-# Outcomes that come true in a fifth to a half of the cases, and are known after a second.
-LEARNS: dict[str, Any] = {
-    "labels": {"buys": {"any": "orders", "where": "amount > 97", "within": "1 second"}},
-    "snapshot": {"every": "1 second"},
-}
+# An outcome that comes true now and then, and is known after a second.
+LABELS = {"buys": {"any": "orders", "where": "amount > 90", "within": "1 second"}}
+SNAPSHOTS = {"rounds": {"every": "1 second"}, "events": {"on": "orders", "share": 0.3}}
 # Rounds of a second or two, let through whatever they have learnt: it is not quality that is tried.
 LEARN = {
     "batch": 50,
@@ -42,14 +40,17 @@ LEARN = {
 
 
 def text(
-    *, queued: Collection[str] = (), learning: bool = False, larger_than: int | None = None
+    *,
+    queued: Collection[str] = (),
+    learning: Literal["", "rounds", "events"] = "",
+    larger_than: int | None = None,
 ) -> str:
     """Return the definition as YAML.
 
     Parameters
     ----------
     queued: events that wait in the queue; the others are counted at once.
-    learning: whether scores are logged, and churn learns from them.
+    learning: churn learns from scores that are logged in rounds, or in the events' transactions.
     larger_than: one more feature, which changes its meaning with the number.
     """
     made = yaml.safe_load((files("rescore.torture") / "shop.yaml").read_text(encoding="utf-8"))
@@ -57,7 +58,7 @@ def text(
         time = made["events"][event]["time"]
         made["events"][event] = {"time": time, "mode": "queued", "queue": {"limit": MOST_WAITING}}
     if learning:
-        made |= LEARNS
+        made |= {"labels": LABELS, "snapshot": SNAPSHOTS[learning]}
         made["models"]["churn"] |= {"label": "buys", "learn": LEARN}
     if larger_than is not None:
         counted = {"from": "orders", "count": True, "where": f"amount > {larger_than}"}

@@ -32,7 +32,7 @@ def test_counters_scores_and_statements(torn: Place) -> None:
 
 def test_what_waits_what_was_logged_and_what_was_learnt(torn: Place) -> None:
     with psycopg.connect(torn.dsn(torn.shop()), autocommit=True) as conn:
-        apply(conn, shop.definition(queued=("orders",), learning=True))
+        apply(conn, shop.definition(queued=("orders",), learning="rounds"))
         jobs.settle(conn)
         assert audit(conn) == []
         conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5)")
