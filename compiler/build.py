@@ -417,7 +417,8 @@ class _Builder:
                 raise DoesNotFit(
                     f'table {table.schema}.{table.name} already has a column "{column}"',
                     detail="It was not added by rescore, which will not overwrite it.",
-                    hint="Give the feature or score another name.",
+                    hint="Give the feature or score another name; or drop the column, where an "
+                    "installation that was removed left it behind.",
                 )
 
 

@@ -102,6 +102,11 @@ BEGIN
     IF EXISTS (SELECT FROM rescore.incident_log AS i WHERE i.cause = digest AND i.resolved_at IS NULL) THEN
         RETURN;
     END IF;
+    -- Whose transaction is open may take its time to commit: nobody waits for it here. Should it roll back,
+    -- the next failure records the cause; scores left behind are marked stale all the same.
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('rescore.incident ' || digest, 0)) THEN
+        RETURN;
+    END IF;
     INSERT INTO rescore.incident_log AS i (cause, profile, model, version, sqlstate, message, context)
     SELECT digest, _incident.profile, _incident.model, _incident.version, _incident.sqlstate, coalesce(w.message_only, ''), w.places
     FROM rescore._without_values(sqlstate, message, context) AS w

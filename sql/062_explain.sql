@@ -1,6 +1,31 @@
 -- Why a row had its score then: a logged design row times the weights of the version that served.
--- Runs as the caller, who must be allowed to read snapshots: they hold every customer's features.
--- Calls: 010_errors, 025_design, 030_compile, 060_read. Tables: reads rescore.snapshots, rescore.models.
+-- Runs as the caller, who must be allowed to read snapshots: they hold every customer's features. Of a customer
+-- whose row a policy hides from the caller nothing is explained either.
+-- Calls: 010_errors, 025_design, 030_compile, 060_read. Tables: reads rescore.snapshots, rescore.models,
+-- rescore.deployments, rescore.profiles and, where a policy is on it, the profile table.
+
+CREATE OR REPLACE FUNCTION rescore._may_see(model text, key text)
+RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    p rescore.profiles;
+    relation text;
+    seen boolean;
+BEGIN
+    SELECT f.* INTO p FROM rescore.deployments AS d JOIN rescore.profiles AS f ON f.profile = d.profile WHERE d.model = _may_see.model;
+    relation := format('%I.%I', p.table_schema, p.table_name);
+    -- Never so for a superuser or the table's owner, who run nothing here that the table brings with it.
+    IF NOT coalesce(row_security_active(to_regclass(relation)), false) THEN
+        RETURN true;
+    END IF;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s AS p WHERE p.%I = $1::%s)', relation, p.key_column, p.key_type) INTO seen USING key;
+    RETURN seen;
+END
+$$;
+COMMENT ON FUNCTION rescore._may_see(text, text) IS
+    'Whether the caller sees a customer''s row of the profile of a model, where row-level security decides on that.';
 
 CREATE OR REPLACE FUNCTION rescore._explained(snapshot rescore.snapshots)
 RETURNS TABLE (feature text, value double precision, weight double precision, contribution double precision)
@@ -36,7 +61,7 @@ DECLARE
     found rescore.snapshots;
 BEGIN
     SELECT * INTO found FROM rescore.snapshots AS s WHERE s.id = explain_snapshot.id;
-    IF found.id IS NULL THEN
+    IF found.id IS NULL OR NOT rescore._may_see(found.model, found.key) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS025', MESSAGE = format('there is no snapshot %s', coalesce(id::text, 'NULL')),
             DETAIL = 'Snapshots are dropped once they are older than the profile keeps them.',
             HINT = 'Look for one: SELECT id, taken_at FROM rescore.snapshots WHERE model = … AND key = ….';
@@ -54,16 +79,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     found rescore.snapshots;
+    visible boolean;
 BEGIN
     IF rescore._clock_of(model) IS NULL THEN
         PERFORM rescore._unknown_model(model);
     END IF;
+    -- A text that is no key has no snapshots.
+    visible := EXISTS (SELECT FROM rescore.snapshots AS s WHERE s.model = explain.model AND s.key = explain.key) AND rescore._may_see(model, key);
     SELECT * INTO found FROM rescore.snapshots AS s
-    WHERE s.model = explain.model AND s.key = explain.key AND s.taken_at <= explain.at ORDER BY s.taken_at DESC LIMIT 1;
+    WHERE visible AND s.model = explain.model AND s.key = explain.key AND s.taken_at <= explain.at ORDER BY s.taken_at DESC LIMIT 1;
     IF found.id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'RS025', MESSAGE = format('no score of model %s for key %s was logged by %s', model, quote_literal(key), at),
-            DETAIL = coalesce(format('The first one was logged at %s.', (SELECT min(s.taken_at) FROM rescore.snapshots AS s
-                                     WHERE s.model = explain.model AND s.key = explain.key)), 'None was logged at all.'),
+            DETAIL = coalesce('The first one was logged at ' || (SELECT min(s.taken_at) FROM rescore.snapshots AS s
+                                     WHERE visible AND s.model = explain.model AND s.key = explain.key)::text || '.', 'None was logged at all.'),
             HINT = 'Name a later moment; rescore.predict_key(…, at => …) recounts a past score from the events.';
     END IF;
     RETURN QUERY SELECT * FROM rescore._explained(found);

@@ -99,7 +99,11 @@ DECLARE
     word text := '(^|\W)' || regexp_replace(key, '(\W)', '\\\1', 'g') || '(\W|$)';
     part bigint;
 BEGIN
-    DELETE FROM rescore.incident_log AS i WHERE i.profile = p.profile AND i.message ~ word;
+    DELETE FROM rescore.incident_log AS i
+    WHERE i.profile = p.profile
+      AND (i.message ~ word OR EXISTS (
+          -- Of the context, lines that quote rows (COPY, JSON): the others number lines of code.
+          SELECT FROM regexp_split_to_table(i.context, '\n') AS l (line) WHERE l.line ~ word AND l.line !~ '^(PL/pgSQL|SQL) '));
     GET DIAGNOSTICS removed = ROW_COUNT;
     place := 'rescore.incident_log';
     RETURN NEXT;

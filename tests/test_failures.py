@@ -119,6 +119,26 @@ def test_a_broken_model_keeps_events_and_is_repaired(conn: Connection, what: str
     assert one(conn, "SELECT status FROM rescore.health WHERE \"check\" = 'incidents'") == "ok"
 
 
+def test_many_failures_of_one_cause_are_one_incident_and_wait_for_nobody(
+    conn: Connection, dsn: str
+) -> None:
+    publish(conn)
+    conn.execute(BROKEN["a version that raises"].encode())
+    with psycopg.connect(dsn) as slow, psycopg.connect(dsn, autocommit=True) as quick:
+        order(slow, 1)  # its transaction stays open, and rolls back
+        quick.execute("SET statement_timeout = '5s'")
+        for key in range(2, 12):
+            order(quick, key)
+        slow.rollback()
+    assert (one(conn, "SELECT count(*) FROM customers"), stale(conn)) == (10, 10)
+    health = "SELECT status FROM rescore.health WHERE \"check\" = 'stale'"
+    assert one(conn, health) == "warning"
+    for key in range(2, 12):
+        order(conn, key, key + 20)
+    # One of one row, one of several: each place once.
+    assert one(conn, "SELECT count(*), count(DISTINCT message) FROM rescore.incidents") == (2, 1)
+
+
 def test_a_model_that_python_cannot_score(conn: Connection) -> None:
     publish_bayes(conn)
     order(conn, 1, 2)

@@ -78,6 +78,26 @@ def test_who_learns_sees_no_more(policed: Stage) -> None:
     assert one(learner, "SELECT rescore.verify_model('churn')") < 1e-9
 
 
+def test_what_was_logged_of_a_hidden_customer_is_not_explained(policed: Stage) -> None:
+    root, learner = policed.connect(), policed.connect("learner")
+    root.execute("SELECT rescore.snapshot('shop.customers')")
+    ids = dict(root.execute("SELECT key, id FROM rescore.snapshots").fetchall())
+    past = "SELECT count(*) FROM rescore.explain('churn', %s, now())"
+    by_id = "SELECT count(*) FROM rescore.explain_snapshot(%s)"
+    for conn, hidden in ((root, False), (policed.connect("chief"), False), (learner, True)):
+        assert one(conn, past, SEEN) > 5
+        assert one(conn, by_id, ids[str(SEEN)]) > 5
+        for query, given in ((past, HIDDEN), (past, NOBODY), (by_id, ids[str(HIDDEN)])):
+            if hidden or given == NOBODY:
+                with pytest.raises(psycopg.Error) as caught:
+                    conn.execute(query.encode(), [given])
+                told = (caught.value.sqlstate, caught.value.diag.message_detail)
+                assert told[0] == "RS025"
+                assert query == by_id or told[1] == "None was logged at all."
+            else:
+                assert one(conn, query, given) > 5
+
+
 def test_views_of_rescore_tell_of_no_customer(policed: Stage, viewer: Connection) -> None:
     owner = policed.connect("app_owner")
     owner.execute("INSERT INTO shop.customers VALUES (918273645, 'pro', 'south')")
