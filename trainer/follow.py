@@ -16,7 +16,8 @@ from psycopg import sql
 
 from rescore.errors import Busy, RescoreError
 from rescore.trainer.database import Connection, connection, one, query, translated
-from rescore.trainer.run import POLL_SECONDS, Facts, Job, Say, channel_of, do_round, entry, hold
+from rescore.trainer.rounds import Facts
+from rescore.trainer.run import POLL_SECONDS, Job, Say, channel_of, do_round, entry, hold
 from rescore.trainer.usage import WrongUsage
 
 TOLD, REACHED = "rescore_clock", "rescore_clock_reached"

@@ -97,9 +97,10 @@ def judge(conn: Connection, model: str) -> list[Judgement]:
     conn: in autocommit mode.
     """
     with translated():
-        spec = dict(conn.execute(query("judge_models")).fetchall()).get(model)
+        known = conn.execute(query("judge_models")).fetchall()
+        spec = next((spec for name, spec in known if name == model), None)
         due = conn.execute(query("judge_due"), {"model": model}).fetchall() if spec else []
-        return [_judge(conn, model, _metric_of(spec or {}), *each) for each in due]
+        return [_judge(conn, model, _metric_of(spec or {}), *row) for row in due]
 
 
 def _metric_of(spec: Mapping[str, Any]) -> Metric:

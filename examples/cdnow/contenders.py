@@ -14,8 +14,9 @@ from rescore.examples.cdnow.replay import MODEL, moment, statement
 from rescore.trainer.database import Connection
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import Hashes, hash_keys
+from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.intervals import Interval, difference, intervals
-from rescore.trainer.learning.metrics import METRICS
+from rescore.trainer.learning.metrics import METRICS, Metric
 
 LOOP, MONTHLY, NEVER = "learnt weekly by the loop", "trained anew each month", "never trained again"
 SHOWN = ("auc", "log_loss", "calibration_slope", "calibration_in_the_large")
@@ -91,7 +92,7 @@ class Outcomes:
     def differences(self) -> list[tuple[str, str, str, Interval]]:
         """Return the differences of `CLAIMS`, on the same snapshots."""
         return [
-            (one, other, name, difference(*self._pair(one, other), METRICS[name]))
+            (one, other, name, self._difference(one, other, METRICS[name]))
             for one, other, name in CLAIMS
         ]
 
@@ -108,7 +109,11 @@ class Outcomes:
                     metric: found[metric].estimate for metric in ("auc", "log_loss")
                 }
 
-    def _pair(self, one: str, other: str) -> Any:
+    def _difference(self, one: str, other: str, metric: Metric) -> Interval:
+        left, right = self._pair(one, other)
+        return difference(left, right, metric)
+
+    def _pair(self, one: str, other: str) -> tuple[ScoreHistogram, ScoreHistogram]:
         scores = self.scores[one], self.scores[other]
         return PairedScores(self.labels, self.hashes, *scores).histograms()
 
@@ -119,8 +124,8 @@ def table(outcomes: Outcomes) -> list[str]:
     for name, found in outcomes.metrics().items():
         lines.append(f"| {name} | {' | '.join(_told(found[m]) for m in SHOWN)} |")
     lines += ["", "| difference | | |", "|---|---|---|"]
-    for one, other, name, found in outcomes.differences():
-        lines.append(f"| {one}, less {other} | {name} | {_told(found, '+.4f')} |")
+    for one, other, name, gap in outcomes.differences():
+        lines.append(f"| {one}, less {other} | {name} | {_told(gap, '+.4f')} |")
     return lines
 
 
