@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Any
@@ -20,6 +20,7 @@ from rescore.trainer.learning.metrics import METRICS, Metric
 
 LOOP, MONTHLY, NEVER = "learnt weekly by the loop", "trained anew each month", "never trained again"
 SHOWN = ("auc", "log_loss", "calibration_slope", "calibration_in_the_large")
+PLOTTED = ("auc", "log_loss")
 CLAIMS = ((LOOP, MONTHLY, "auc"), (LOOP, MONTHLY, "log_loss"), (LOOP, NEVER, "log_loss"))
 """One minus the other, by metric."""
 
@@ -84,9 +85,9 @@ class Outcomes:
         scores = {name: each[rows] for name, each in self.scores.items()}
         return Outcomes(self.taken[rows], self.labels[rows], self.hashes[rows], scores)
 
-    def metrics(self) -> dict[str, dict[str, Interval]]:
+    def metrics(self, names: Sequence[str] = SHOWN) -> dict[str, dict[str, Interval]]:
         """Return each contender's metrics, with intervals that know which rows are a customer's."""
-        asked = [METRICS[name] for name in SHOWN]
+        asked = [METRICS[name] for name in names]
         return {name: intervals(self._pair(name, name)[0], asked) for name in self.scores}
 
     def differences(self) -> list[tuple[str, str, str, Interval]]:
@@ -104,10 +105,9 @@ class Outcomes:
             some = {name: each[rows] for name, each in self.scores.items()}
             part = Outcomes(self.taken[rows], self.labels[rows], self.hashes[rows], some)
             day = datetime.fromtimestamp(part.taken.min(), timezone.utc).date().isoformat()
-            for name, found in part.metrics().items():
-                yield {"week": day, "contender": name} | {
-                    metric: found[metric].estimate for metric in ("auc", "log_loss")
-                }
+            for name, found in part.metrics(PLOTTED).items():
+                told = {metric: found[metric].estimate for metric in PLOTTED}
+                yield {"week": day, "contender": name, **told}
 
     def _difference(self, one: str, other: str, metric: Metric) -> Interval:
         left, right = self._pair(one, other)
