@@ -176,7 +176,7 @@ class Learn(Part):
     after_refusal: Literal["auto", "line", "champion"] = Field(
         "auto",
         description="what it goes on from: the refused candidate (`line`), the `champion`, or "
-        "the champion where the candidate is surely worse or out of limits",
+        "the champion where the candidate is surely worse or out of limits (`auto`)",
     )
     publish: bool = Field(True, description="`false`: what passes the gate is only recorded")
 

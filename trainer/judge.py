@@ -100,7 +100,7 @@ def judge(conn: Connection, model: str) -> list[Judgement]:
         specs: dict[str, Any] = dict(conn.execute(query("judge_models")).fetchall())
         spec = specs.get(model)
         due = conn.execute(query("judge_due"), {"model": model}).fetchall() if spec else []
-        return [_judge(conn, model, _metric_of(spec or {}), *each) for each in due]
+        return [_judge(conn, model, _metric_of(spec or {}), *row) for row in due]
 
 
 def _metric_of(spec: Mapping[str, Any]) -> Metric:

@@ -1,5 +1,6 @@
 -- Versions of a model that served and of whose scores enough more outcomes are known to judge them anew: a
 -- quarter more than when they were judged last, or the last of them. What resolved them has ended for all.
+-- The day before its first outcome is looked at, too: some of its scores may come to be known later.
 -- Calls rescore._ended; reads rescore.snapshots and rescore.judgements.
 WITH since AS (
     SELECT coalesce(pg_catalog.min(j.resolved::pg_catalog.text::pg_catalog.numeric) FILTER (WHERE j.open > 0), pg_catalog.max(j.resolved::pg_catalog.text::pg_catalog.numeric), 0)
@@ -12,7 +13,7 @@ WITH since AS (
       AND (j.resolved IS NULL OR s.resolved > j.resolved)
     GROUP BY s.version
 )
-SELECT l.version, least(l.began, pg_catalog.lower(j.period))
+SELECT l.version, least(l.began - interval '1 day', pg_catalog.lower(j.period))
 FROM lately AS l LEFT JOIN rescore.judgements AS j ON j.model = %(model)s AND j.version = l.version
 WHERE j.version IS NULL OR l.resolved * 4 >= j.snapshots - j.open
    OR NOT EXISTS (SELECT FROM rescore.snapshots AS o

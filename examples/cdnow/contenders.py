@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Any
@@ -14,11 +14,13 @@ from rescore.examples.cdnow.replay import MODEL, moment, statement
 from rescore.trainer.database import Connection
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import Hashes, hash_keys
+from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.intervals import Interval, difference, intervals
-from rescore.trainer.learning.metrics import METRICS
+from rescore.trainer.learning.metrics import METRICS, Metric
 
 LOOP, MONTHLY, NEVER = "learnt weekly by the loop", "trained anew each month", "never trained again"
 SHOWN = ("auc", "log_loss", "calibration_slope", "calibration_in_the_large")
+PLOTTED = ("auc", "log_loss")
 CLAIMS = ((LOOP, MONTHLY, "auc"), (LOOP, MONTHLY, "log_loss"), (LOOP, NEVER, "log_loss"))
 """One minus the other, by metric."""
 
@@ -83,18 +85,17 @@ class Outcomes:
         scores = {name: each[rows] for name, each in self.scores.items()}
         return Outcomes(self.taken[rows], self.labels[rows], self.hashes[rows], scores)
 
-    def metrics(self) -> dict[str, dict[str, Interval]]:
+    def metrics(self, names: Sequence[str] = SHOWN) -> dict[str, dict[str, Interval]]:
         """Return each contender's metrics, with intervals that know which rows are a customer's."""
-        asked = [METRICS[name] for name in SHOWN]
+        asked = [METRICS[name] for name in names]
         return {name: intervals(self._pair(name, name)[0], asked) for name in self.scores}
 
     def differences(self) -> list[tuple[str, str, str, Interval]]:
         """Return the differences of `CLAIMS`, on the same snapshots."""
-        found = []
-        for one, other, name in CLAIMS:
-            mine, theirs = self._pair(one, other)
-            found.append((one, other, name, difference(mine, theirs, METRICS[name])))
-        return found
+        return [
+            (one, other, name, self._difference(one, other, METRICS[name]))
+            for one, other, name in CLAIMS
+        ]
 
     def weekly(self) -> Iterator[dict[str, Any]]:
         """Yield AUC and log loss of each contender and week."""
@@ -104,12 +105,15 @@ class Outcomes:
             some = {name: each[rows] for name, each in self.scores.items()}
             part = Outcomes(self.taken[rows], self.labels[rows], self.hashes[rows], some)
             day = datetime.fromtimestamp(part.taken.min(), timezone.utc).date().isoformat()
-            for name, found in part.metrics().items():
-                yield {"week": day, "contender": name} | {
-                    metric: found[metric].estimate for metric in ("auc", "log_loss")
-                }
+            for name, found in part.metrics(PLOTTED).items():
+                told = {metric: found[metric].estimate for metric in PLOTTED}
+                yield {"week": day, "contender": name, **told}
 
-    def _pair(self, one: str, other: str) -> Any:
+    def _difference(self, one: str, other: str, metric: Metric) -> Interval:
+        left, right = self._pair(one, other)
+        return difference(left, right, metric)
+
+    def _pair(self, one: str, other: str) -> tuple[ScoreHistogram, ScoreHistogram]:
         scores = self.scores[one], self.scores[other]
         return PairedScores(self.labels, self.hashes, *scores).histograms()
 
@@ -120,8 +124,8 @@ def table(outcomes: Outcomes) -> list[str]:
     for name, found in outcomes.metrics().items():
         lines.append(f"| {name} | {' | '.join(_told(found[m]) for m in SHOWN)} |")
     lines += ["", "| difference | | |", "|---|---|---|"]
-    for one, other, name, gain in outcomes.differences():
-        lines.append(f"| {one}, less {other} | {name} | {_told(gain, '+.4f')} |")
+    for one, other, name, gap in outcomes.differences():
+        lines.append(f"| {one}, less {other} | {name} | {_told(gap, '+.4f')} |")
     return lines
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from rescore.compiler.definition import Definition, parse
 from rescore.examples.cdnow import data, loop
 from rescore.examples.cdnow.contenders import LOOP, MONTHLY, NEVER, Contenders, Outcomes, table
+from rescore.examples.cdnow.demo import HISTORY_ENDS
 from rescore.server.account import default_home
 from rescore.tests.support import one
 from rescore.trainer.database import connection
@@ -58,7 +59,7 @@ def test_the_runner_learns_from_a_replay(dsn: str, tmp_path: Path) -> None:
         )
         assert learnt >= 1
         assert one(conn, "SELECT verdict FROM rescore.served_quality WHERE version = 1") == "open"
-        outcomes = Outcomes.read(conn, beside, loop.HISTORY_ENDS, LAST)
+        outcomes = Outcomes.read(conn, beside, HISTORY_ENDS, LAST)
     _each_is_compared(outcomes)
 
 

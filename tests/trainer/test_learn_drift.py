@@ -171,6 +171,15 @@ def when(conn: Connection, text: str) -> None:
     redefine(conn, LEARN.replace("learn: {", f"learn: {{when: {text}, "))
 
 
+def test_the_first_round_waits_for_enough_to_learn(conn: Connection) -> None:
+    when(conn, "{every: 2 days}")
+    assert due(conn, "churn") is None
+    stream(conn, 900)
+    assert due(conn, "churn") is None
+    stream(conn, 100, seed=4, day=1)
+    assert due(conn, "churn") == "first round"
+
+
 def test_what_starts_a_round(conn: Connection) -> None:
     when(conn, "{labels: 1500}")
     stream(conn, 1000)

@@ -46,6 +46,7 @@ def test_no_example_of_the_training_period_is_learnt_again(plain_shop: Connectio
     )
     assert lineage == (report.examples, last, lineage[2], None, 300)
     assert last + timedelta(days=60) == lineage[2] <= UNTIL
+    assert read_state(conn, "churn").standing.latest == last.timestamp()  # it ages from then on
     snapshots(conn, last - timedelta(hours=500), 500)  # until the last moment itself
     assert [each.action for each in learn(conn, "churn").rounds] == ["nothing"]
     snapshots(conn, last, 1000)

@@ -89,6 +89,17 @@ def test_the_margin_is_what_may_be_lost_and_below_zero_what_must_be_gained() -> 
     assert gate(rows, Rules(margin=-1e-6 - surely)).verdict == "refuse"
 
 
+def test_want_of_proof_is_not_worse_but_certainty_and_faults_are() -> None:
+    lucky, wrong = pairs(1, 1.0, customers=600), pairs(1, -1.0, customers=600)
+    asked = gate(lucky, Rules(margin=-0.5))
+    assert asked.verdict == "refuse" and not asked.surely_worse
+    assert gate(wrong, FEW).surely_worse
+    assert not gate(wrong, Rules(margin=10.0)).surely_worse  # it passed
+    fault = Check("weight_drift", False, "weights moved by 9", {})
+    assert gate(lucky, FEW, [fault]).surely_worse
+    assert not gate(wrong, Rules(customers=10_000)).surely_worse  # it waits
+
+
 @pytest.mark.parametrize(
     "name", ["auc", "pr_auc", "brier", "log_loss", "precision@20%", "recall@20%"]
 )

@@ -1,0 +1,111 @@
+"""Versions are judged by what came of the scores they gave, also when they serve no more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from rescore.tests.learning_shop import WEIGHTS, publish_start, shop, stream
+from rescore.tests.support import one
+from rescore.trainer.judge import ServedQuality, judge
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
+        shop(made)
+        yield made
+
+
+def open_again(conn: Connection, version: int, share: float) -> None:
+    """Take back what came of a share of a version's snapshots: their horizon is not over."""
+    conn.execute(
+        """UPDATE rescore.snapshots SET resolved = NULL, resolved_at = NULL, label = NULL
+           WHERE version = %s AND rescore.share('open', key) < %s""",
+        [version, share],
+    )
+
+
+def test_each_is_judged_beside_the_one_whose_place_it_took(conn: Connection) -> None:
+    stream(conn, 400)
+    right, wrong = publish_start(conn, WEIGHTS), 3
+    stream(conn, 800, seed=4, day=1)
+    assert publish_start(conn, -WEIGHTS) == wrong
+    stream(conn, 800, seed=5, day=2)
+    publish_start(conn, WEIGHTS)  # the wrong one serves no more when its outcomes are known
+    first, second, third = judge(conn, "churn")
+    assert (first.version, first.against, first.verdict) == (1, None, "even")
+    assert (second.version, second.against, second.verdict) == (right, 1, "better")
+    assert (third.version, third.against, third.verdict) == (wrong, right, "worse")
+    assert (third.examples, third.customers, third.open) == (800, 800, 0)
+    assert third.metrics["auc"].estimate < 0.5 < second.metrics["auc"].estimate
+    told = one(
+        conn,
+        "SELECT gain_high < 0 AND ended - began < '1 day' AND metric = 'log_loss' FROM rescore.served_quality WHERE version = 3",
+    )
+    assert told
+    assert judge(conn, "churn") == []
+
+
+def test_it_is_judged_again_as_outcomes_come(conn: Connection) -> None:
+    stream(conn, 1000)
+    conn.execute("CREATE TABLE kept AS SELECT id, label FROM rescore.snapshots")
+    open_again(conn, 1, 0.5)
+    (made,) = judge(conn, "churn")
+    assert made.verdict == "open" and 400 < made.open < 600
+    assert made.examples == 1000 - made.open
+    some = """UPDATE rescore.snapshots AS s SET resolved = pg_current_xact_id(), resolved_at = now(), label = k.label
+              FROM kept AS k WHERE k.id = s.id AND s.resolved IS NULL AND rescore.share('open', s.key) >= %s"""
+    conn.execute(some, [0.48])
+    assert judge(conn, "churn") == []  # too few to say anything new
+    conn.execute(some, [0.0])
+    (again,) = judge(conn, "churn")
+    assert (again.examples, again.open, again.verdict) == (1000, 0, "even")
+
+
+def test_many_are_judged_by_some_of_the_customers(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream(conn, 2000)
+    monkeypatch.setattr("rescore.trainer.judge.MOST", 500)
+    (made,) = judge(conn, "churn")
+    assert made.snapshots == 2000
+    assert 400 < made.examples < 600
+    truth = one(conn, "SELECT avg(label) FROM rescore.snapshots")
+    assert made.metrics["base_rate"].holds(truth)
+
+
+def test_treated_and_quarantined_do_not_count(conn: Connection) -> None:
+    stream(conn, 600)
+    conn.execute("UPDATE rescore.snapshots SET treated_at = now() WHERE id <= 100")
+    conn.execute("UPDATE rescore.snapshots SET quarantined = 'a bot' WHERE id > 500")
+    (made,) = judge(conn, "churn")
+    assert (made.snapshots, made.examples) == (600, 400)
+
+
+def test_other_columns_are_not_compared(conn: Connection) -> None:
+    stream(conn, 300)
+    publish_start(conn, WEIGHTS)
+    stream(conn, 300, seed=4, day=1)
+    conn.execute("ALTER TABLE rescore.models DISABLE TRIGGER USER")
+    conn.execute(
+        """UPDATE rescore.models SET contract = jsonb_set(contract, '{inputs,0,name}', '"other"') WHERE version = 1"""
+    )
+    second = judge(conn, "churn")[1]
+    assert (second.against, second.gain, second.verdict) == (None, None, "even")
+
+
+def test_the_job_says_what_it_found(conn: Connection) -> None:
+    job, stop = ServedQuality(60.0), threading.Event()
+    assert job.work(conn, stop) == {}
+    stream(conn, 300)
+    assert job.work(conn, stop) == {"models": [{"model": "churn", "version 1": "even"}]}
+    assert job.work(conn, stop) == {}
+    assert np.isfinite(one(conn, "SELECT auc FROM rescore.served_quality"))
