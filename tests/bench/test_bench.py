@@ -29,6 +29,13 @@ WORKS = {
     "new connection": {"plain query", "rescore", "PL/Python, scikit-learn"},
     "written back": {"bare UPDATE", "sweep", "sweep, 2 jobs", "fetch, score, COPY, join-update"},
     "publish": {"no publish", "promote", "publish"},
+    "training from 4,000 resolved examples": {
+        "partial_fit in memory",
+        "StandardScaler and partial_fit in memory",
+        "rescore learn",
+        "River learn_one",
+    },
+    "label's commit to serving": {"rescore run"},
     "growth: one-hot": {"no categories", "5 categories"},
 }
 
