@@ -43,12 +43,14 @@ class Piece:
     ----------
     suspects: ids of what is to be quarantined, each with its reason.
     due: when the last of its examples could be resolved, in seconds since 1970.
+    size: how many examples it had.
     """
 
     kept: Block
     suspects: dict[int, str]
     end: Position
     due: float
+    size: int
 
 
 class Attempt:
@@ -57,6 +59,7 @@ class Attempt:
     Attributes
     ----------
     position: the last example that was learnt, or passed over for good.
+    passed: how many examples there were up to it.
     suspects: ids of snapshots to be quarantined, each with its reason.
     """
 
@@ -68,6 +71,7 @@ class Attempt:
         suspect = state.terms.learn.suspect_share
         self.guard = Guard(state.line.reference, self.names, suspect, reader.released)
         self.position = self.read_to = state.position
+        self.passed = 0
         self.suspects: dict[int, str] = {}
         self._waiting: deque[Piece] = deque()
         self._learnt = Learnt(Newest(MOST_TO_REFER))
@@ -107,12 +111,12 @@ class Attempt:
     def _piece(self, block: Block) -> Piece:
         found = self.guard.suspects(block)
         suspects = {int(block.ids[n]): why for n, why in found.items()}
-        end, due = block.end, float(block.due.max())
+        end, due, size = block.end, float(block.due.max()), len(block)
         if found:
             good = np.ones(len(block), dtype=bool)
             good[list(found)] = False
             block = block.take(good)
-        return Piece(block, suspects, end, due)
+        return Piece(block, suspects, end, due, size)
 
     def _learn(self) -> None:
         """Learn what is not kept for testing, in order."""
@@ -122,6 +126,7 @@ class Attempt:
             self._step(piece.kept if self._by_time else self._without_tests(piece.kept))
             self.suspects |= piece.suspects
             self.position = piece.end
+            self.passed += piece.size
 
     def _without_tests(self, block: Block) -> Block:
         tested = shares(block.hashes) < (self.state.terms.learn.test_share or 0)

@@ -101,7 +101,7 @@ def record_version(
     """
     learnt, standing = attempt.learnt, _standing(state, attempt, made.memory)
     assert learnt is not None
-    skipped = attempt.reader.skipped(state.position, attempt.position)
+    skipped = attempt.reader.skipped(state.position, attempt.position, attempt.passed)
     period = {name: at.isoformat() for name, at in _period(learnt).items()}
     with conn.transaction():
         _lock(conn, state)
