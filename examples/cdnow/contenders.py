@@ -14,9 +14,9 @@ from rescore.examples.cdnow.replay import MODEL, moment, statement
 from rescore.trainer.database import Connection
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import Hashes, hash_keys
-from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.intervals import Interval, difference, intervals
 from rescore.trainer.learning.metrics import METRICS, Metric
+from rescore.trainer.learning.target import Counted
 
 LOOP, MONTHLY, NEVER = "learnt weekly by the loop", "trained anew each month", "never trained again"
 SHOWN = ("auc", "log_loss", "calibration_slope", "calibration_in_the_large")
@@ -113,7 +113,7 @@ class Outcomes:
         left, right = self._pair(one, other)
         return difference(left, right, metric)
 
-    def _pair(self, one: str, other: str) -> tuple[ScoreHistogram, ScoreHistogram]:
+    def _pair(self, one: str, other: str) -> tuple[Counted, Counted]:
         scores = self.scores[one], self.scores[other]
         return PairedScores(self.labels, self.hashes, *scores).histograms()
 

@@ -46,6 +46,13 @@ WORKS = {
     "growth: profiles": {"100 profiles"},
     "growth: features": {"5 features"},
     "growth: models": {"1 model"},
+    "training from 4,000 resolved examples": {
+        "partial_fit in memory",
+        "StandardScaler and partial_fit in memory",
+        "rescore learn",
+        "River learn_one",
+    },
+    "label's commit to serving": {"rescore run"},
     "growth: one-hot": {"no categories", "5 categories"},
     "growth: hot key": {"counter", "rescore"},
 }

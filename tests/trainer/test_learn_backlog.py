@@ -45,11 +45,9 @@ def tried(conn: Connection, size: int) -> Attempt:
 
 def block(ids: range) -> Block:
     n = len(ids)
-    plain = {name: np.zeros(n) for name in ("taken", "due", "labels", "scores")}
-    numbers = np.array(ids)
-    hashes, holdout = numbers.astype(np.uint64), np.zeros(n, dtype=bool)
-    return Block(hashes=hashes, ids=numbers, xids=numbers, holdout=holdout,
-                 design=numbers[:, None].astype(float), **plain)  # fmt: skip
+    numbers, zeros, no = np.array(ids), np.zeros(n), np.zeros(n, dtype=bool)
+    hashes, design = numbers.astype(np.uint64), numbers[:, None].astype(float)
+    return Block(hashes, numbers, numbers, zeros, zeros, zeros, zeros, no, no, np.ones(n), design)
 
 
 def test_many_pages_are_learnt_as_one(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

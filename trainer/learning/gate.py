@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ Labels = NDArray[np.int8]
 _FEWEST_BINS = 64
 
 Verdict = Literal["pass", "refuse", "wait"]
+Measured = tuple[Mapping[str, Interval], Mapping[str, Interval]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ class PairedScores:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def whole(self) -> tuple[Counted, Counted]:
+        """The candidate's histogram and the champion's, of all examples."""
+        return self.histograms()
 
     def histograms(self, rows: Any = slice(None)) -> tuple[Counted, Counted]:
         """Return the candidate's histogram and the champion's, of all examples or of a mask's."""
@@ -170,15 +177,12 @@ def gate(pairs: PairedScores, rules: Rules, sanity: Sequence[Check] = ()) -> Dec
     counts = _counts(pairs, rules)
     if not len(pairs):
         return Decision(_verdict(counts, sanity), (*counts, *sanity), {}, {})
-    candidate, champion = pairs.histograms()
-    faults = (*_calibrations(pairs, rules), *sanity)
-    comparison = compare(pairs, rules)
     shown = list({**metrics_of(pairs.target), compared.name: compared}.values())
+    candidate, champion = (intervals(each, shown) for each in pairs.whole)
+    faults = (*_calibrations(pairs, rules, (candidate, champion)), *sanity)
+    comparison = compare(pairs, rules)
     return Decision(
-        _verdict(counts, faults, comparison),
-        (*counts, comparison, *faults),
-        intervals(candidate, shown),
-        intervals(champion, shown),
+        _verdict(counts, faults, comparison), (*counts, comparison, *faults), candidate, champion
     )
 
 
@@ -236,7 +240,7 @@ def compare(pairs: PairedScores, rules: Rules) -> Check:
     """
     compared = _compared(pairs, rules)
     side: Side = "lower" if compared.better > 0 else "upper"
-    found = difference(*pairs.histograms(), compared, rules.confidence, side)
+    found = difference(*pairs.whole, compared, rules.confidence, side)
     gain = compared.better * found.estimate
     surely = compared.better * (found.low if side == "lower" else found.high)
     passed = bool(surely >= -rules.margin)
@@ -254,21 +258,21 @@ def compare(pairs: PairedScores, rules: Rules) -> Check:
 _ASKED = (("calibration_slope", "slope", 1.0), ("calibration_in_the_large", "offset", 0.0))
 
 
-def _calibrations(pairs: PairedScores, rules: Rules) -> tuple[Check, ...]:
+def _calibrations(pairs: PairedScores, rules: Rules, whole: Measured) -> tuple[Check, ...]:
     """Check calibration over all examples, and in each named segment."""
     if not pairs.probability:
         return ()
-    parts: dict[str, Any] = {"": slice(None), **pairs.segments}
-    return tuple(
-        check for name, rows in parts.items() for check in _of_part(pairs, rules, name, rows)
-    )
-
-
-def _of_part(pairs: PairedScores, rules: Rules, part: str, rows: Any) -> list[Check]:
-    if not len(pairs.labels[rows]):
-        return []
     asked = [METRICS[name] for name, _, _ in _ASKED]
-    candidate, champion = (intervals(each, asked) for each in pairs.histograms(rows))
+    parts = {"": whole}
+    for name, rows in pairs.segments.items():
+        if rows.any():
+            one, other = (intervals(each, asked) for each in pairs.histograms(rows))
+            parts[name] = one, other
+    return tuple(check for name, found in parts.items() for check in _of_part(found, rules, name))
+
+
+def _of_part(found: Measured, rules: Rules, part: str) -> list[Check]:
+    candidate, champion = found
     return [
         _calibration(candidate[name], champion[name], f"{name} in {part}" if part else name,
                      getattr(rules, what), ideal)

@@ -96,6 +96,7 @@ class Prequential:
     _margins: Tested = field(init=False)
     _form: LinearForm | None = field(init=False)
     _waiting: list[Waiting] = field(default_factory=list, init=False)
+    _uncounted: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         served = self.champion is not None and gives_probabilities(self.champion)
@@ -118,7 +119,8 @@ class Prequential:
         if len(batch):
             known = self.learner.fitted
             self._waiting.append((batch, self._scores(batch.design) if known else None))
-        if sum(len(waiting) for waiting, _ in self._waiting) >= WAITING:
+            self._uncounted += len(batch)
+        if self._uncounted >= WAITING:
             self._count()
         self.learner.learn(batch, elapsed)
 
@@ -162,7 +164,7 @@ class Prequential:
         return difference(one, other, metric, level)
 
     def _count(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._uncounted = self._waiting, [], 0
         for some in _in_parts(waiting):
             self._count_part(*some)
 

@@ -45,6 +45,7 @@ class Piece:
     suspects: ids of what is to be quarantined, each with its reason.
     due: when the last of its examples could be resolved, in seconds since 1970.
     spoken_for: untreated examples that the holdout stands for.
+    size: how many examples it had.
     """
 
     kept: Block
@@ -52,6 +53,7 @@ class Piece:
     end: Position
     due: float
     spoken_for: int
+    size: int
 
 
 class Attempt:
@@ -60,6 +62,7 @@ class Attempt:
     Attributes
     ----------
     position: the last example that was learnt, or passed over for good.
+    passed: how many examples there were up to it.
     suspects: ids of snapshots to be quarantined, each with its reason.
     spoken_for: examples not learnt since the holdout stands for them.
     """
@@ -73,6 +76,7 @@ class Attempt:
         suspect = state.terms.learn.suspect_share
         self.guard = Guard(state.line.reference, self.names, suspect, reader.released)
         self.position = self.read_to = state.position
+        self.passed = 0
         self.suspects: dict[int, str] = {}
         self.spoken_for = 0
         self._waiting: deque[Piece] = deque()
@@ -114,10 +118,11 @@ class Attempt:
         found = self.guard.suspects(block)
         suspects = {int(block.ids[n]): why for n, why in found.items()}
         others = int(((block.weights == 0) & ~block.treated).sum())
-        end, due = block.end, float(block.due.max())
+        end, due, size = block.end, float(block.due.max()), len(block)
         good = block.weights > 0
         good[list(found)] = False
-        return Piece(block if good.all() else block.take(good), suspects, end, due, others)
+        kept = block if good.all() else block.take(good)
+        return Piece(kept, suspects, end, due, others, size)
 
     def _learn(self) -> None:
         """Learn what is not kept for testing, in order."""
@@ -128,6 +133,7 @@ class Attempt:
             self._step(piece.kept if self._by_time else self._without_tests(piece.kept))
             self.suspects |= piece.suspects
             self.position = piece.end
+            self.passed += piece.size
 
     def _without_tests(self, block: Block) -> Block:
         tested = shares(block.hashes) < (self.state.terms.learn.test_share or 0)

@@ -92,12 +92,11 @@ class Block:
         """Return several blocks, at least one, as one."""
         if len(blocks) == 1:
             return blocks[0]
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(b, name) for b in blocks]) for name in names))
+        return cls(*(np.concatenate([getattr(b, name) for b in blocks]) for name in _FIELDS))
 
     def take(self, rows: Any) -> Block:
         """Return the examples of a mask, a slice or indices."""
-        return Block(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Block(*(getattr(self, name)[rows] for name in _FIELDS))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,6 +105,9 @@ class Block:
     def end(self) -> Position:
         """Position of the last example."""
         return Position(int(self.xids[-1]), int(self.ids[-1]))
+
+
+_FIELDS = [field.name for field in fields(Block)]
 
 
 def _column(data: bytes | None, name: str, count: int) -> Any:

@@ -115,11 +115,17 @@ class Reader:
         free: NDArray[np.bool_] = np.isin(ids, np.array([each[0] for each in found], dtype=int))
         return free
 
-    def skipped(self, begin: Position, end: Position) -> dict[str, int]:
-        """Return how many snapshots between two positions are no examples, by reason."""
-        given = {"to_xid": end.xid, "to_id": end.id, "versions": self.versions}
-        given |= {"model": self.model, **begin._asdict(), "after": self.after}
-        given |= {"labelled": self.labelled}
+    def skipped(self, begin: Position, end: Position, examples: int) -> dict[str, int]:
+        """Return how many snapshots between two positions are no examples, by reason.
+
+        Parameters
+        ----------
+        examples: how many are; where all are, nothing but the index is read.
+        """
+        given = {"model": self.model, **begin._asdict(), "to_xid": end.xid, "to_id": end.id}
+        if self.held_out is None and one(self.conn, query("learn_passed"), given) == examples:
+            return {}
+        given |= {"versions": self.versions, "after": self.after, "labelled": self.labelled}
         return dict(self.conn.execute(query("learn_skipped"), given).fetchall())
 
     def _block(self, name: str, position: Position, **more: Any) -> Block:
