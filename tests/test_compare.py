@@ -87,11 +87,12 @@ def test_snapshots_are_counted_page_by_page(
     monkeypatch.setattr(compare_rows, "PAGE", 170)
     sizes: list[int] = []
     add = compare_rows.Tally.add
-    monkeypatch.setattr(
-        compare_rows.Tally,
-        "add",
-        lambda tally, rows: (sizes.append(len(rows.labels)), add(tally, rows)),
-    )
+
+    def counted(tally: compare_rows.Tally, rows: compare_rows.Rows) -> None:
+        sizes.append(len(rows.labels))
+        add(tally, rows)
+
+    monkeypatch.setattr(compare_rows.Tally, "add", counted)
     paged = compare(conn, "churn")
     assert len(sizes) == 8 and set(sizes[:-1]) == {170} and sum(sizes) == at_once.examples == 1200
     assert paged.fixed.estimate == pytest.approx(at_once.fixed.estimate, abs=1e-12)

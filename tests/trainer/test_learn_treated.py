@@ -112,7 +112,8 @@ def fitted(design: Any, labels: Any, weights: Any) -> Any:
 
 def examples(world: World) -> tuple[Any, ...]:
     """Accounts every ten days: four of the things that make them leave, whether they did, offers."""
-    held, parts = shares(hash_keys(world.names, HOLDOUT_SALT)) < HOLDOUT, []
+    held = np.asarray(shares(hash_keys(world.names, HOLDOUT_SALT)) < HOLDOUT)
+    parts: list[tuple[Any, ...]] = []
     for day in range(60, world.days - 31, 10):
         here = np.asarray((world.joined <= day) & (world.left > day))
         lately = [
