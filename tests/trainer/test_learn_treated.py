@@ -126,7 +126,7 @@ def examples(world: World) -> tuple[Any, ...]:
         ]
         design = np.column_stack([*lately, world.basic]).astype(float)
         leaves = np.asarray(world.left <= day + 30, dtype=np.int8)
-        offered = world.offers[day + 1 : day + 31].any(axis=0)
+        offered = np.asarray(world.offers[day + 1 : day + 31].any(axis=0))
         parts.append((design[here], leaves[here], offered[here], held[here]))
     return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
