@@ -9,6 +9,7 @@ import numpy as np
 
 from rescore.trainer.learning.drift import Reference, implausible
 from rescore.trainer.loop.block import Block
+from rescore.trainer.loop.reference import LABEL
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Guard:
     reference: what the columns held in training; None where nobody kept it: nothing is kept out.
     names: of the design columns.
     most: share of implausible rows from which on the whole batch is.
+
+    Labels that are numbers are looked at like columns, where the reference has them.
     """
 
     reference: Reference | None
@@ -44,13 +47,21 @@ class Guard:
 
     def _implausible(self, block: Block) -> Any:
         assert self.reference is not None
-        return implausible(self.reference, self.names, block.design) & ~block.released
+        found = implausible(self.reference, self.names, block.design)
+        if self._labelled:
+            found = found | implausible(self.reference, [LABEL], block.labels[:, None])
+        return found & ~block.released
+
+    @property
+    def _labelled(self) -> bool:
+        return LABEL in (self.reference or {}) and LABEL not in self.names
 
     def _reason(self, block: Block, row: int) -> str:
         """Name the first column that is implausible, and the range of training."""
         assert self.reference is not None
-        values = block.design[row]
-        for name, value in zip(self.names, values, strict=True):
+        values = list(zip(self.names, block.design[row], strict=True))
+        values += [(LABEL, block.labels[row])] if self._labelled else []
+        for name, value in values:
             if implausible(self.reference, [name], np.array([[value]]))[0]:
                 edges = self.reference[name].edges
                 return f"implausible {name}: far outside {edges[0]:g} to {edges[-1]:g} of training"

@@ -188,7 +188,8 @@ def _reference(state: State, artefact: Any, learnt: Block) -> dict[str, Any]:
         kept: Reference = line.reference
         return {"reference": to_json(kept), "customers": line.customers}
     newest = learnt.take(slice(-MOST_TO_REFER, None))
-    return refer(line.contract.columns(), newest.design, artefact) | {
+    numbers = newest.labels if state.terms.target == "number" else None
+    return refer(line.contract.columns(), newest.design, artefact, numbers) | {
         "customers": int(np.unique(newest.hashes).size)
     }
 
