@@ -18,8 +18,9 @@ from rescore.compiler.definition_traffic import Traffic
 from rescore.errors import NotEnoughData, RescoreError
 from rescore.tests import trials
 from rescore.tests.support import one
+from rescore.trainer import compare_rows
 from rescore.trainer import operations as ops
-from rescore.trainer.compare import compare, traffic
+from rescore.trainer.compare import Rules, compare, traffic
 from rescore.trainer.rules import Judging, act, decide
 from rescore.trainer.sweep import Terms
 
@@ -74,6 +75,32 @@ def test_a_better_challenger_is_promoted_by_the_rule(conn: Connection) -> None:
     assert "switched" in judge(conn)
     assert serving(conn) == (good, None)
     assert one(conn, "SELECT array_agg(DISTINCT churn_score_version) FROM customers") == [good]
+
+
+def test_snapshots_are_counted_page_by_page(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials.version(conn, -0.5)
+    ops.challenge(conn, "churn", trials.version(conn, 1.0, candidate=True), 0.5)
+    trials.live(conn, 1, days=3)
+    at_once = compare(conn, "churn")
+    monkeypatch.setattr(compare_rows, "PAGE", 170)
+    sizes: list[int] = []
+    add = compare_rows.Tally.add
+
+    def counted(tally: compare_rows.Tally, rows: compare_rows.Rows) -> None:
+        sizes.append(len(rows.labels))
+        add(tally, rows)
+
+    monkeypatch.setattr(compare_rows.Tally, "add", counted)
+    paged = compare(conn, "churn")
+    assert len(sizes) == 8 and set(sizes[:-1]) == {170} and sum(sizes) == at_once.examples == 1200
+    assert paged.fixed.estimate == pytest.approx(at_once.fixed.estimate, abs=1e-12)
+    assert paged.groups["uplift"] == at_once.groups["uplift"]
+    auc = [each.metrics["auc"]["gain"].estimate for each in (paged, at_once)]
+    assert auc[0] == pytest.approx(auc[1], abs=1e-3)
+    apart = compare(conn, "churn", rules=Rules(customers=1000))
+    assert (apart.paired, apart.customers < 300, apart.examples) == (False, True, 1200)
 
 
 def test_a_worse_challenger_ends_by_the_rule(conn: Connection) -> None:

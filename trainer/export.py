@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -10,6 +11,7 @@ from typing import IO
 import numpy as np
 from psycopg import sql
 
+from rescore.errors import NotSupported
 from rescore.trainer import examples as ex
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.fit import Progress
@@ -41,11 +43,12 @@ def export(
     Raises
     ------
     WrongUsage: neither of these suffixes, or the file cannot be written.
+    NotSupported: the model learns without a label.
     """
     if path.suffix not in (".csv", ".npz"):
         raise WrongUsage(f"{path} is neither .csv nor .npz", hint="name a file with one of these")
     with translated():
-        source = ex.read_source(conn, model)
+        source = _labelled(ex.read_source(conn, model))
         chosen = choose_moments(conn, source, moments, choose_until(conn, source, until), most)
         columns = ex.design_columns(conn, ex.frozen_contract(conn, source, chosen))
         write = _write_csv if path.suffix == ".csv" else _write_npz
@@ -54,6 +57,15 @@ def export(
                 return write(conn, source, columns, chosen, file, progress or _silent)
         except OSError as error:
             raise WrongUsage(f"cannot write {path}: {error.strerror}") from error
+
+
+def _labelled(source: ex.Source) -> ex.Source:
+    if source.label is None:
+        raise NotSupported(
+            f'model "{source.model}" has no label, and so no examples of what followed',
+            hint="read the rows of the profile itself",
+        )
+    return replace(source, held_out=None)  # a file has no weights: treated customers are left out
 
 
 def _silent(done: int, total: int) -> None:

@@ -254,7 +254,7 @@ def _learn(
         "contract": contract,
         "pipeline": pipeline,
         "lineage": _lineage(moments, labels)
-        | refer(list(names), design, pipeline)
+        | refer(list(names), design, pipeline, labels if source.target == "number" else None)
         | {"customers": customers},
     }
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
 
-from rescore.errors import BadDefinition, DoesNotFit
+from rescore.errors import BadDefinition, DoesNotFit, NotSupported
 from rescore.plpython.prediction import score
 from rescore.tests.support import define, one
 from rescore.trainer.compare import compare
+from rescore.trainer.export import export
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.loop.state import read_state
@@ -162,6 +164,21 @@ def test_a_number_is_learnt_gated_published_and_served(conn: Connection) -> None
     assert shown[0] and 0 < shown[1] < 40
 
 
+def test_absurd_numbers_are_not_learnt(conn: Connection) -> None:
+    start(conn, "value")
+    rounds(conn, 2)
+    conn.execute(
+        "UPDATE rescore.snapshots SET label = 1e9 WHERE model = 'value' AND key IN ('7', '8')"
+    )
+    (made,) = learn(conn, "value").rounds
+    assert (made.action, made.quarantined) == ("published", 4)
+    reasons = "SELECT DISTINCT quarantined FROM rescore.snapshots WHERE quarantined IS NOT NULL"
+    assert one(conn, reasons).startswith("implausible label: far outside")
+    assert made.metrics["gate"]["candidate"]["rmse"]["estimate"] < 2
+    moved = {each.feature: each for each in watch(conn, "value")}
+    assert moved["label"].numbers["psi"] is not None
+
+
 def test_versions_that_tell_a_number_are_compared(conn: Connection) -> None:
     start(conn, "value")
     learnt = train(
@@ -211,7 +228,7 @@ def test_what_counts_towards_a_number(conn: Connection) -> None:
     assert one(conn, "SELECT count(*) FROM rescore.snapshots WHERE early") == 0
 
 
-def test_segments_are_learnt_without_a_label(conn: Connection) -> None:
+def test_segments_are_learnt_without_a_label(conn: Connection, tmp_path: Path) -> None:
     made = train(conn, "kind", publish=True)
     assert (made.version, made.moments, made.examples) == (1, (BEGIN,), CUSTOMERS)
     rounds(conn, 4)
@@ -232,6 +249,9 @@ def test_segments_are_learnt_without_a_label(conn: Connection) -> None:
     assert [value for (value,) in conn.execute(served.encode())] == expected
     assert set(expected) == {0.0, 1.0, 2.0}
     assert {each.feature for each in watch(conn, "kind")} == {"habit", "income", "score"}
+    for way in (lambda: compare(conn, "kind", 1), lambda: export(conn, "kind", tmp_path / "a.csv")):
+        with pytest.raises(NotSupported):
+            way()
 
 
 def test_a_history_of_numbers_is_trained_and_measured(conn: Connection) -> None:

@@ -16,12 +16,21 @@ from rescore.cli import app
 from rescore.errors import NotEnoughData, UnknownModel
 from rescore.examples.subscriptions.world import HOLDOUT, HOLDOUT_SALT, World, generate
 from rescore.plpython.prediction import score
-from rescore.tests.learning_shop import DEFINITION, LEARN, TABLES, drawn, publish_start, resolved
+from rescore.tests.learning_shop import (
+    BEGIN,
+    DEFINITION,
+    LEARN,
+    TABLES,
+    drawn,
+    publish_start,
+    resolved,
+)
 from rescore.tests.support import define, one
 from rescore.trainer.learning.hashing import hash_keys, shares
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.loop.state import read_state
 from rescore.trainer.loop.treatment import standing_for
+from rescore.trainer.train import train
 from rescore.trainer.uplift import _numbers, uplift
 
 Connection = psycopg.Connection[Any]
@@ -71,6 +80,36 @@ def test_the_holdout_stands_for_those_who_were_treated(
     assert all(each["treated"] > 100 for each in by)
 
 
+@pytest.mark.parametrize("treated", ["weight", "leave_out"])
+def test_training_on_the_past_lets_the_holdout_stand_for_all(
+    conn: Connection, treated: str
+) -> None:
+    past = "clock: session, history: {spend: static, visits: static}}"
+    text = DEFINITION.replace("LEARN", LEARN).replace("clock: session}", past)
+    define(conn, text.replace("models:", TREATED.replace("weight", treated)))
+    design, labels = drawn(np.random.default_rng(6), 1500)
+    with conn.cursor().copy("COPY customers (customer_id, spend, visits) FROM STDIN") as copy:
+        for key, row in enumerate(design.tolist()):
+            copy.write_row((key, *row))
+    conn.execute("INSERT INTO orders SELECT customer_id, timestamptz '2025-12-01Z' FROM customers")
+    stay = [int(key) for key in np.flatnonzero(labels == 0)]
+    conn.execute("INSERT INTO orders SELECT unnest(%s::bigint[]), '2026-01-20Z'", [stay])
+    conn.execute(
+        "INSERT INTO offers SELECT customer_id, '2026-01-10Z' FROM customers WHERE NOT holdout AND customer_id = ANY (%s)",
+        [stay],
+    )
+    conn.execute("SELECT set_config('rescore.clock', '2026-02-10Z', false)")
+    made = train(conn, "churn", moments=[BEGIN])
+    held = one(conn, "SELECT count(*) FROM customers WHERE holdout")
+    told = score(made.pipeline, design).mean()
+    if treated == "weight":
+        assert made.examples == held
+        assert abs(told - labels.mean()) < 0.06
+    else:
+        assert made.examples > 2 * held
+        assert told > labels.mean() + 0.2
+
+
 def test_where_nobody_was_treated_everybody_counts() -> None:
     scores, holdout = np.linspace(0, 1, 1000), np.arange(1000) % 5 == 0
     treated = (scores > 0.9) & ~holdout
@@ -112,7 +151,8 @@ def fitted(design: Any, labels: Any, weights: Any) -> Any:
 
 def examples(world: World) -> tuple[Any, ...]:
     """Accounts every ten days: four of the things that make them leave, whether they did, offers."""
-    held, parts = shares(hash_keys(world.names, HOLDOUT_SALT)) < HOLDOUT, []
+    held = np.asarray(shares(hash_keys(world.names, HOLDOUT_SALT)) < HOLDOUT)
+    parts: list[tuple[Any, ...]] = []
     for day in range(60, world.days - 31, 10):
         here = np.asarray((world.joined <= day) & (world.left > day))
         lately = [

@@ -18,7 +18,7 @@ from rescore.trainer.learning.histogram import EDGE
 from rescore.trainer.loop.attempt import moment
 from rescore.trainer.loop.block import Block
 from rescore.trainer.loop.reading import Reader
-from rescore.trainer.loop.reference import SCORE, refer_to_snapshots
+from rescore.trainer.loop.reference import LABEL, SCORE, refer_to_snapshots
 from rescore.trainer.loop.state import State, read_state
 
 Floats = NDArray[np.float64]
@@ -117,13 +117,19 @@ def _outcomes(state: State, reader: Reader) -> list[Moved]:
     block = _in_time(reader.recent(NEWEST, resolved=True))
     if not len(block):
         return []
-    found = {"label": block.labels}
+    found = {LABEL: block.labels}
     if state.terms.target == "number":
         found["loss"] = np.abs(block.labels - np.nan_to_num(block.scores))
     elif ((block.scores >= 0) & (block.scores <= 1)).all():
         chance = np.clip(block.scores, EDGE, 1 - EDGE)
         found["loss"] = -np.log(np.where(block.labels == 1, chance, 1 - chance))
-    return [_told(state, block, name, {}, changed(each)) for name, each in found.items()]
+    # Only numbers have been kept: outcomes are told by their rate.
+    told = _moved if state.terms.target == "number" else _watched
+    return [told(state, block, name, each) for name, each in found.items()]
+
+
+def _watched(state: State, block: Block, name: str, column: Floats) -> Moved:
+    return _told(state, block, name, {}, changed(column))
 
 
 def _told(state: State, block: Block, name: str, numbers: dict[str, Any], at: int | None) -> Moved:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rescore.trainer.learning.drift import Reference, plausible
 from rescore.trainer.loop.block import Block, Floats, Integers
+from rescore.trainer.loop.reference import LABEL
 
 Mask = NDArray[np.bool_]
 
@@ -22,6 +23,7 @@ class Guard:
     Attributes
     ----------
     reference: what the columns held in training; None where nobody kept it: nothing is kept out.
+        Labels that are numbers are looked at like columns, where it has them.
     names: of the design columns.
     most: share of implausible rows from which on the whole batch is.
     released: says which ids somebody let in, whatever they hold; asked only where it matters.
@@ -36,20 +38,34 @@ class Guard:
         """Return the positions in a batch of what is to be kept out, each with its reason."""
         if self.reference is None or not len(block):
             return {}
-        low, high = self._plausible
-        bad = ((block.design < low) | (block.design > high)).any(axis=1)
+        far = self._far(self._looked_at(block))
+        bad = far.any(axis=1)
         if not bad.any():
             return {}
         free = self.released(block.ids)
-        return self._told(block, bad & ~free, free)
+        return self._told(far, bad & ~free, free)
+
+    @cached_property
+    def _looked(self) -> tuple[str, ...]:
+        labelled = LABEL in (self.reference or {}) and LABEL not in self.names
+        return (*self.names, LABEL) if labelled else self.names
+
+    def _looked_at(self, block: Block) -> Floats:
+        labelled = len(self._looked) > len(self.names)
+        return np.column_stack([block.design, block.labels]) if labelled else block.design
 
     @cached_property
     def _plausible(self) -> tuple[Floats, Floats]:
         assert self.reference is not None
-        return plausible(self.reference, self.names)
+        return plausible(self.reference, self._looked)
 
-    def _told(self, block: Block, bad: Mask, free: Mask) -> dict[int, str]:
-        reasons = {int(n): self._reason(block, int(n)) for n in np.flatnonzero(bad)}
+    def _far(self, values: Floats) -> Mask:
+        low, high = self._plausible
+        far: Mask = (values < low) | (values > high)
+        return far
+
+    def _told(self, far: Mask, bad: Mask, free: Mask) -> dict[int, str]:
+        reasons = {int(n): self._reason(far[n]) for n in np.flatnonzero(bad)}
         share = float(bad.mean())
         if share < self.most or not reasons:
             return reasons
@@ -57,10 +73,9 @@ class Guard:
         why = f"in a batch of which {share:.0%} is implausible, such as: {first}"
         return {**{int(n): why for n in np.flatnonzero(~bad & ~free)}, **reasons}
 
-    def _reason(self, block: Block, row: int) -> str:
+    def _reason(self, far: Mask) -> str:
         """Name the first column that is implausible, and the range of training."""
         assert self.reference is not None
-        low, high = self._plausible
-        name = self.names[int(np.argmax((block.design[row] < low) | (block.design[row] > high)))]
+        name = self._looked[int(np.argmax(far))]
         edges = self.reference[name].edges
         return f"implausible {name}: far outside {edges[0]:g} to {edges[-1]:g} of training"

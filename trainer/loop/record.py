@@ -199,7 +199,8 @@ def _reference(state: State, artefact: Any, learnt: Learnt) -> dict[str, Any]:
         kept: Reference = line.reference
         return {"reference": to_json(kept), "customers": line.customers}
     newest = learnt.newest.block
-    return refer(line.contract.columns(), newest.design, artefact) | {
+    numbers = newest.labels if state.terms.target == "number" else None
+    return refer(line.contract.columns(), newest.design, artefact, numbers) | {
         "customers": int(np.unique(newest.hashes).size)
     }
 

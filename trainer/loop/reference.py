@@ -19,12 +19,19 @@ from rescore.trainer.loop.reading import EVER, Reader
 from rescore.trainer.loop.state import like_columns
 
 FEWEST_TO_REFER, MOST_TO_REFER = 2_000, 20_000
-SCORE = "score"
+SCORE, LABEL = "score", "label"
 
 
-def refer(names: list[str], design: Any, artefact: Any) -> dict[str, Any]:
-    """Return the distributions of a training sample's columns, and of its scores, as JSON."""
+def refer(names: list[str], design: Any, artefact: Any, numbers: Any = None) -> dict[str, Any]:
+    """Return the distributions of a training sample's columns, and of its scores, as JSON.
+
+    Parameters
+    ----------
+    numbers: labels that are numbers, shape (n,), whose distribution is kept too.
+    """
     made = reference(names, design)
+    if numbers is not None and LABEL not in made:
+        made = {**made, **reference([LABEL], numbers[:, None])}
     scores = {} if SCORE in made else reference([SCORE], score(artefact, design)[:, None])
     return {"reference": to_json({**made, **scores})}
 
