@@ -54,7 +54,7 @@ def locks_first(conn: Connection) -> bool:
 
 
 def right(conn: Connection) -> bool:
-    return bool(one(conn, "SELECT count(*) FROM rescore.verify('customers')") == 0)
+    return not one(conn, "SELECT count(*) FROM rescore.verify('customers')")
 
 
 @pytest.mark.parametrize(
