@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -20,6 +21,8 @@ from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 
 CLIENTS = 8
+# Definitions applied, and taken back, on however slow a machine.
+FEWEST = 3
 
 
 def writers(place: Place, size: Size) -> list[Outcome]:
@@ -62,7 +65,10 @@ def changing(place: Place, size: Size) -> Outcome:
 
 def _applied(conn: psycopg.Connection[Any], size: Size) -> Counter[str]:
     done: Counter[str] = Counter()
-    for number in range(max(3, round(size.seconds))):
+    deadline = time.monotonic() + size.seconds
+    for number in count():
+        if number >= FEWEST and time.monotonic() > deadline:
+            break
         try:
             apply(conn, shop.definition(larger_than=number), drop=True)
             apply(conn, shop.definition(), drop=True)
