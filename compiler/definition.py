@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError, model_validator
 from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
 from rescore.compiler.definition_labels import Interventions, Label, Snapshots
-from rescore.compiler.definition_later import refuse_later
 from rescore.compiler.definition_learn import Learn, Limits, Minimum, Rate, When
 from rescore.compiler.definition_models import (
     Event,
@@ -117,7 +116,7 @@ class Definition(Part):
 
         Raises
         ------
-        BadDefinition, NotSupported: the stored value is of another version, or was edited.
+        BadDefinition: the stored value is of another version, or was edited.
         """
         values = dict(json.loads(stored) if isinstance(stored, str) else stored)
         order = values.pop("order", {})
@@ -153,7 +152,6 @@ def parse(text: str, filename: str = "<definition>") -> Definition:
     Raises
     ------
     BadDefinition: anything wrong, each with line, column and what was expected.
-    NotSupported: a key that a later version brings.
     """
     value, places = read(text, filename)
     return _build(value, places)
@@ -174,7 +172,6 @@ def _build(value: Value, places: Places) -> Definition:
     if not isinstance(value, dict):
         problem = Problem((), "not a mapping", "Sections: profile, events, features, …")
         raise bad_definition([problem], places)
-    refuse_later(value, places)
     try:
         definition = Definition.model_validate(value)
     except ValidationError as error:

@@ -1,6 +1,6 @@
 -- What slows down or falsifies scores over time: old snapshots, dead rows, triggers that do not fire,
 -- scores left behind.
--- Calls: rescore_compiled.S__staleness of every profile. Tables: reads rescore.profiles and the catalogue.
+-- Calls: rescore._of_profiles. Tables: reads rescore.profiles and the catalogue.
 
 CREATE OR REPLACE FUNCTION rescore._held_back()
 RETURNS TABLE (holder text, age bigint)
@@ -45,24 +45,12 @@ COMMENT ON FUNCTION rescore._quiet_triggers() IS
 
 CREATE OR REPLACE FUNCTION rescore.staleness()
 RETURNS TABLE (profile text, score text, looked bigint, stale bigint, of_other_version bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+LANGUAGE sql VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    p record;
-BEGIN
-    FOR p IN SELECT f.profile, f.slug FROM rescore.profiles AS f ORDER BY f.profile LOOP
-        -- A profile of an older version has none; one of another owner may not be looked into.
-        CONTINUE WHEN coalesce(NOT has_function_privilege(to_regprocedure(format('rescore_compiled.%I()', p.slug || '__staleness')), 'EXECUTE'), true);
-        BEGIN
-            RETURN QUERY EXECUTE format('SELECT $1, s.score, s.looked, s.stale, s.of_other_version FROM rescore_compiled.%I() AS s',
-                                        p.slug || '__staleness') USING p.profile;
-        EXCEPTION WHEN undefined_function OR undefined_table OR undefined_column THEN
-            -- What is broken is told by other checks of rescore.health, which must not fail with this one.
-            NULL;
-        END;
-    END LOOP;
-END
+    SELECT o.profile, s.score, s.looked, s.stale, s.of_other_version
+    FROM rescore._of_profiles('staleness') AS o
+    CROSS JOIN LATERAL jsonb_to_record(o.told) AS s (score text, looked bigint, stale bigint, of_other_version bigint)
 $$;
 COMMENT ON FUNCTION rescore.staleness() IS
     'For each score: of how many rows (all, or a sample of large tables) it was looked at, in how many it is marked stale, and in how many another version than the serving one wrote it.';

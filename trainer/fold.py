@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any
 
-from rescore.errors import Busy, NoServer, RescoreError
-from rescore.trainer.database import Connection, connection, query, translated
-from rescore.trainer.usage import seconds, unknown_profile
+from rescore.errors import Busy
+from rescore.trainer.database import Connection, connection, query
+from rescore.trainer.rounds import Facts, each, failures, sums
+from rescore.trainer.usage import check_profiles, seconds
 
-Facts = dict[str, Any]
 Progress = Callable[[int, int], None]
 BATCH = 1000
 MOST_MISSES = 60
@@ -103,28 +102,14 @@ class Folding:
         self._last = time.monotonic()
         waiting = [name for (name,) in conn.execute(query("fold_waiting"))]
         wanted = [p for p in waiting if not self.profiles or p in self.profiles]
-        done = [self._one(conn, p, stop) for p in wanted if not stop.is_set()]
-        failed = [f"{each['profile']}: {each['error']}" for each in done if "error" in each]
-        facts: Facts = {k: sum(each.get(k, 0) for each in done) for k in ("rows", "customers")}
-        if not failed and not any(facts.values()):
-            return {}
-        facts["profiles"] = done
-        return facts | {"error": "; ".join(failed)} if failed else facts
+        done = each("profile", wanted, lambda p: vars(fold(conn, p, stop=stop)), stop)
+        facts = sums(done, ("rows", "customers")) | failures("profile", done)
+        return facts | {"profiles": done} if any(facts.values()) else {}
 
     def when_due(self, conn: Connection, stop: Event) -> None:
         """Fold between two batches of a job that takes longer than this one may wait."""
         if time.monotonic() - self._last >= self.every:
             self.work(conn, stop)
-
-    def _one(self, conn: Connection, profile: str, stop: Event) -> Facts:
-        try:
-            with translated():
-                folded = fold(conn, profile, stop=stop)
-        except NoServer:
-            raise
-        except RescoreError as error:
-            return {"profile": profile, "error": error.message}
-        return {"profile": profile, **vars(folded)}
 
 
 def folding(dsn: str | None, every: str, profiles: Sequence[str]) -> Folding:
@@ -136,7 +121,5 @@ def folding(dsn: str | None, every: str, profiles: Sequence[str]) -> Folding:
     UnknownProfile
     """
     with connection(dsn) as conn:
-        known = [name for (name,) in conn.execute(query("known_profiles"))]
-        for unknown in set(profiles) - set(known):
-            raise unknown_profile(conn, unknown)
+        check_profiles(conn, profiles)
         return Folding(seconds(conn, every, "--fold-every"), tuple(profiles))

@@ -12,12 +12,11 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from rescore.errors import NoServer, NotEnoughData, RescoreError
+from rescore.errors import NotEnoughData
 from rescore.trainer.compare import FEWEST_GROUPS, Comparison, Traffic, compare, traffic
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.rounds import Facts, each, failures
 from rescore.trainer.sweep import Terms, sweep
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -149,27 +148,19 @@ class Judging:
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do one round; a model that fails does not keep the others from it."""
         models = [name for (name,) in conn.execute(query("ruled_models"))]
-        told = [self._one(conn, name, stop) for name in models if not stop.is_set()]
-        switched = [f"{t['model']}: {t['reason']}" for t in told if "reason" in t]
-        failed = [f"{t['model']}: {t['error']}" for t in told if "error" in t]
-        facts: Facts = {"judged": len(models)}
-        facts |= {"switched": "; ".join(switched)} if switched else {}
-        return facts | ({"error": "; ".join(failed)} if failed else {})
+        done = each("model", models, lambda name: self._one(conn, name, stop), stop)
+        switched = [f"{facts['model']}: {facts['reason']}" for facts in done if "reason" in facts]
+        told: Facts = {"judged": len(models)}
+        told |= {"switched": "; ".join(switched)} if switched else {}
+        return told | failures("model", done)
 
     def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
-        try:
-            state = traffic(conn, model)
-            wanted = self._decide(conn, state)
-            if wanted is None or not act(conn, state, wanted):
-                return {"model": model}
-            with translated():
-                profile = one(conn, query("profile_of"), (model,))
-                sweep(conn, profile, self.terms, wait=True, stop=stop)
-        except NoServer:
-            raise
-        except RescoreError as error:
-            return {"model": model, "error": error.message}
-        return {"model": model, "action": wanted.action, "reason": wanted.reason}
+        state = traffic(conn, model)
+        wanted = self._decide(conn, state)
+        if wanted is None or not act(conn, state, wanted):
+            return {}
+        sweep(conn, one(conn, query("profile_of"), (model,)), self.terms, wait=True, stop=stop)
+        return {"action": wanted.action, "reason": wanted.reason}
 
     def _decide(self, conn: Connection, state: Traffic) -> Switch | None:
         """Compare versions only where a snapshot was resolved since they were compared last."""

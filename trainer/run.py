@@ -21,10 +21,10 @@ from psycopg import sql
 
 from rescore.errors import Busy, NoServer, RescoreError
 from rescore.trainer.database import Connection, connection, one, query, translated
+from rescore.trainer.rounds import Facts, each, failures, sums
 from rescore.trainer.sweep import Progress, Terms, sweep
-from rescore.trainer.usage import check_interval, seconds, unknown_profile
+from rescore.trainer.usage import check_interval, check_profiles, seconds
 
-Facts = dict[str, Any]
 Say = Callable[[Facts], None]
 Between = Callable[[Connection, Event], None]
 POLL_SECONDS = 1.0
@@ -78,30 +78,16 @@ class Sweeping:
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Sweep each profile; one that fails does not keep the others from it."""
         known = [name for (name,) in conn.execute(query("known_profiles"))]
-        done = [self._one(conn, p, stop) for p in self.profiles or known if not stop.is_set()]
-        total = {key: sum(each.get(key, 0) for each in done) for key in ("rows", "written")}
-        failed = [f"{each['profile']}: {each['error']}" for each in done if "error" in each]
-        facts: Facts = {**total, "profiles": done}
-        return facts | {"error": "; ".join(failed)} if failed else facts
+        done = each("profile", self.profiles or known, lambda p: self._one(conn, p, stop), stop)
+        facts = sums(done, ("rows", "written")) | {"profiles": done}
+        return facts | failures("profile", done)
 
     def _one(self, conn: Connection, profile: str, stop: Event) -> Facts:
-        try:
-            with translated():
-                swept = sweep(
-                    conn,
-                    profile,
-                    self.terms,
-                    jobs=self.jobs,
-                    stop=stop,
-                    progress=self._told(conn, stop),
-                )
-        except NoServer:
-            raise
-        except RescoreError as error:
-            return {"profile": profile, "error": error.message}
-        told = {"profile": profile, "rows": swept.looked, "written": swept.changed}
-        told |= {"locked": swept.locked} if swept.locked else {}
-        return told | {"seconds": swept.seconds, "finished": swept.finished}
+        told = self._told(conn, stop)
+        swept = sweep(conn, profile, self.terms, jobs=self.jobs, stop=stop, progress=told)
+        facts: Facts = {"rows": swept.looked, "written": swept.changed}
+        facts |= {"locked": swept.locked} if swept.locked else {}
+        return facts | {"seconds": swept.seconds, "finished": swept.finished}
 
     def _told(self, conn: Connection, stop: Event) -> Progress | None:
         between = self.between
@@ -124,9 +110,7 @@ def sweeping(
     UnknownProfile
     """
     with connection(dsn) as conn:
-        known = [name for (name,) in conn.execute(query("known_profiles"))]
-        for unknown in set(profiles) - set(known):
-            raise unknown_profile(conn, unknown)
+        check_profiles(conn, profiles)
         if terms.max_age is not None:
             check_interval(conn, terms.max_age, "--max-age")
         every_seconds = seconds(conn, every, "--every")

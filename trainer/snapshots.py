@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
 
-from rescore.errors import NoServer, RescoreError
-from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.database import Connection, one, query
+from rescore.trainer.rounds import Facts, each, failures, sums
 
-Facts = dict[str, Any]
 Progress = Callable[[int, int], None]
 BATCH = 10_000
 
@@ -125,20 +123,10 @@ class Snapshotting:
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Log each profile; one that fails does not keep the others from it."""
-        known = conn.execute(query("snapshot_profiles")).fetchall()
-        chosen = [(p, rounds) for p, rounds in known if not self.profiles or p in self.profiles]
-        done = [self._one(conn, p, rounds, stop) for p, rounds in chosen if not stop.is_set()]
+        known: dict[str, bool] = dict(conn.execute(query("snapshot_profiles")).fetchall())
+        chosen = [p for p in known if not self.profiles or p in self.profiles]
+        done = each(
+            "profile", chosen, lambda p: vars(log(conn, p, rounds=known[p], stop=stop)), stop
+        )
         counts = ("taken", "resolved", "changed", "dropped")
-        facts: Facts = {key: sum(each.get(key, 0) for each in done) for key in counts}
-        facts["profiles"] = done
-        failed = [f"{each['profile']}: {each['error']}" for each in done if "error" in each]
-        return facts | {"error": "; ".join(failed)} if failed else facts
-
-    def _one(self, conn: Connection, profile: str, rounds: bool, stop: Event) -> Facts:
-        try:
-            with translated():
-                return {"profile": profile, **vars(log(conn, profile, rounds=rounds, stop=stop))}
-        except NoServer:
-            raise
-        except RescoreError as error:
-            return {"profile": profile, "error": error.message}
+        return sums(done, counts) | {"profiles": done} | failures("profile", done)

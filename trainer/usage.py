@@ -80,6 +80,18 @@ def unknown_model(conn: Connection, model: str) -> UnknownModel:
     )
 
 
+def check_profiles(conn: Connection, profiles: Sequence[str]) -> None:
+    """Refuse names that are no profile's.
+
+    Raises
+    ------
+    UnknownProfile: for the first of them.
+    """
+    known = {name for (name,) in conn.execute(query("known_profiles"))}
+    for unknown in (name for name in profiles if name not in known):
+        raise unknown_profile(conn, unknown)
+
+
 def unknown_profile(conn: Connection, profile: str) -> UnknownProfile:
     """Return the error for a name that is no profile's, with those that are."""
     known = [name for (name,) in conn.execute(query("known_profiles"))]

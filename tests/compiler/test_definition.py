@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 
 from rescore.compiler import definition as d
 from rescore.compiler.definition_checks import ESTIMATORS
-from rescore.compiler.definition_later import LATER
 from rescore.compiler.definition_learn import CALIBRATED, LEARNERS, METRICS
 from rescore.compiler.definition_names import split_table
 from rescore.compiler.expression_lists import FUNCTIONS, TYPES
 from rescore.compiler.intervals import interval_text, parse_interval
-from rescore.errors import BadDefinition, NotSupported, RescoreError
+from rescore.errors import BadDefinition, RescoreError
 from rescore.trainer.estimators import make_estimator
 from rescore.trainer.learning import kinds, metrics
 
@@ -188,19 +187,6 @@ def test_says_everything_that_is_wrong() -> None:
     assert "Also: crm.yaml:25:10" in error.detail
 
 
-LATER_KEYS = [
-    ("last: channel", "first: 5", "first: 5 (feature last_channel, line 17)"),
-    ("{model: churn}", "{model: churn, snapshot: 1}", "snapshot (score churn_score, line 37)"),
-]
-
-
-@pytest.mark.parametrize(("old", "new", "named"), LATER_KEYS)
-def test_what_comes_later_is_refused_by_name(old: str, new: str, named: str) -> None:
-    error = wrong(old, new)
-    assert isinstance(error, NotSupported)
-    assert error.message == f"{named} is not in this version of rescore"
-
-
 def test_a_file_of_aliases_does_not_grow_without_end() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
@@ -327,10 +313,3 @@ def test_learning_knows_the_same_metrics_and_estimators() -> None:
     kinds_of = {type(make_estimator({name: {}}, seed=0)).__name__ for name in LEARNERS}
     assert kinds_of == set(kinds._KINDS)
     assert set(CALIBRATED) < set(LEARNERS) < set(ESTIMATORS)
-
-
-def test_reference_lists_exactly_what_comes_later() -> None:
-    rows = re.findall(r"^\| (?:`(\w+)`|the file) \| (`.*`) \|$", _section("later"), re.MULTILINE)
-    assert {section: set(re.findall(r"`(\w+)`", keys)) for section, keys in rows} == {
-        section: keys for section, keys in LATER.items() if keys
-    }
