@@ -86,6 +86,7 @@ def test_training_on_the_past_lets_the_holdout_stand_for_all(
 ) -> None:
     past = "clock: session, history: {spend: static, visits: static}}"
     text = DEFINITION.replace("LEARN", LEARN).replace("clock: session}", past)
+    text = text.replace("features: {", "features: {orders: {from: orders, count: true}, ")
     define(conn, text.replace("models:", TREATED.replace("weight", treated)))
     design, labels = drawn(np.random.default_rng(6), 1500)
     with conn.cursor().copy("COPY customers (customer_id, spend, visits) FROM STDIN") as copy:
@@ -101,7 +102,7 @@ def test_training_on_the_past_lets_the_holdout_stand_for_all(
     conn.execute("SELECT set_config('rescore.clock', '2026-02-10Z', false)")
     made = train(conn, "churn", moments=[BEGIN])
     held = one(conn, "SELECT count(*) FROM customers WHERE holdout")
-    told = score(made.pipeline, design).mean()
+    told = score(made.pipeline, np.column_stack([np.ones(1500), design])).mean()
     if treated == "weight":
         assert made.examples == held
         assert abs(told - labels.mean()) < 0.06
