@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -172,13 +171,3 @@ def add_tutorial(conn: Connection, site: Site, *, trigger: bool) -> None:
     raw = io.BytesIO()
     joblib.dump(pipeline(site.features), raw)
     conn.execute("INSERT INTO artifacts VALUES ('churn', %s)", [raw.getvalue()])
-
-
-def build_all(sites: Sequence[Site]) -> list[Site]:
-    """Build several sites, in order."""
-    return [site.build() for site in sites]
-
-
-def with_models(site: Site, *counts: int) -> list[Site]:
-    """Return the site with each of these numbers of models."""
-    return [replace(site, models=count) for count in counts]
