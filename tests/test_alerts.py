@@ -53,6 +53,7 @@ def test_each_cause_is_told_once_and_again_when_it_is_back(
         assert job.work(conn, Event())["open"] == 1
     assert told(out) == ["health: champions"]
     trials.version(conn, 1.0)
+    conn.execute("CALL rescore.sweep('customers')")  # who has no score yet is stale
     assert job.work(conn, Event()) == {"open": 0}
     conn.execute("UPDATE rescore.deployments SET champion = NULL")
     job.work(conn, Event())
@@ -133,6 +134,7 @@ def test_a_webhook_is_posted_to(conn: Connection) -> None:
     assert [p["cause"] for p in posted] == ["health: champions"]
     assert posted[0]["rule"] == "health" and "no version serves" in posted[0]["message"]
     trials.version(conn, 1.0)
+    conn.execute("CALL rescore.sweep('customers')")
     alerting({"webhook": address}, health={}).work(conn, Event())
     conn.execute("UPDATE rescore.deployments SET champion = NULL")
     with receiver(500) as (address, posted):
