@@ -106,7 +106,7 @@ def judge(conn: Connection, model: str) -> list[Judgement]:
 def _metric_of(spec: Mapping[str, Any]) -> Metric:
     """Return the metric by which the definition compares versions."""
     parts = [spec.get(name) or {} for name in ("traffic", "learn")]
-    return metric(next((part["metric"] for part in parts if "metric" in part), "log_loss"))
+    return metric(next((part["metric"] for part in parts if part.get("metric")), "log_loss"))
 
 
 def _judge(
