@@ -61,7 +61,7 @@ METRICS = {
         *("per_second", "p50_us", "p99_us", "added_p50_us", "added_p99_us"),
         *("server_cpu_us", "wal_bytes", "hot_share", "lock_waits"),
     },
-    "publish": {"throughput_left", "switch_ms", "replan_ms", "first_use_ms", "last_old_ms"},
+    "publish": {"throughput_left", "switch_ms", "replan_ms", "first_use_ms"},
     "growth: hot key": {"per_second", "p99_us", "lock_waits"},
     "new connection": {"first_ms", "private_mb"},
 }
