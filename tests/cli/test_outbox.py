@@ -81,8 +81,16 @@ def test_what_is_wrong_is_said(shop: Connection, run: Run) -> None:
 def test_following_until_told_to_stop(shop: Connection) -> None:
     order(shop, 1)
     command = ["read", "crm", "--start", "beginning", "--follow", "--every", "0.05", "--json"]
+    # A shell starts what it puts into the background with SIGINT ignored, and so its children.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     with subprocess.Popen(
-        [sys.executable, "-c", "from rescore.cli import main; main()", "outbox", *command],
+        [
+            sys.executable,
+            "-c",
+            f"{start}; from rescore.cli import main; main()",
+            "outbox",
+            *command,
+        ],
         stdout=subprocess.PIPE,
         env=os.environ,
         text=True,
@@ -94,7 +102,10 @@ def test_following_until_told_to_stop(shop: Connection) -> None:
         order(shop, 3)
         assert keys(following.stdout.readline()) == ["3"]
         following.send_signal(signal.SIGINT)
-        assert following.wait(timeout=10) == 130
+        try:
+            assert following.wait(timeout=10) == 130
+        finally:
+            following.kill()
     pending = shop.execute("SELECT pending FROM rescore.outbox_lag").fetchone()
     assert pending in [(0,), (1,)]
 
