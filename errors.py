@@ -180,7 +180,7 @@ class UnknownConsumer(RescoreError):
 
 
 class ForeignPlace(RescoreError):
-    """A consumer's place in the outbox is of another database, from which it was restored."""
+    """A consumer's place in the outbox is of another database or server: it came with a dump."""
 
     sqlstate = "RS023"
 

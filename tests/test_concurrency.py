@@ -193,7 +193,7 @@ def test_a_publish_is_seen_from_the_next_transaction_never_before_never_after_a_
         return seen
 
     with in_background(reader, reader, writer) as seen:
-        for n in range(60):
+        for n in range(20):
             version = one(conn, "SELECT rescore.publish('churn', %s)", files[n % 3])
             serving.append(version)
             if n % 3 == 0:
@@ -203,7 +203,7 @@ def test_a_publish_is_seen_from_the_next_transaction_never_before_never_after_a_
     right(conn)
 
 
-def test_hundreds_of_double_publishes_leave_no_stale_plan(conn: Connection, dsn: str) -> None:
+def test_many_double_publishes_leave_no_stale_plan(conn: Connection, dsn: str) -> None:
     """Two switches right after another, while sessions build generic plans: each then uses the last."""
     columns = len(contract_of(conn).columns())
     versions = [
@@ -211,7 +211,7 @@ def test_hundreds_of_double_publishes_leave_no_stale_plan(conn: Connection, dsn:
         for s in (1, 2)
     ]
     conn.execute("INSERT INTO orders (customer_id, amount) VALUES (5, 5)")
-    barrier, expected, rounds = threading.Barrier(4), [0], 150
+    barrier, expected, rounds = threading.Barrier(4), [0], 50
     failures: list[tuple[int, int]] = []
 
     def session(stop: threading.Event) -> None:

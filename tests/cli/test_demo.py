@@ -1,4 +1,4 @@
-"""The demo's story with one customer in twenty, with PL/Python and without."""
+"""The demo's story with one customer in twenty."""
 
 from __future__ import annotations
 
@@ -41,10 +41,9 @@ def test_other_content_is_refused() -> None:
         data._checked(b"something else")
 
 
-@pytest.mark.parametrize("where", ["dsn", "plain_dsn"])
-def test_the_story(where: str, request: Any, bought: list[data.Purchase]) -> None:
+def test_the_story(dsn: str, bought: list[data.Purchase]) -> None:
     said: list[str] = []
-    with connection(request.getfixturevalue(where)) as conn:
+    with connection(dsn) as conn:
         told = demo.tell(conn, bought, said.append, no_bar)
         kept = conn.execute("SELECT count(churn_score) FROM scores_kept").fetchone()
     assert told["events"] == len(bought)

@@ -15,7 +15,7 @@ from .conftest import SIMPLE, Model, deploy, linear_artifact, proof_of, value
 
 WEIGHTS = [0.1, 0.02, 0.3, 0.4, -0.005]
 READERS = 3
-DOUBLE_PUBLISHES = 60
+DOUBLE_PUBLISHES = 15
 
 
 @pytest.fixture

@@ -25,5 +25,5 @@ def test_a_restored_dump_is_the_same_and_goes_on(torn: Place) -> None:
     nothing_lost(backup.restored(torn, SHORT), *WRITES, "dumps", "restores")
 
 
-def test_every_released_revision_is_upgraded_also_when_cut_short(torn: Place) -> None:
+def test_released_revisions_are_upgraded_also_when_cut_short(torn: Place) -> None:
     nothing_lost(upgrade.upgraded(torn, SHORT), "upgrades")
