@@ -151,7 +151,7 @@ def test_a_server_that_numbers_lower_or_higher_goes_on(source: Connection, serve
                 places_are_refused(conn)
                 what_waits_is_counted(conn)
             with psycopg.connect(other.dsn, autocommit=True) as root:
-                burn(root, 40_000)
+                burn(root, watermark + 20_000)
         with psycopg.connect(make_conninfo(other.dsn, dbname="lower"), autocommit=True) as conn:
             conn.execute("SET ROLE rescore_plain")
             once_more(conn, source)
