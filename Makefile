@@ -1,5 +1,5 @@
 # Every target sets up what it needs first; see server/setup.sh.
-.PHONY: help setup demo replay test torture lint bench bench-quick docs clean
+.PHONY: help setup demo replay test test-long torture lint bench bench-quick docs clean
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -15,6 +15,9 @@ replay: setup     ## nine months learnt weekly by `rescore run`, beside training
 
 test: setup       ## the test suite, on a PostgreSQL of its own
 	@.venv/bin/pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-long: setup  ## all of it, also what takes long
+	@.venv/bin/pytest -m "" -n auto --maxprocesses 4 --dist worksteal
 
 torture: setup    ## minutes of writers, crashes, restores: what was done how often, what was lost
 	@.venv/bin/python torture/run.py

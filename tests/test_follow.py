@@ -65,6 +65,7 @@ def test_what_is_due_by_then_is_done(plain_dsn: str) -> None:
     assert said[0]["clock"] == "1998-01-01 00:00+00"
 
 
+@pytest.mark.long
 def test_a_moment_told_twice_is_done_once_and_the_clock_never_goes_back(plain_dsn: str) -> None:
     daily = Noting(DAY)
     with following(plain_dsn, daily) as (conn, said):

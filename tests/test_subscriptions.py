@@ -53,6 +53,7 @@ def test_it_is_a_company_as_they_are(world: World) -> None:
     assert np.nanmean(world.hazards[330:366]) > np.nanmean(world.hazards[130:200])
 
 
+@pytest.mark.long
 def test_it_applies_verifies_and_is_learnt(dsn: str, world: World, tmp_path: Path) -> None:
     rows, now = arrivals(world), START + timedelta(days=world.days)
     known = now - timedelta(days=4)

@@ -60,6 +60,7 @@ def shop(conn: Connection) -> None:
     conn.execute(INSERT, [1, 40])
 
 
+@pytest.mark.long
 def test_an_ensemble_with_a_member_that_python_scores(conn: Connection) -> None:
     shop(conn)
     tree(conn)
@@ -98,6 +99,7 @@ def test_what_python_scores_is_a_shadow_but_no_challenger(conn: Connection) -> N
     assert second > first
 
 
+@pytest.mark.long
 def test_a_split_model_has_challengers(conn: Connection) -> None:
     many = "\n".join(
         f"  f{i}: {{from: orders, sum: amount, where: 'amount > {i}'}}" for i in range(100)

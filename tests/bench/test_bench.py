@@ -67,6 +67,7 @@ METRICS = {
 }
 
 
+@pytest.mark.long
 def test_a_tiny_run_measures_every_contender(tmp_path: Path) -> None:
     output = tmp_path / "latest.json"
     command = [sys.executable, str(RUN), "--scale", "tiny", "--output", str(output)]

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rescore.compiler.definition import Definition, parse
 from rescore.examples.cdnow import data, loop
@@ -41,6 +42,7 @@ def no_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     yield lambda done, total: None
 
 
+@pytest.mark.long
 def test_the_runner_learns_from_a_replay(dsn: str, tmp_path: Path) -> None:
     purchases, log = bought(), tmp_path / "log"
     beside = loop.tell(dsn, purchases, defined(), log, print, no_bar, step=7)

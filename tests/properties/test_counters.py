@@ -248,8 +248,11 @@ def clean(conn: Connection) -> None:
 @pytest.mark.parametrize("trigger", ["statement", "row"])
 @pytest.mark.parametrize(
     ("database", "linear"),
-    [("dsn", True), ("plain_dsn", True), ("dsn", False)],
-    ids=["compiled", "compiled without PL/Python", "python"],
+    [
+        pytest.param("dsn", True, id="compiled"),
+        pytest.param("plain_dsn", True, id="compiled without PL/Python"),
+        pytest.param("dsn", False, id="python", marks=pytest.mark.long),
+    ],
 )
 def test_profile_equals_recount(
     request: pytest.FixtureRequest, trigger: str, database: str, linear: bool

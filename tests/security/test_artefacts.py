@@ -149,6 +149,7 @@ def _for_the_server(hostile: list[Hostile]) -> list[Hostile]:
     ]
 
 
+@pytest.mark.long
 def test_the_server_refuses_them_from_whoever_may_publish(
     db: Connection, hostile: list[Hostile], canary: Path
 ) -> None:

@@ -72,6 +72,7 @@ def readers(dsn: str, committed: list[int]) -> Iterator[list[Reader]]:
             each.join()
 
 
+@pytest.mark.long
 def test_double_publishes_leave_no_stale_plan(shared: Model, dsn: str) -> None:
     data = linear_artifact(WEIGHTS)
     proof = proof_of(data, shared.contract)

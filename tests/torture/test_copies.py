@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rescore.torture import backup, replica, standby, upgrade
 from rescore.torture.outcome import SHORT
 from rescore.torture.places import Place
@@ -25,5 +27,6 @@ def test_a_restored_dump_is_the_same_and_goes_on(torn: Place) -> None:
     nothing_lost(backup.restored(torn, SHORT), *WRITES, "dumps", "restores")
 
 
+@pytest.mark.long
 def test_released_revisions_are_upgraded_also_when_cut_short(torn: Place) -> None:
     nothing_lost(upgrade.upgraded(torn, SHORT), "upgrades")

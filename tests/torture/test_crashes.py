@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rescore.torture import commands, crashes
 from rescore.torture.outcome import SHORT
 from rescore.torture.places import Place
@@ -21,6 +23,7 @@ def test_statements_cancelled_at_any_moment_change_nothing(torn: Place) -> None:
     nothing_lost(outcome, *WRITES, "statements cancelled", "jobs cut short")
 
 
+@pytest.mark.long
 def test_commands_killed_in_the_middle_are_begun_again(torn: Place) -> None:
     outcome = commands.all_killed(torn, SHORT)
     names = ("install", "apply", "sweep", "fold", "snapshot", "learn")

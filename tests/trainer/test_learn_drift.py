@@ -240,6 +240,7 @@ def test_the_runner_answers_a_request_at_once(conn: Connection, plain_dsn: str) 
     assert one(conn, "SELECT done_at IS NOT NULL FROM rescore.learn_requests")
 
 
+@pytest.mark.long
 def test_a_version_from_a_file_is_given_something_to_be_compared_with(conn: Connection) -> None:
     told = "SELECT status, detail FROM rescore.health WHERE \"check\" = 'drift'"
     assert one(conn, told) == ("ok", "not told before 2000 snapshots: churn, version 1 from a file")

@@ -169,6 +169,7 @@ def test_every_estimator_learns_from_snapshots_and_serves_what_it_says(conn: Con
     assert one(conn, wrong) == 0
 
 
+@pytest.mark.long
 def test_storms_of_nan_constants_one_outcome_and_nothing_at_all(conn: Connection) -> None:
     define(conn, definition())
     models = ("logit", "huber", "gauss", "counting", "passive", "net")

@@ -228,6 +228,7 @@ def test_what_counts_towards_a_number(conn: Connection) -> None:
     assert one(conn, "SELECT count(*) FROM rescore.snapshots WHERE early") == 0
 
 
+@pytest.mark.long
 def test_segments_are_learnt_without_a_label(conn: Connection, tmp_path: Path) -> None:
     made = train(conn, "kind", publish=True)
     assert (made.version, made.moments, made.examples) == (1, (BEGIN,), CUSTOMERS)

@@ -122,6 +122,7 @@ def test_where_nobody_was_treated_everybody_counts() -> None:
     assert not standing_for(scores, np.ones(1000, bool), holdout, 0.2).any()
 
 
+@pytest.mark.long
 def test_weighted_examples_are_nearer_to_the_truth() -> None:
     """The made-up company without any offers is the truth; ten companies with them are learnt."""
     truth = generate(4000, 400, 99, holdout=1.0)
