@@ -28,7 +28,7 @@ from rescore.tests.learning_shop import (
 from rescore.tests.support import define, one
 from rescore.trainer.learning.hashing import hash_keys, shares
 from rescore.trainer.loop.learn import learn
-from rescore.trainer.loop.state import read_state
+from rescore.trainer.loop.state import read_state, read_version
 from rescore.trainer.loop.treatment import standing_for
 from rescore.trainer.train import train
 from rescore.trainer.uplift import _numbers, uplift
@@ -63,7 +63,8 @@ def treated_shop(conn: Connection, treated: str, customers: int = 3000) -> None:
 def told(conn: Connection) -> float:
     """Return the mean chance that the newest version gives, where the truth is 0.41."""
     design, _ = drawn(np.random.default_rng(9), 20_000)
-    return float(score(read_state(conn, "churn").line.estimator, design).mean())
+    newest = one(conn, "SELECT max(version) FROM rescore.models WHERE model = 'churn'")
+    return float(score(read_version(conn, "churn", newest).estimator, design).mean())
 
 
 @pytest.mark.parametrize(
