@@ -87,11 +87,12 @@ CROSS JOIN LATERAL (
 WHERE g.version IS NOT NULL AND g.examples IS DISTINCT FROM e.examples LIMIT 5
 
 -- name: learnt_twice
--- Rounds that begin before an earlier one ended, and versions without the round that made them.
+-- Rounds that begin before an earlier one ended, and versions that learnt something without the round that
+-- made them; one from a file has learnt nothing here.
 SELECT r.id, r.version FROM (
     SELECT g.id, g.version, (g.from_xid, g.from_id) < (lag(g.to_xid) OVER w, lag(g.to_id) OVER w) AS again
     FROM rescore.learn_log AS g WHERE g.version IS NOT NULL WINDOW w AS (PARTITION BY g.model ORDER BY g.id)) AS r
 WHERE r.again
 UNION ALL
 SELECT NULL, l.version FROM rescore.lineage AS l
-WHERE NOT EXISTS (SELECT FROM rescore.learn_log AS g WHERE g.model = l.model AND g.version = l.version) LIMIT 5
+WHERE l.examples > 0 AND NOT EXISTS (SELECT FROM rescore.learn_log AS g WHERE g.model = l.model AND g.version = l.version) LIMIT 5
