@@ -24,7 +24,7 @@ _COLUMNS = {
     "hashes": ">u8", "ids": ">i8", "xids": ">i8", "taken": ">i8", "due": ">i8", "labels": ">f8",
     "scores": ">f8", "holdout": "?", "treated": "?",
 }  # fmt: skip
-_UNREAD = {"xids": 0, "scores": np.nan, "holdout": False, "treated": False}
+_UNREAD = {"scores": np.nan, "treated": False}
 
 
 class Position(NamedTuple):
@@ -44,7 +44,7 @@ class Block:
     Attributes
     ----------
     hashes: of the keys, shape (n,).
-    ids, xids: their positions, shape (n,); xids 0 where not asked for.
+    ids, xids: their positions, shape (n,); xids 0 of the newest, which may be open.
     taken, due: moments they were taken and could be resolved, in seconds since 1970, shape (n,).
     labels: shape (n,), 0 or 1, or numbers; NaN while open, 0 for segments.
     scores: as served, shape (n,); NaN where there was none, or not asked for.
@@ -68,7 +68,7 @@ class Block:
 
     @classmethod
     def read(cls, row: Sequence[Any], columns: int) -> Block:
-        """Return the block of a row of ``learn_batch.sql`` and the like.
+        """Return the block of a row of ``learn_page.sql``.
 
         Parameters
         ----------

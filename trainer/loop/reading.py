@@ -66,6 +66,10 @@ class Reader:
         return f"learn {self.model}"
 
     @property
+    def _weighs(self) -> bool:
+        return self.held_out is not None
+
+    @property
     def page(self) -> int:
         """Examples of one query."""
         return min(max(PAGE_BYTES // (12 * self.columns + 80), 100), 20_000)
@@ -107,7 +111,8 @@ class Reader:
 
     def recent(self, size: int, *, resolved: bool) -> Block:
         """Return the newest snapshots, only those with a label or all."""
-        return self._block("learn_recent", Position(0, 0), size=size, resolved=resolved)
+        asked = self._statement("learn_recent", Position(0, 0), size=size, resolved=resolved)
+        return self._read(asked, scored=True)
 
     def released(self, ids: Integers) -> NDArray[np.bool_]:
         """Say which snapshots somebody let out of quarantine, shape (n,)."""
@@ -123,19 +128,23 @@ class Reader:
         examples: how many are; where all are, nothing but the index is read.
         """
         given = {"model": self.model, **begin._asdict(), "to_xid": end.xid, "to_id": end.id}
-        if self.held_out is None and one(self.conn, query("learn_passed"), given) == examples:
+        if not self._weighs and one(self.conn, query("learn_passed"), given) == examples:
             return {}
         given |= {"versions": self.versions, "after": self.after, "labelled": self.labelled}
         return dict(self.conn.execute(query("learn_skipped"), given).fetchall())
 
     def _block(self, name: str, position: Position, **more: Any) -> Block:
+        return self._read(self._statement(name, position, **more), scored=self._weighs)
+
+    def _read(self, examples: sql.Composed, *, scored: bool) -> Block:
+        given = {"salt": sql.Literal(self.salt), "scored": sql.Literal(scored)}
         with self.conn.cursor(binary=True) as cursor:
-            row = cursor.execute(self._statement(name, position, **more)).fetchone()
+            row = cursor.execute(query("learn_page", examples=examples, **given)).fetchone()
         assert row is not None
         return Block.read(row, self.columns)
 
     def _statement(self, name: str, position: Position, **more: Any) -> sql.Composed:
         given = {"model": self.model, "versions": self.versions, "after": self.after}
         given |= {"salt": self.salt, **position._asdict(), **more}
-        given |= {"labelled": self.labelled, "weigh": self.held_out is not None}
+        given |= {"labelled": self.labelled, "weigh": self._weighs}
         return query(name, **{n: sql.Literal(value) for n, value in given.items()})
