@@ -22,8 +22,8 @@ from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, intervals
 from rescore.trainer.learning.metrics import METRICS
+from rescore.trainer.rounds import Facts
 
-Facts = dict[str, Any]
 CALLS = 20
 FEWEST = 50  # resolved snapshots; of fewer, quality says nothing
 

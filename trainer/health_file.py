@@ -8,31 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 from rescore.trainer.database import Connection
+from rescore.trainer.rounds import Facts
+from rescore.trainer.run import Job, Say, channel_of, now
 from rescore.trainer.usage import WrongUsage
 
-Facts = dict[str, Any]
-Say = Callable[[Facts], None]
 BEAT_SECONDS = 5.0
 _STATES = {"connection": "disconnected", "standby": "standby"}
-
-
-class Job(Protocol):
-    """See `rescore.trainer.run.Job`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def every(self) -> float: ...
-    def work(self, conn: Connection, stop: Event) -> Facts: ...
 
 
 @dataclass
@@ -84,7 +73,7 @@ class HealthFile:
         ----------
         state: ``starting``, ``working``, ``waiting``, ``standby``, ``disconnected`` or ``stopped``.
         """
-        told = {"at": _now(), "state": state, "pid": os.getpid(), **more, "jobs": self.jobs}
+        told = {"at": now(), "state": state, "pid": os.getpid(), **more, "jobs": self.jobs}
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         beside.write_text(json.dumps(told, default=str) + "\n", encoding="utf-8")
         beside.replace(self.path)
@@ -110,12 +99,11 @@ class Watched:
     @property
     def channel(self) -> str | None:
         """What is notified here makes it due; None for nothing."""
-        found: str | None = getattr(self.job, "channel", None)
-        return found
+        return channel_of(self.job)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do the job's round."""
-        self.file.write("working", job=self.name, since=_now())
+        self.file.write("working", job=self.name, since=now())
         error: str | None = "interrupted"
         try:
             facts = self.job.work(conn, stop)
@@ -124,7 +112,7 @@ class Watched:
             error = str(failure)
             raise
         finally:
-            self.file.jobs[self.name] = {"at": _now(), "error": error}
+            self.file.jobs[self.name] = {"at": now(), "error": error}
             self.file.write("waiting")
         return facts
 
@@ -161,7 +149,3 @@ def watching(path: Path | None, jobs: list[Job], say: Say) -> Iterator[tuple[lis
         yield file.watched(jobs), file.saying(say)
     finally:
         file.write("stopped")
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -238,7 +238,12 @@ def do_round(conn: Connection, job: Job, stop: Event) -> Facts | None:
 
 def entry(what: str, **facts: Any) -> Facts:
     """Return what the log is to say of something."""
-    return {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "job": what, **facts}
+    return {"at": now(), "job": what, **facts}
+
+
+def now() -> str:
+    """Return the time of day, with its zone, as the log has it."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def line(facts: Facts) -> str:
