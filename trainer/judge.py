@@ -97,10 +97,17 @@ def judge(conn: Connection, model: str) -> list[Judgement]:
     conn: in autocommit mode.
     """
     with translated():
-        specs: dict[str, Any] = dict(conn.execute(query("judge_models")).fetchall())
-        spec = specs.get(model)
-        due = conn.execute(query("judge_due"), {"model": model}).fetchall() if spec else []
-        return [_judge(conn, model, _metric_of(spec or {}), *row) for row in due]
+        specs = _specs(conn)
+        return _judge_due(conn, model, specs[model]) if model in specs else []
+
+
+def _specs(conn: Connection) -> dict[str, Any]:
+    return dict(conn.execute(query("judge_models")).fetchall())
+
+
+def _judge_due(conn: Connection, model: str, spec: Mapping[str, Any]) -> list[Judgement]:
+    due = conn.execute(query("judge_due"), {"model": model}).fetchall()
+    return [_judge(conn, model, _metric_of(spec), *row) for row in due]
 
 
 def _metric_of(spec: Mapping[str, Any]) -> Metric:
@@ -196,8 +203,8 @@ class ServedQuality:
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Judge the versions of each model that are due; say nothing when none is."""
-        models = [model for model, _ in conn.execute(query("judge_models"))]
-        done = each("model", models, lambda model: _told(judge(conn, model)), stop)
+        specs = _specs(conn)
+        done = each("model", specs, lambda m: _told(_judge_due(conn, m, specs[m])), stop)
         told = [facts for facts in done if len(facts) > 1]
         return ({"models": told} if told else {}) | failures("model", told)
 
