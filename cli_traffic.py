@@ -1,4 +1,4 @@
-"""Commands about who serves: challenge, shadow, demote, compare."""
+"""Commands about who serves, and what came of it: challenge, shadow, demote, compare, uplift."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ Reason = Annotated[str | None, typer.Option(help="Why; kept in the deployment hi
 Model = Annotated[str, typer.Argument(help="Name of the model.")]
 Version = Annotated[int, typer.Argument(help="Number of a recorded version; see `models`.")]
 Sweep = Annotated[bool, typer.Option(help="Rescore the customers that another version now serves.")]
+Since = Annotated[datetime | None, typer.Option(help="Only snapshots taken from then on.")]
 Rival = Annotated[
     int | None,
     typer.Argument(help="Default: the challenger, a shadow, or the version that served before."),
@@ -86,9 +87,7 @@ def compare(
     champion: Annotated[
         int | None, typer.Option("--with", help="Compare with this one, not with the champion.")
     ] = None,
-    since: Annotated[
-        datetime | None, typer.Option(help="Only snapshots taken from then on.")
-    ] = None,
+    since: Since = None,
     dsn: Dsn = None,
     json: Json = False,
 ) -> None:
@@ -107,9 +106,7 @@ def compare(
 
 def uplift(
     model: Model,
-    since: Annotated[
-        datetime | None, typer.Option(help="Only snapshots taken from then on.")
-    ] = None,
+    since: Since = None,
     dsn: Dsn = None,
     json: Json = False,
 ) -> None:

@@ -85,14 +85,16 @@ class Repeated:
 
 def _was_cut_short(error: psycopg.Error | RescoreError) -> bool:
     """Whether it was cancelled, its session ended, or another one still has what it wants."""
-    return isinstance(
-        translate(error) if isinstance(error, psycopg.Error) else error, NoServer | Busy
-    )
+    return isinstance(_known(error), NoServer | Busy)
 
 
 def _told(error: psycopg.Error | RescoreError) -> str:
-    known = translate(error) if isinstance(error, psycopg.Error) else error
+    known = _known(error)
     return f"{known.message} {known.detail}".strip()
+
+
+def _known(error: psycopg.Error | RescoreError) -> RescoreError:
+    return translate(error) if isinstance(error, psycopg.Error) else error
 
 
 def publishing(dsn: str, outcome: Outcome) -> Repeated:

@@ -75,17 +75,6 @@ def apart(one: Interval, other: Interval) -> Interval:
     return Interval(estimate, estimate - reach, estimate + reach, one.level, groups)
 
 
-def mean_by_group(values: Floats, members: NDArray[np.intp], level: float = LEVEL) -> Interval:
-    """Return the mean of outcomes with its interval, groups of customers left out in turn.
-
-    Parameters
-    ----------
-    values: shape (n,).
-    members: shape (n,), the group of each, from `rescore.trainer.learning.hashing.groups`.
-    """
-    return mean_of_groups(np.bincount(members, values).astype(float), np.bincount(members), level)
-
-
 def mean_of_groups(sums: Floats, counts: NDArray[Any], level: float = LEVEL) -> Interval:
     """Return the mean of outcomes with its interval, from the sums and numbers of each group.
 

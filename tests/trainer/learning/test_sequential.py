@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from rescore.trainer.learning.intervals import Interval
-from rescore.trainer.learning.sequential import always_valid, apart, mean_by_group, standard_error
+from rescore.trainer.learning.sequential import always_valid, apart, mean_of_groups, standard_error
 
 LOOKS, CUSTOMERS, RUNS = 20, 128, 120
+
+
+def mean_by_group(values: np.ndarray, members: np.ndarray) -> Interval:
+    return mean_of_groups(np.bincount(members, values).astype(float), np.bincount(members))
 
 
 def gains(rng: np.random.Generator, effect: float) -> np.ndarray:
