@@ -6,18 +6,19 @@ import json
 import statistics
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
 from psycopg import sql
 
+from rescore.errors import NoServer, RescoreError
 from rescore.trainer.alert_rules import Alerts, Drift, Health, Latency, Quality, Stale, Tell
-from rescore.trainer.database import Connection, one, query
+from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, intervals
@@ -134,7 +135,14 @@ class Alerting:
             asked = getattr(self.alerts.rules, rule)
             if asked is None or stop.is_set():
                 continue
-            found = list(check(conn, asked))
+            try:
+                with translated():
+                    found = list(check(conn, asked))
+            except NoServer:
+                raise
+            except RescoreError as error:  # what it had found stays open
+                failed.append(f"{rule}: {error.message}")
+                continue
             open_ += len(found)
             for each in found:
                 if one(conn, query("alert_found"), (each.cause, rule, each.message)):
@@ -154,6 +162,16 @@ class Alerting:
         return why
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Refuses to be sent elsewhere: that would ask for another page, without what is told."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nothing."""
+
+
+_POSTING = urllib.request.build_opener(_NoRedirects)
+
+
 def tell(whom: Tell, text: str) -> str:
     """Run the command and post to the webhook; return why one failed, empty when none did."""
     try:
@@ -168,8 +186,9 @@ def tell(whom: Tell, text: str) -> str:
         if whom.webhook:
             headers = {"Content-Type": "application/json"}
             request = urllib.request.Request(whom.webhook, text.encode(), headers)
-            with urllib.request.urlopen(request, timeout=whom.timeout):
+            with _POSTING.open(request, timeout=whom.timeout):
                 return ""
-    except (OSError, subprocess.SubprocessError, urllib.error.URLError) as error:
+    # An address that is none is a ValueError, an answer that is none an HTTPException.
+    except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
         return f"could not tell: {error}"
     return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -45,7 +45,7 @@ class HealthFile:
         WrongUsage: it cannot be written.
         """
         try:
-            self.write("starting")
+            self._replace("starting")
         except OSError as error:
             raise WrongUsage(
                 f"--health-file {self.path}: {error.strerror}",
@@ -67,12 +67,16 @@ class HealthFile:
         return both
 
     def write(self, state: str, **more: Any) -> None:
-        """Replace the file.
+        """Replace the file; where that fails the jobs go on, and the file is seen to grow old.
 
         Parameters
         ----------
         state: ``starting``, ``working``, ``waiting``, ``standby``, ``disconnected`` or ``stopped``.
         """
+        with suppress(OSError):
+            self._replace(state, **more)
+
+    def _replace(self, state: str, **more: Any) -> None:
         told = {"at": now(), "state": state, "pid": os.getpid(), **more, "jobs": self.jobs}
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         beside.write_text(json.dumps(told, default=str) + "\n", encoding="utf-8")

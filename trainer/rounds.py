@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 from typing import Any
@@ -37,8 +39,16 @@ def _one(work: Callable[[str], Facts], name: str) -> Facts:
             return work(name)
     except NoServer:
         raise
-    except RescoreError as error:
-        return {"error": error.message}
+    except Exception as error:
+        return {"error": told(error)}
+
+
+def told(error: Exception) -> str:
+    """Return what the log is to say of an error; of a fault of rescore's own, also where it is."""
+    if isinstance(error, RescoreError):
+        return error.message
+    traceback.print_exception(error, file=sys.stderr)
+    return f"{type(error).__name__}: {error}"
 
 
 def sums(done: Sequence[Facts], keys: Sequence[str]) -> Facts:

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from psycopg import sql
 
-from rescore.errors import Busy, NoServer, RescoreError
+from rescore.errors import Busy, NoServer
 from rescore.trainer.database import Connection, connection, one, query, translated
-from rescore.trainer.rounds import Facts, each, failures, sums
+from rescore.trainer.rounds import Facts, each, failures, sums, told
 from rescore.trainer.sweep import Progress, Terms, sweep
 from rescore.trainer.usage import check_interval, check_profiles, seconds
 
@@ -229,8 +229,8 @@ def do_round(conn: Connection, job: Job, stop: Event) -> Facts | None:
             facts = job.work(conn, stop)
     except NoServer:
         raise
-    except RescoreError as error:
-        facts = {"error": error.message}
+    except Exception as error:  # no fault of one job keeps the others from their work
+        facts = {"error": told(error)}
     if not facts:
         return None
     return entry(job.name, **facts, seconds=round(time.monotonic() - started, 3))
