@@ -18,6 +18,7 @@ from psycopg import sql
 
 from rescore.errors import NoServer, RescoreError
 from rescore.trainer.alert_rules import Alerts, Drift, Health, Latency, Quality, Stale, Tell
+from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import hash_keys
@@ -46,7 +47,7 @@ def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
     metric = METRICS[rule.metric]
     for (model,) in conn.execute(query("known_models")).fetchall():
         found = _live(conn, model, rule)
-        if found is None or not found.known:
+        if found is None or not found.known or found.groups < FEWEST_GROUPS:
             continue
         bad = found.high < rule.worse_than if metric.better > 0 else found.low > rule.worse_than
         if bad:
