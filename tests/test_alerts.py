@@ -165,6 +165,19 @@ def test_no_webhook_is_wrong_enough_to_end_the_runner(conn: Connection) -> None:
             assert "could not tell" in done["error"]
 
 
+def test_who_could_not_be_told_keeps_nobody_else_from_it(conn: Connection, tmp_path: Path) -> None:
+    out = tmp_path / "told"
+    with receiver(500) as (address, posted):
+        job = alerting({**writes_to(out), "webhook": address}, health={})
+        for _ in range(3):
+            assert "500" in job.work(conn, Event())["error"]
+    assert (len(posted), told(out)) == (3, ["health: champions"])
+    with receiver(200) as (address, posted):
+        job = alerting({"command": ["/no/such/program"], "webhook": address}, health={})
+        assert "no/such" in job.work(conn, Event())["error"]
+    assert len(posted) == 1
+
+
 def test_a_rule_that_fails_keeps_no_other_from_it(conn: Connection, tmp_path: Path) -> None:
     out = tmp_path / "told"
     given: dict[str, Any] = {"stale": {"share": 0.0}, "latency": {"ms": 0.0001}}

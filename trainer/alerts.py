@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from threading import Event
 from typing import Any, NamedTuple
@@ -121,11 +121,13 @@ class Alerting:
     Attributes
     ----------
     every: seconds.
+    partly: by cause, who has been told, where somebody else could not be.
     """
 
     every: float
     alerts: Alerts
     name: str = "alerts"
+    partly: dict[str, set[str]] = field(default_factory=dict, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do one round; what could not be told is told in the next one."""
@@ -149,7 +151,10 @@ class Alerting:
                 if one(conn, query("alert_found"), (each.cause, rule, each.message)):
                     why = self._tell(conn, rule, each)
                     (failed if why else told).append(why or each.message)
-            conn.execute(query("alert_gone"), (rule, [each.cause for each in found]))
+            causes = [each.cause for each in found]
+            conn.execute(query("alert_gone"), (rule, causes))
+            for gone in [c for c in self.partly if c.startswith(f"{rule}: ") and c not in causes]:
+                del self.partly[gone]
         facts: Facts = {"open": open_}
         facts |= {"told": "; ".join(told)} if told else {}
         return facts | ({"error": "; ".join(failed)} if failed else {})
@@ -157,9 +162,10 @@ class Alerting:
     def _tell(self, conn: Connection, rule: str, found: Found) -> str:
         """Tell, and return why it could not be done; empty when it was."""
         text = json.dumps({"rule": rule, "cause": found.cause, "message": found.message})
-        why = tell(self.alerts.tell, text)
+        why = tell(self.alerts.tell, text, self.partly.setdefault(found.cause, set()))
         if not why:
             conn.execute(query("alert_sent"), (found.cause,))
+            del self.partly[found.cause]
         return why
 
 
@@ -173,23 +179,40 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _POSTING = urllib.request.build_opener(_NoRedirects)
 
 
-def tell(whom: Tell, text: str) -> str:
-    """Run the command and post to the webhook; return why one failed, empty when none did."""
-    try:
-        if whom.command:
-            subprocess.run(
-                whom.command,
-                input=text.encode(),
-                timeout=whom.timeout,
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-        if whom.webhook:
-            headers = {"Content-Type": "application/json"}
-            request = urllib.request.Request(whom.webhook, text.encode(), headers)
-            with _POSTING.open(request, timeout=whom.timeout):
-                return ""
-    # An address that is none is a ValueError, an answer that is none an HTTPException.
-    except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
-        return f"could not tell: {error}"
-    return ""
+def tell(whom: Tell, text: str, done: set[str]) -> str:
+    """Run the command and post to the webhook; return why one failed, empty when none did.
+
+    Parameters
+    ----------
+    done: which of the two have been told; those are not told again, and who is told now is added.
+    """
+    failed = []
+    for name, way in _WAYS.items():
+        if getattr(whom, name) is None or name in done:
+            continue
+        try:
+            way(whom, text)
+            done.add(name)
+        # An address that is none is a ValueError, an answer that is none an HTTPException.
+        except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
+            failed.append(f"could not tell: {error}")
+    return "; ".join(failed)
+
+
+def _run(whom: Tell, text: str) -> None:
+    subprocess.run(
+        whom.command or (),
+        input=text.encode(),
+        timeout=whom.timeout,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _post(whom: Tell, text: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(whom.webhook or "", text.encode(), headers)
+    _POSTING.open(request, timeout=whom.timeout).close()
+
+
+_WAYS = {"command": _run, "webhook": _post}
