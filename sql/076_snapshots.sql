@@ -102,13 +102,15 @@ BEGIN
     SELECT * INTO r FROM rescore.snapshot_rounds AS s WHERE s.profile = p.profile FOR UPDATE;
     IF r.began_at IS NOT NULL AND r.finished_at IS NULL THEN
         RETURN true;
-    ELSIF r.began_at = moment OR (every IS NOT NULL AND r.next_at > moment) THEN
+    ELSIF r.began_at = moment OR (every IS NOT NULL AND r.next_at > moment AND r.next_at <= moment + every) THEN
         RETURN false;
     END IF;
-    -- Counted from when it was due, so that a late round does not make all that follow later.
+    -- Counted from when it was due, so that a late round does not make all that follow later; from now where that is
+    -- after the next: the clock has gone back, or the definition now asks for shorter rounds.
+    r.next_at := least(r.next_at, moment);
     UPDATE rescore.snapshot_rounds AS s
     SET began_at = moment, position = NULL, taken = 0, finished_at = NULL,
-        next_at = CASE WHEN coalesce(r.next_at, moment) + every > moment THEN coalesce(r.next_at, moment) + every ELSE moment + every END
+        next_at = CASE WHEN r.next_at + every > moment THEN r.next_at + every ELSE moment + every END
     WHERE s.profile = p.profile;
     RETURN true;
 END

@@ -128,7 +128,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT l.model FROM (SELECT rescore._profile(profile) AS p OFFSET 0) AS f CROSS JOIN LATERAL rescore._labelled(f.p) AS l
     WHERE NOT EXISTS (SELECT FROM rescore.snapshot_rounds AS r
-                      WHERE r.profile = (f.p).profile AND r.checked_at > rescore._present(f.p) - interval '1 day')
+                      WHERE r.profile = (f.p).profile AND r.checked_at > rescore._present(f.p) - interval '1 day'
+                        -- Of later than now where the clock has gone back.
+                        AND r.checked_at <= rescore._present(f.p))
     ORDER BY 1
 $$;
 COMMENT ON FUNCTION rescore._check_due(text) IS

@@ -284,3 +284,16 @@ def test_the_job_logs_and_resolves_whatever_is_due(conn: Connection) -> None:
     query = f"SELECT count(*) FROM rescore.snapshots WHERE resolved IS NOT NULL AND hash = {hashed}"
     assert one(conn, query) == 20
     assert Snapshotting(60.0, ("another",)).work(conn, Event())["profiles"] == []
+
+
+def test_a_clock_that_was_wrong_does_not_stop_the_rounds(conn: Connection) -> None:
+    shop(conn, models=("churn",))
+    at(conn, "2036-01-01")
+    assert snapshot(conn) == 20
+    conn.execute("UPDATE rescore.snapshot_rounds SET checked_at = next_at")
+    at(conn, "2026-01-02")
+    assert snapshot(conn) == 20
+    assert one(conn, "SELECT count(*) FROM rescore._check_due('customers')") == 4
+    assert snapshot(conn) == 0
+    at(conn, "2026-01-03")
+    assert snapshot(conn) == 20
