@@ -19,7 +19,8 @@ BEGIN
     END IF;
     -- Two who find it missing: the second waits here and sees it.
     PERFORM pg_advisory_xact_lock(hashtextextended('rescore.snapshots', 0));
-    IF to_regclass(format('rescore.%I', name)) IS NOT NULL THEN
+    -- From the table: a name that was not found before the wait is not looked for again.
+    IF EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = 'rescore'::regnamespace AND c.relname = name) THEN
         RETURN name;
     END IF;
     EXECUTE format('CREATE TABLE rescore.%I (LIKE rescore.snapshots INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
@@ -187,6 +188,8 @@ DECLARE
 BEGIN
     -- Ahead of need, also for triggers, which make none.
     PERFORM rescore._snapshot_partition(rescore._present(p)), rescore._snapshot_partition(rescore._present(p) + interval '31 days');
+    -- One after the other: each reads a partition before it is dropped.
+    PERFORM pg_advisory_xact_lock(hashtextextended('rescore.snapshots', 0));
     FOR part IN
         SELECT c.relname, to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp AS first
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
