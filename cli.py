@@ -485,6 +485,7 @@ def run(
     from rescore.trainer.follow import follow
     from rescore.trainer.health_file import watching
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
+    from rescore.trainer.run_log import line
     from rescore.trainer.snapshots import LOOK_SECONDS as SNAPSHOT_SECONDS
     from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
@@ -497,7 +498,7 @@ def run(
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
     jobs += cli_traffic.jobs(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
-        say = console.print_json if json else lambda facts: console.say(runner.line(facts))
+        say = console.print_json if json else lambda facts: console.say(line(facts))
         with watching(health_file, jobs, say) as (told, said):
             if follow_clock:
                 failed = follow(dsn, told, say=said, stop=stop)
