@@ -6,10 +6,10 @@ import json
 import statistics
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.client import HTTPException
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -18,11 +18,12 @@ from psycopg import sql
 
 from rescore.trainer.alert_rules import Alerts, Drift, Health, Latency, Quality, Stale, Tell
 from rescore.trainer.database import Connection, one, query
+from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, intervals
 from rescore.trainer.learning.metrics import METRICS
-from rescore.trainer.rounds import Facts
+from rescore.trainer.rounds import Facts, Round, failures, sums
 
 CALLS = 20
 FEWEST = 50  # resolved snapshots; of fewer, quality says nothing
@@ -124,26 +125,27 @@ class Alerting:
     every: float
     alerts: Alerts
     name: str = "alerts"
+    patience: Patience = field(default_factory=Patience, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
-        """Do one round; what could not be told is told in the next one."""
-        open_ = 0
-        told: list[str] = []
-        failed: list[str] = []
-        for rule, check in CHECKS.items():
-            asked = getattr(self.alerts.rules, rule)
-            if asked is None or stop.is_set():
-                continue
-            found = list(check(conn, asked))
-            open_ += len(found)
-            for each in found:
-                if one(conn, query("alert_found"), (each.cause, rule, each.message)):
-                    why = self._tell(conn, rule, each)
-                    (failed if why else told).append(why or each.message)
-            conn.execute(query("alert_gone"), (rule, [each.cause for each in found]))
-        facts: Facts = {"open": open_}
-        facts |= {"told": "; ".join(told)} if told else {}
-        return facts | ({"error": "; ".join(failed)} if failed else {})
+        """Do one round; what could not be told, or a rule that fails, is taken up in the next."""
+        asked = [rule for rule in CHECKS if getattr(self.alerts.rules, rule) is not None]
+        looked = Round(conn, "rule", self.patience, stop)
+        done = looked.each(asked, lambda rule: self._one(conn, rule))
+        told = [message for facts in done for message in facts.get("told", ())]
+        facts = sums(done, ("open",)) | ({"told": "; ".join(told)} if told else {})
+        return facts | failures("rule", done)
+
+    def _one(self, conn: Connection, rule: str) -> Facts:
+        """Look at what a rule names, and tell what is new."""
+        told, failed = list[str](), list[str]()
+        found = list(CHECKS[rule](conn, getattr(self.alerts.rules, rule)))
+        for each in found:
+            if one(conn, query("alert_found"), (each.cause, rule, each.message)):
+                why = self._tell(conn, rule, each)
+                (failed if why else told).append(why or each.message)
+        conn.execute(query("alert_gone"), (rule, [each.cause for each in found]))
+        return {"open": len(found), "told": told} | ({"error": "; ".join(failed)} if failed else {})
 
     def _tell(self, conn: Connection, rule: str, found: Found) -> str:
         """Tell, and return why it could not be done; empty when it was."""
@@ -170,6 +172,6 @@ def tell(whom: Tell, text: str) -> str:
             request = urllib.request.Request(whom.webhook, text.encode(), headers)
             with urllib.request.urlopen(request, timeout=whom.timeout):
                 return ""
-    except (OSError, subprocess.SubprocessError, urllib.error.URLError) as error:
+    except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
         return f"could not tell: {error}"
     return ""

@@ -146,6 +146,8 @@ def restored(conn: Connection) -> None:
         if conn.info.transaction_status in _OPEN:
             conn.rollback()
         if conn.closed or conn.info.transaction_status != TransactionStatus.IDLE:
+            if not conn.closed:
+                conn.cancel()  # or the server would go on with it, and keep the runner's lock
             conn.close()
             raise NoServer(
                 "the connection was lost: a job has left it in the middle of a statement"

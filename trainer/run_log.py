@@ -18,15 +18,21 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def line(facts: Facts) -> str:
-    """Return what happened as one line for people."""
+def line(facts: Facts, *, traces: bool = False) -> str:
+    """Return what happened as one line for people.
+
+    Parameters
+    ----------
+    traces: below it, where what nobody expected was raised.
+    """
     hidden = ("at", "job", "profiles", "learnt", "seconds", "trace")
     shown = {k: v for k, v in facts.items() if k not in hidden}
     shown |= {each["model"]: _of_model(each) for each in facts.get("learnt", [])}
     parts = [f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in shown.items()]
     if "seconds" in facts:
         parts.append(f"{facts['seconds']:.1f} s")
-    return f"{facts['at']} {facts['job']}: {', '.join(parts)}"
+    trace = f"\n{facts['trace'].rstrip()}" if traces and "trace" in facts else ""
+    return f"{facts['at']} {facts['job']}: {', '.join(parts)}{trace}"
 
 
 def _of_model(facts: Facts) -> str:
