@@ -16,7 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from psycopg import sql
 
-from rescore.trainer.alert_rules import Alerts, Drift, Health, Latency, Quality, Stale, Tell
+from rescore.trainer.alert_rules import (
+    Alerts,
+    Drift,
+    Health,
+    Judged,
+    Latency,
+    Quality,
+    Stale,
+    Tell,
+)
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
@@ -27,6 +36,8 @@ from rescore.trainer.rounds import Facts, Round, failures, sums
 
 CALLS = 20
 FEWEST = 50  # resolved snapshots; of fewer, quality says nothing
+MOST_BYTES = 64_000_000
+"""Of snapshots that are read to tell a model's quality: some hundred thousand of them."""
 
 
 class Found(NamedTuple):
@@ -57,7 +68,9 @@ def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
 
 def _live(conn: Connection, model: str, rule: Quality) -> Interval | None:
     """Return a model's quality on the newest resolved snapshots, treated customers left out."""
-    given = {"model": model, "within": rule.within}
+    given = {"model": model, "within": rule.within, "bytes": MOST_BYTES}
+    since, percent = conn.execute(query("alert_window"), given).fetchone() or (None, 0.0)
+    given |= {"since": since, "percent": percent}
     rows = conn.execute(query("alert_quality"), given).fetchall()
     if len(rows) < FEWEST:
         return None
@@ -67,6 +80,18 @@ def _live(conn: Connection, model: str, rule: Quality) -> Interval | None:
     outcomes = np.array(labels).astype(np.int8)
     pairs = PairedScores(outcomes, hash_keys(keys, "compare"), values, values, probability)
     return intervals(pairs.histograms()[0], [METRICS[rule.metric]]).get(rule.metric)
+
+
+def _judged(conn: Connection, rule: Judged) -> Iterator[Found]:
+    for row in conn.execute(query("alert_judged"), vars(rule)).fetchall():
+        model, version, against, metric, gain, examples, customers, serving = row
+        text = (
+            f"version {version} of model {model} served worse than version {against}, whose place "
+            f"it took, would have: {metric} by {-gain['estimate']:.4g} ({-gain['high']:.4g} to "
+            f"{-gain['low']:.4g}), on {examples} snapshots of {customers} customers; "
+            f"it {'still serves' if serving else 'serves no more'}"
+        )
+        yield Found(f"judged: version {version} of {model}", text)
 
 
 def _drift(conn: Connection, rule: Drift) -> Iterator[Found]:
@@ -107,6 +132,7 @@ def _timed(conn: Connection, model: str, key: str) -> float:
 CHECKS: dict[str, Callable[[Connection, Any], Iterator[Found]]] = {
     "health": _health,
     "quality": _quality,
+    "judged": _judged,
     "drift": _drift,
     "stale": _stale,
     "latency": _latency,

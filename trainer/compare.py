@@ -37,7 +37,7 @@ class Rules:
     ----------
     metric: name of a metric of `rescore.trainer.learning.metrics`.
     challenge: share that a version which learning let through is given; None for none.
-    promote, demote, rollback: margins in the metric's unit; None where no rule acts.
+    promote, demote, rollback, judged: margins in the metric's unit; None where no rule acts.
     confidence: of intervals, over all looks together.
     effect: difference that the sequential test finds soonest.
     customers: fewest before anything is decided.
@@ -49,6 +49,7 @@ class Rules:
     promote: float | None = None
     demote: float | None = None
     rollback: float | None = None
+    judged: float | None = None
     confidence: float = 0.95
     effect: float = 0.02
     customers: int = 200

@@ -16,6 +16,7 @@ from rescore.errors import NotEnoughData
 from rescore.trainer.compare import FEWEST_GROUPS, Comparison, Traffic, compare, traffic
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Patience
+from rescore.trainer.judged import Judged, read_judged
 from rescore.trainer.rounds import Facts, Round, failures
 from rescore.trainer.sweep import Terms, sweep
 
@@ -35,7 +36,7 @@ class Switch:
     action: str
     version: int
     reason: str
-    found: Comparison | None
+    found: Comparison | Judged | None
 
 
 def decide(
@@ -54,7 +55,9 @@ def decide(
     """
     if state.champion is None or state.is_cooling():
         return None
-    wanted = None if judged else _rollback(conn, state, stop) or _judge(conn, state, stop)
+    wanted = _judged_worse(conn, state)
+    if wanted is None and not judged:
+        wanted = _rollback(conn, state, stop) or _judge(conn, state, stop)
     return wanted or _challenge(conn, state)
 
 
@@ -67,6 +70,15 @@ def _rollback(conn: Connection, state: Traffic, stop: Event | None) -> Switch | 
     if found is None or not found.sequential.low > margin:
         return None
     return Switch("rollback", before, _sentence(found, before, state.champion, margin), found)
+
+
+def _judged_worse(conn: Connection, state: Traffic) -> Switch | None:
+    """Look at what came of the champion's scores, beside those of the version it replaced."""
+    margin = state.rules.judged
+    found = None if margin is None else read_judged(conn, state)
+    if margin is None or found is None or not found.worse_by(margin):
+        return None
+    return Switch("rollback", found.against, found.sentence(margin), found)
 
 
 def _challenge(conn: Connection, state: Traffic) -> Switch | None:
@@ -136,7 +148,8 @@ def act(conn: Connection, state: Traffic, wanted: Switch) -> bool:
 
 def _details(state: Traffic, wanted: Switch) -> Facts:
     found = wanted.found.to_json() if wanted.found else {}
-    return {"rule": wanted.action, "clock": state.now.isoformat(), **found}
+    rule = "judged" if isinstance(wanted.found, Judged) else wanted.action
+    return {"rule": rule, "clock": state.now.isoformat(), **found}
 
 
 @dataclass(frozen=True)
