@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from rescore.compiler.definition import parse
+from rescore.errors import BadDefinition
 from rescore.tests import trials
 from rescore.tests.support import one
 from rescore.trainer import alerts
@@ -150,6 +152,20 @@ def test_an_alert_tells_what_was_judged_worse(conn: Connection, tmp_path: Path) 
     assert (look(), look(serving=True)) == (1, 0)
     trials.at(conn, 200)
     assert look(within="30 days") == 0
+
+
+def test_numbers_are_not_judged() -> None:
+    text = """
+profile: {table: customers, key: {name: customer_id, type: bigint}}
+events: {orders: {time: ordered_at}}
+features: {orders: {from: orders, count: true}}
+labels: {revenue: {sum: orders, of: amount, within: 30 days}}
+models: {value: {label: revenue, estimator: {sgd_regressor: {}}, traffic: {judged: 0}}}
+scores: {value_score: {model: value}}
+"""
+    with pytest.raises(BadDefinition, match="are not judged: label revenue is a number"):
+        parse(text, "value.yaml")
+    assert parse(text.replace("judged", "rollback"), "value.yaml").models["value"].traffic
 
 
 LOGGED = """

@@ -81,7 +81,7 @@ def learn(
     max_batches: learn one round of no more than so many micro-batches.
     restart: leave what was learnt since the champion, and go on from it with what comes next.
     wait: for another session that learns this model.
-    stop: once set, the round is given up at the next micro-batch; the next call takes it up again.
+    stop: once set, the round is given up at the next micro-batch; the next call takes it up.
     progress: called with examples learnt so far, twice.
 
     Raises
