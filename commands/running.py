@@ -41,6 +41,9 @@ def run(
     health_file: Annotated[
         Path | None, typer.Option(help="Kept up to date: what it does, and when it last did it.")
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Of unexpected errors, where they were raised.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fold, sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
@@ -49,6 +52,7 @@ def run(
     from rescore.trainer.follow import follow
     from rescore.trainer.health_file import watching
     from rescore.trainer.loop.job import LOOK_SECONDS, Learning
+    from rescore.trainer.run_log import line
     from rescore.trainer.snapshots import LOOK_SECONDS as SNAPSHOT_SECONDS
     from rescore.trainer.snapshots import Snapshotting
     from rescore.trainer.sweep import Terms
@@ -61,7 +65,7 @@ def run(
     jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
     jobs += _judging(sweeping.every, terms, alerts)
     with runner.stopped_by_signals() as stop:
-        say = console.print_json if json else lambda facts: console.say(runner.line(facts))
+        say = console.print_json if json else lambda facts: console.say(line(facts, traces=verbose))
         with watching(health_file, jobs, say) as (told, said):
             if follow_clock:
                 failed = follow(dsn, told, say=said, stop=stop)

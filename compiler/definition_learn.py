@@ -261,7 +261,11 @@ def _traffic(definition: Definition, name: str, model: Model) -> Iterator[Proble
     if model.label is None:
         yield Problem(path, f"model {name} has no label to compare versions by")
         return
-    known = NUMBER_METRICS if _learns_number(definition, model) else METRICS
+    number = _learns_number(definition, model)
+    if number and model.traffic.judged is not None:
+        text = f"versions of model {name} are not judged: label {model.label} is a number"
+        yield Problem((*path, "judged"), text, "`rollback` compares those, too.")
+    known = NUMBER_METRICS if number else METRICS
     metric = model.traffic.metric
     if metric is not None and metric not in known:
         yield Problem((*path, "metric"), f"{metric} does not measure label {model.label}")
