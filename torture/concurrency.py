@@ -21,6 +21,8 @@ from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 
 CLIENTS = 8
+BESIDE_SECONDS = 0.2
+LEARNT_SECONDS = 60
 # Definitions applied, and taken back, on however slow a machine.
 FEWEST = 3
 
@@ -37,15 +39,31 @@ def at_levels(place: Place, size: Size, *levels: str) -> Outcome:
     outcome = Outcome(f"writers, {', '.join(names)}")
     with psycopg.connect(dsn, autocommit=True) as conn:
         apply(conn, shop.definition(learning="rounds"))
-        clients = [Client(lambda: dsn, n, names[n % len(names)]) for n in range(CLIENTS)]
-        acts = (jobs.sweep, jobs.log, jobs.learn_on)
-        beside = [Repeated(lambda: dsn, act, outcome) for act in acts]
-        with in_background([*clients, *beside, jobs.publishing(dsn, outcome)]):
-            threading.Event().wait(size.seconds)
+        publisher = jobs.publishing(dsn, outcome)
+        learner = Repeated(lambda: dsn, jobs.learn_on, outcome, BESIDE_SECONDS, publishes=True)
+        clients = [
+            Client(lambda: dsn, n, names[n % len(names)], rest=jobs.resting(publisher))
+            for n in range(CLIENTS)
+        ]
+        acts = (jobs.sweep, jobs.log)
+        beside = [Repeated(lambda: dsn, act, outcome, BESIDE_SECONDS) for act in acts]
+        with in_background([publisher, learner]):
+            jobs.await_ready(publisher, learner)
+            with in_background([*clients, *beside]):
+                _go_on(outcome, size.seconds)
         outcome.note(merged([c.book for c in clients]))
         jobs.settle(conn)
         outcome.lost += audit(conn, [c.book for c in clients])
     return outcome
+
+
+def _go_on(outcome: Outcome, seconds: float) -> None:
+    """Let it go on so long, and on a slow machine until a version was learnt beside it all."""
+    began = time.monotonic()
+    while (gone := time.monotonic() - began) < seconds or (
+        gone < LEARNT_SECONDS and not outcome.done["versions learnt"]
+    ):
+        time.sleep(0.1)
 
 
 def changing(place: Place, size: Size) -> Outcome:
