@@ -21,8 +21,6 @@ from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place
 
 CLIENTS = 8
-BESIDE_SECONDS = 0.2
-LEARNT_SECONDS = 60
 # Definitions applied, and taken back, on however slow a machine.
 FEWEST = 3
 
@@ -40,30 +38,21 @@ def at_levels(place: Place, size: Size, *levels: str) -> Outcome:
     with psycopg.connect(dsn, autocommit=True) as conn:
         apply(conn, shop.definition(learning="rounds"))
         publisher = jobs.publishing(dsn, outcome)
-        learner = Repeated(lambda: dsn, jobs.learn_on, outcome, BESIDE_SECONDS, publishes=True)
+        learner = Repeated(lambda: dsn, jobs.learn_on, outcome, jobs.BESIDE_SECONDS, publishes=True)
         clients = [
             Client(lambda: dsn, n, names[n % len(names)], rest=jobs.resting(publisher))
             for n in range(CLIENTS)
         ]
         acts = (jobs.sweep, jobs.log)
-        beside = [Repeated(lambda: dsn, act, outcome, BESIDE_SECONDS) for act in acts]
+        beside = [Repeated(lambda: dsn, act, outcome, jobs.BESIDE_SECONDS) for act in acts]
         with in_background([publisher, learner]):
             jobs.await_ready(publisher, learner)
             with in_background([*clients, *beside]):
-                _go_on(outcome, size.seconds)
+                jobs.go_on(outcome, size.seconds)
         outcome.note(merged([c.book for c in clients]))
         jobs.settle(conn)
         outcome.lost += audit(conn, [c.book for c in clients])
     return outcome
-
-
-def _go_on(outcome: Outcome, seconds: float) -> None:
-    """Let it go on so long, and on a slow machine until a version was learnt beside it all."""
-    began = time.monotonic()
-    while (gone := time.monotonic() - began) < seconds or (
-        gone < LEARNT_SECONDS and not outcome.done["versions learnt"]
-    ):
-        time.sleep(0.1)
 
 
 def changing(place: Place, size: Size) -> Outcome:

@@ -33,6 +33,8 @@ IN_A_ROW = 8
 MADE_UP_SECONDS = 2.0
 MOST_REST_SECONDS = 0.25
 END_SECONDS = 120
+BESIDE_SECONDS = 0.2
+LEARNT_SECONDS = 60
 
 
 @contextmanager
@@ -138,6 +140,15 @@ def await_ready(*jobs: Repeated) -> None:
     """Wait until the sessions of jobs have what they need."""
     for each in jobs:
         each.ready.wait(END_SECONDS)
+
+
+def go_on(outcome: Outcome, seconds: float) -> None:
+    """Let things go on so long, and on a slow machine until a version was learnt beside them."""
+    began = time.monotonic()
+    while (gone := time.monotonic() - began) < seconds or (
+        gone < LEARNT_SECONDS and not outcome.done["versions learnt"]
+    ):
+        time.sleep(0.1)
 
 
 def resting(publisher: Repeated) -> Callable[[], float]:
