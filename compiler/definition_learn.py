@@ -263,11 +263,9 @@ def _traffic(definition: Definition, name: str, model: Model) -> Iterator[Proble
         return
     number = _learns_number(definition, model)
     if number and model.traffic.judged is not None:
-        text = f"versions of model {name} are not judged: label {model.label} is a number"
-        yield Problem((*path, "judged"), text, "`rollback` compares those, too.")
-    known = NUMBER_METRICS if number else METRICS
+        yield Problem((*path, "judged"), f"label {model.label} is a number: nothing is judged")
     metric = model.traffic.metric
-    if metric is not None and metric not in known:
+    if metric is not None and metric not in (NUMBER_METRICS if number else METRICS):
         yield Problem((*path, "metric"), f"{metric} does not measure label {model.label}")
 
 

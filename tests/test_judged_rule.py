@@ -163,7 +163,7 @@ labels: {revenue: {sum: orders, of: amount, within: 30 days}}
 models: {value: {label: revenue, estimator: {sgd_regressor: {}}, traffic: {judged: 0}}}
 scores: {value_score: {model: value}}
 """
-    with pytest.raises(BadDefinition, match="are not judged: label revenue is a number"):
+    with pytest.raises(BadDefinition, match="label revenue is a number: nothing is judged"):
         parse(text, "value.yaml")
     assert parse(text.replace("judged", "rollback"), "value.yaml").models["value"].traffic
 
@@ -183,7 +183,7 @@ def test_quality_reads_no_more_than_so_much(
     trials.version(conn, 1.0)
     conn.execute(LOGGED.encode())
     conn.execute("ANALYZE rescore.snapshots")
-    rule = QualityRule(metric="auc", worse_than=0.9)
+    rule = QualityRule.model_validate({"metric": "auc", "worse_than": 0.9})
     everything = alerts._live(conn, "churn", rule)
     monkeypatch.setattr(alerts, "MOST_BYTES", 500_000)
     given = {"model": "churn", "within": rule.within, "bytes": alerts.MOST_BYTES}

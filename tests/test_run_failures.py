@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from rescore.tests import trials
 from rescore.tests.test_run import until
 from rescore.trainer import run as runner
-from rescore.trainer.alert_rules import Alerts
-from rescore.trainer.alerts import CHECKS, Alerting
 from rescore.trainer.failing import Patience
 from rescore.trainer.follow import advance, follow, listen
 from rescore.trainer.health_file import watching
@@ -68,7 +63,8 @@ class Running:
 
     def __init__(self, dsn: str, jobs: list[Any], say: Any = None) -> None:
         self.said: list[dict[str, Any]] = []
-        self.stop, self.ended = threading.Event(), None
+        self.stop = threading.Event()
+        self.ended: int | None = None
         self.thread = threading.Thread(target=self._run, args=(dsn, jobs, say or self.said.append))
         self.thread.start()
 
@@ -284,41 +280,3 @@ def test_a_replay_goes_on_as_well(plain_dsn: str) -> None:
     assert (faulty.tries, len(sound.backends)) == (4, 4)
     errors = [facts["error"] for facts in said if facts["job"] == "faulty"]
     assert errors == ["ZeroDivisionError: division by zero"] * 4
-
-
-def test_an_alert_rule_that_fails_keeps_no_other_from_being_told(
-    plain_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(conn: Connection, rule: Any) -> Iterator[Any]:
-        in_a_transaction(conn)
-        yield
-
-    monkeypatch.setitem(CHECKS, "drift", broken)
-    out = tmp_path / "told"
-    write = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
-    rules = {"tell": {"command": [sys.executable, "-c", write, str(out)]}}
-    alerts = Alerts.model_validate(rules | {"rules": {"drift": {}, "health": {}}})
-    with trials.connected(plain_dsn, customers=20) as conn:
-        facts = Alerting(60, alerts).work(conn, threading.Event())
-    assert facts["error"] == "drift: ZeroDivisionError: division by zero"
-    assert (facts["open"], "health: champions" in out.read_text()) == (1, True)
-
-
-def test_a_webhook_that_answers_nonsense_is_an_error_of_the_round(plain_dsn: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            made, _ = server.accept()
-            with made:
-                made.recv(65_536)
-                made.sendall(b"what?\r\n\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        port = server.getsockname()[1]
-        alerts = {"tell": {"webhook": f"http://127.0.0.1:{port}"}, "rules": {"health": {}}}
-        with trials.connected(plain_dsn, customers=20) as conn:
-            job = Alerting(60, Alerts.model_validate(alerts))
-            facts = job.work(conn, threading.Event())
-        thread.join(timeout=10)
-    assert "could not tell" in facts["error"]

@@ -65,13 +65,12 @@ def read_judged(conn: Connection, state: Traffic) -> Judged | None:
     row = conn.execute(query("judged"), given).fetchone()
     if row is None or row[4] < state.rules.customers:
         return None
-    *plain, gain = row
-    return Judged(*plain, _at_any_look(gain, state.rules))
+    return Judged(*row[:6], gain=_at_any_look(row[6], state.rules))
 
 
 def _at_any_look(kept: Mapping[str, Any], rules: Rules) -> Interval:
     """Return the gain's interval for any number of looks, as sure as the rules ask."""
     fixed = Interval(kept["estimate"], kept["low"], kept["high"], LEVEL, kept["groups"])
     reach = float(norm.ppf((1 + rules.confidence) / 2)) * standard_error(fixed)
-    around = {"low": fixed.estimate - reach, "high": fixed.estimate + reach}
-    return always_valid(replace(fixed, level=rules.confidence, **around), rules.effect)
+    low, high = fixed.estimate - reach, fixed.estimate + reach
+    return always_valid(replace(fixed, level=rules.confidence, low=low, high=high), rules.effect)
