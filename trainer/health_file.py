@@ -48,7 +48,7 @@ class HealthFile:
         WrongUsage: it cannot be written.
         """
         try:
-            self._replace("starting")
+            self.write("starting")
         except OSError as error:
             raise WrongUsage(
                 f"--health-file {self.path}: {error.strerror}",
@@ -75,16 +75,12 @@ class HealthFile:
             self.write(state, **more)
 
     def write(self, state: str, **more: Any) -> None:
-        """Replace the file; where that fails the jobs go on, and the file is seen to grow old.
+        """Replace the file.
 
         Parameters
         ----------
         state: ``starting``, ``working``, ``waiting``, ``standby``, ``disconnected`` or ``stopped``.
         """
-        with suppress(OSError):
-            self._replace(state, **more)
-
-    def _replace(self, state: str, **more: Any) -> None:
         told = {"at": now(), "state": state, "pid": os.getpid(), **more, "jobs": self.jobs}
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         beside.write_text(json.dumps(told, default=str) + "\n", encoding="utf-8")
