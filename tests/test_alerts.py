@@ -20,7 +20,7 @@ from rescore.cli import app
 from rescore.errors import BadDefinition
 from rescore.tests import trials
 from rescore.trainer.alert_rules import Alerts, load
-from rescore.trainer.alerts import Alerting
+from rescore.trainer.alerts import CHECKS, Alerting
 
 Connection = psycopg.Connection[Any]
 APPEND = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
@@ -222,3 +222,34 @@ def test_run_judges_and_tells(conn: Connection, dsn: str, tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     assert {json.loads(line)["job"] for line in done.output.splitlines()} >= {"rules", "alerts"}
     assert told(out) == ["health: champions"]
+
+
+def test_a_rule_that_fails_keeps_no_other_from_being_told(
+    conn: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(conn: Connection, rule: Any) -> Iterator[Any]:
+        conn.execute("BEGIN")
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setitem(CHECKS, "drift", broken)
+    out = tmp_path / "told"
+    facts = alerting(writes_to(out), drift={}, health={}).work(conn, Event())
+    assert facts["error"] == "drift: ZeroDivisionError: division by zero"
+    assert (facts["open"], told(out)) == (1, ["health: champions"])
+
+
+def test_an_answer_that_is_nonsense_is_an_error_of_the_round(conn: Connection) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            made, _ = server.accept()
+            with made:
+                made.recv(65_536)
+                made.sendall(b"what?\r\n\r\n")
+
+        thread = Thread(target=answer)
+        thread.start()
+        webhook = f"http://127.0.0.1:{server.getsockname()[1]}"
+        facts = alerting({"webhook": webhook}, health={}).work(conn, Event())
+        thread.join(timeout=10)
+    assert "could not tell" in facts["error"]
