@@ -103,6 +103,8 @@ def test_quality_staleness_latency_and_drift(conn: Connection, tmp_path: Path) -
         "stale: churn_score of customers",
         "latency: churn",
     ]
+    conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at")
+    assert strict.work(conn, Event())["open"] == 3  # of treated customers it does not tell
 
 
 @contextmanager

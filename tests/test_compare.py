@@ -101,6 +101,10 @@ def test_snapshots_are_counted_page_by_page(
     assert auc[0] == pytest.approx(auc[1], abs=1e-3)
     apart = compare(conn, "churn", rules=Rules(customers=1000))
     assert (apart.paired, apart.customers < 300, apart.examples) == (False, True, 1200)
+    conn.execute("UPDATE rescore.snapshots SET quarantined = 'a bot' WHERE length(key) = 1")
+    without = compare(conn, "churn")
+    conn.execute("DELETE FROM rescore.snapshots WHERE quarantined IS NOT NULL")
+    assert (without.examples, without.fixed) == (1170, compare(conn, "churn").fixed)
 
 
 def test_a_worse_challenger_ends_by_the_rule(conn: Connection) -> None:

@@ -211,6 +211,9 @@ def test_uplift_has_intervals_by_customer(conn: Connection) -> None:
         uplift(conn, "chrun")
     done = CliRunner().invoke(app, ["uplift", "churn", "--json", "--dsn", conn.info.dsn])
     assert json.loads(done.output)["difference"]["estimate"] == pytest.approx(shown[0])
+    conn.execute("UPDATE rescore.snapshots SET quarantined = 'a bot' WHERE id <= 100")
+    conn.execute("UPDATE rescore.snapshots SET censored = true WHERE id BETWEEN 101 AND 300")
+    assert uplift(conn, "churn").snapshots == 7200
 
 
 def test_intervals_of_uplift_hold_the_truth() -> None:
