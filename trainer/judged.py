@@ -65,7 +65,9 @@ def read_judged(conn: Connection, state: Traffic) -> Judged | None:
     row = conn.execute(query("judged"), given).fetchone()
     if row is None or row[4] < state.rules.customers:
         return None
-    return Judged(*row[:6], gain=_at_any_look(row[6], state.rules))
+    version, against, metric, examples, customers, left, gain = row
+    found = _at_any_look(gain, state.rules)
+    return Judged(version, against, metric, examples, customers, left, found)
 
 
 def _at_any_look(kept: Mapping[str, Any], rules: Rules) -> Interval:
