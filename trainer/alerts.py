@@ -7,7 +7,8 @@ import statistics
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from threading import Event
@@ -35,6 +36,7 @@ from rescore.trainer.learning.metrics import METRICS
 from rescore.trainer.rounds import Facts, Round, failures, sums
 
 CALLS = 20
+LOOK_SECONDS = 0.2  # at a command that runs
 FEWEST = 50  # resolved snapshots; of fewer, quality says nothing
 MOST_BYTES = 64_000_000
 """Of snapshots that are read to tell a model's quality: some hundred thousand of them."""
@@ -157,42 +159,41 @@ class Alerting:
         """Do one round; what could not be told, or a rule that fails, is taken up in the next."""
         asked = [rule for rule in CHECKS if getattr(self.alerts.rules, rule) is not None]
         looked = Round(conn, "rule", self.patience, stop)
-        done = looked.each(asked, lambda rule: self._one(conn, rule))
+        done = looked.each(asked, lambda rule: self._one(conn, rule, stop))
         told = [message for facts in done for message in facts.get("told", ())]
         facts = sums(done, ("open",)) | ({"told": "; ".join(told)} if told else {})
         return facts | failures("rule", done)
 
-    def _one(self, conn: Connection, rule: str) -> Facts:
+    def _one(self, conn: Connection, rule: str, stop: Event) -> Facts:
         """Look at what a rule names, and tell what is new."""
         told, failed = list[str](), list[str]()
         found = list(CHECKS[rule](conn, getattr(self.alerts.rules, rule)))
         for each in found:
             if one(conn, query("alert_found"), (each.cause, rule, each.message)):
-                why = self._tell(conn, rule, each)
+                why = self._tell(conn, rule, each, stop)
                 (failed if why else told).append(why or each.message)
         conn.execute(query("alert_gone"), (rule, [each.cause for each in found]))
         return {"open": len(found), "told": told} | ({"error": "; ".join(failed)} if failed else {})
 
-    def _tell(self, conn: Connection, rule: str, found: Found) -> str:
+    def _tell(self, conn: Connection, rule: str, found: Found, stop: Event) -> str:
         """Tell, and return why it could not be done; empty when it was."""
         text = json.dumps({"rule": rule, "cause": found.cause, "message": found.message})
-        why = tell(self.alerts.tell, text)
+        why = tell(self.alerts.tell, text, stop)
         if not why:
             conn.execute(query("alert_sent"), (found.cause,))
         return why
 
 
-def tell(whom: Tell, text: str) -> str:
-    """Run the command and post to the webhook; return why one failed, empty when none did."""
+def tell(whom: Tell, text: str, stop: Event) -> str:
+    """Run the command and post to the webhook; return why one failed, empty when none did.
+
+    Parameters
+    ----------
+    stop: once set, the command is ended; it is told again when the runner is back.
+    """
     try:
         if whom.command:
-            subprocess.run(
-                whom.command,
-                input=text.encode(),
-                timeout=whom.timeout,
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
+            _run(whom.command, text.encode(), whom.timeout, stop)
         if whom.webhook:
             headers = {"Content-Type": "application/json"}
             request = urllib.request.Request(whom.webhook, text.encode(), headers)
@@ -201,3 +202,19 @@ def tell(whom: Tell, text: str) -> str:
     except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
         return f"could not tell: {error}"
     return ""
+
+
+def _run(command: Sequence[str], text: bytes, timeout: float, stop: Event) -> None:
+    """Run a command with a text on its input; raise when it fails, or is not done in time."""
+    until, given = time.monotonic() + timeout, text or None
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        while process.returncode is None:
+            left = until - time.monotonic()
+            if left <= 0 or stop.is_set():
+                process.kill()
+                raise subprocess.TimeoutExpired(command, timeout)
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(given, timeout=min(left, LOOK_SECONDS))
+            given = None  # it has been given, or is about to be
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
