@@ -11,19 +11,14 @@ from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
 from rescore.compiler.definition_names import EVENT_BYTES
 from rescore.compiler.ensemble import Ensemble
+from rescore.compiler.event_source import EventSource, Link
 from rescore.compiler.expression import check
-from rescore.compiler.features import (
-    INTEGERS,
-    Input,
-    Kind,
-    Source,
-    column_input,
-    hidden_states,
-    instant,
-)
+from rescore.compiler.features import INTEGERS, Kind, Source, column_input, hidden_states, instant
+from rescore.compiler.inputs import Input
 from rescore.compiler.kinds import kind_of
-from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident, literal, part
+from rescore.compiler.scored import Model, Only, Score
 from rescore.compiler.windows import MOMENT, interval
 from rescore.errors import DoesNotFit
 

@@ -156,7 +156,7 @@ def test_tables_wrap_one_column_at_its_words(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
-    console.show_values({"dsn": "host=/run dbname=x", "port": 5432, "missing": []})
+    console.show_one({"dsn": "host=/run dbname=x", "port": 5432, "missing": []}, as_json=False)
     assert capfd.readouterr().out.splitlines() == [
         "dsn      host=/run dbname=x",
         "port     5432",
