@@ -168,7 +168,7 @@ def test_a_signal_finishes_the_batch(conn: Connection, plain_dsn: str, number: i
     position = "SELECT position::int FROM rescore.sweeps"
     until(lambda: conn.execute(position).fetchone())
     process.send_signal(number)
-    out, _ = process.communicate(timeout=5)
+    out, _ = process.communicate(timeout=30)
     (facts,) = map(json.loads, out.splitlines())
     done = one(conn, position)
     assert (process.returncode, facts["profiles"][0]["finished"]) == (0, False)

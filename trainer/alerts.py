@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -27,6 +27,7 @@ from rescore.trainer.alert_rules import (
     Stale,
     Tell,
 )
+from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
@@ -59,7 +60,7 @@ def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
     metric = METRICS[rule.metric]
     for (model,) in conn.execute(query("known_models")).fetchall():
         found = _live(conn, model, rule)
-        if found is None or not found.known:
+        if found is None or not found.known or found.groups < FEWEST_GROUPS:
             continue
         bad = found.high < rule.worse_than if metric.better > 0 else found.low > rule.worse_than
         if bad:
@@ -148,11 +149,13 @@ class Alerting:
     Attributes
     ----------
     every: seconds.
+    partly: by cause, who has been told, where somebody else could not be.
     """
 
     every: float
     alerts: Alerts
     name: str = "alerts"
+    partly: dict[str, set[str]] = field(default_factory=dict, repr=False)
     patience: Patience = field(default_factory=Patience, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
@@ -172,49 +175,74 @@ class Alerting:
             if one(conn, query("alert_found"), (each.cause, rule, each.message)):
                 why = self._tell(conn, rule, each, stop)
                 (failed if why else told).append(why or each.message)
-        conn.execute(query("alert_gone"), (rule, [each.cause for each in found]))
+        causes = [each.cause for each in found]
+        conn.execute(query("alert_gone"), (rule, causes))
+        for gone in [c for c in self.partly if c.startswith(f"{rule}: ") and c not in causes]:
+            del self.partly[gone]
         return {"open": len(found), "told": told} | ({"error": "; ".join(failed)} if failed else {})
 
     def _tell(self, conn: Connection, rule: str, found: Found, stop: Event) -> str:
         """Tell, and return why it could not be done; empty when it was."""
         text = json.dumps({"rule": rule, "cause": found.cause, "message": found.message})
-        why = tell(self.alerts.tell, text, stop)
+        why = tell(self.alerts.tell, text, self.partly.setdefault(found.cause, set()), stop)
         if not why:
             conn.execute(query("alert_sent"), (found.cause,))
+            del self.partly[found.cause]
         return why
 
 
-def tell(whom: Tell, text: str, stop: Event) -> str:
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Refuses to be sent elsewhere: that would ask for another page, without what is told."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nothing."""
+
+
+_POSTING = urllib.request.build_opener(_NoRedirects)
+
+
+def tell(whom: Tell, text: str, done: set[str], stop: Event) -> str:
     """Run the command and post to the webhook; return why one failed, empty when none did.
 
     Parameters
     ----------
+    done: which of the two have been told; those are not told again, and who is told now is added.
     stop: once set, the command is ended; it is told again when the runner is back.
     """
-    try:
-        if whom.command:
-            _run(whom.command, text.encode(), whom.timeout, stop)
-        if whom.webhook:
-            headers = {"Content-Type": "application/json"}
-            request = urllib.request.Request(whom.webhook, text.encode(), headers)
-            with urllib.request.urlopen(request, timeout=whom.timeout):
-                return ""
-    except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
-        return f"could not tell: {error}"
-    return ""
+    failed = []
+    for name, way in _WAYS.items():
+        if getattr(whom, name) is None or name in done:
+            continue
+        try:
+            way(whom, text, stop)
+            done.add(name)
+        # An address that is none is a ValueError, an answer that is none an HTTPException.
+        except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
+            failed.append(f"could not tell: {error}")
+    return "; ".join(failed)
 
 
-def _run(command: Sequence[str], text: bytes, timeout: float, stop: Event) -> None:
+def _run(whom: Tell, text: str, stop: Event) -> None:
     """Run a command with a text on its input; raise when it fails, or is not done in time."""
-    until, given = time.monotonic() + timeout, text or None
+    command, given = whom.command or (), text.encode() or None
+    until = time.monotonic() + whom.timeout
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         while process.returncode is None:
             left = until - time.monotonic()
             if left <= 0 or stop.is_set():
                 process.kill()
-                raise subprocess.TimeoutExpired(command, timeout)
+                raise subprocess.TimeoutExpired(command, whom.timeout)
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(given, timeout=min(left, LOOK_SECONDS))
             given = None  # it has been given, or is about to be
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def _post(whom: Tell, text: str, stop: Event) -> None:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(whom.webhook or "", text.encode(), headers)
+    _POSTING.open(request, timeout=whom.timeout).close()
+
+
+_WAYS = {"command": _run, "webhook": _post}

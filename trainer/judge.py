@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from rescore.plpython.prediction import score
+from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
@@ -43,8 +44,8 @@ class Judgement:
     metrics: of its scores as served, with intervals.
     against: the version whose place it took; None where there is none to compare with.
     gain: by how much its metric was better on the same snapshots; None without the other.
-    verdict: ``better`` or ``worse`` where the interval says so; else ``even``, or ``open`` as long
-        as outcomes are.
+    verdict: ``better`` or ``worse`` where the interval says so, of ten groups of customers or
+        more; else ``even``, or ``open`` as long as outcomes are.
     """
 
     version: int
@@ -60,8 +61,10 @@ class Judgement:
     @property
     def verdict(self) -> str:
         """What is to be said of it."""
-        if self.gain is not None and self.gain.known and not self.gain.holds(0.0):
-            return "better" if self.gain.low > 0 else "worse"
+        gain = self.gain
+        enough = gain is not None and gain.known and gain.groups >= FEWEST_GROUPS
+        if gain is not None and enough and not gain.holds(0.0):
+            return "better" if gain.low > 0 else "worse"
         return "open" if self.open else "even"
 
 
