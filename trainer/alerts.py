@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import statistics
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -170,6 +170,7 @@ def tell(whom: Tell, text: str) -> str:
             request = urllib.request.Request(whom.webhook, text.encode(), headers)
             with urllib.request.urlopen(request, timeout=whom.timeout):
                 return ""
-    except (OSError, subprocess.SubprocessError, urllib.error.URLError) as error:
+    # ValueError: what is no address, or cannot be an argument.
+    except (OSError, subprocess.SubprocessError, http.client.HTTPException, ValueError) as error:
         return f"could not tell: {error}"
     return ""
