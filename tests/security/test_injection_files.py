@@ -7,6 +7,7 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ from rescore.tests.security.names import any_names
 from rescore.tests.support import contract_of, examples, linear_pipeline, pickled
 from rescore.trainer import keys
 from rescore.trainer.alert_rules import Alerts, Tell, load
-from rescore.trainer.alerts import tell
 from rescore.trainer.publish import publish
+from rescore.trainer.tell import tell
 from rescore.trainer.usage import NoArtefact, WrongUsage
 
 # Told what it was given: nothing of it is taken for more than a text.
@@ -59,7 +60,7 @@ def test_an_alert_is_given_to_a_program_and_not_to_a_shell(words: list[str], cau
         except BadDefinition:
             assert not all(word.strip() and word.isprintable() for word in words)
             return
-        why = tell(whom, told)
+        why = tell(whom, told, set(), Event())
         if "\0" in "".join(words):
             assert "null byte" in why
             return
@@ -77,7 +78,7 @@ def test_a_webhook_is_an_address_or_cannot_be_told(text: str) -> None:
     """No error but that it could not be told; port 1 answers nobody."""
     address = text if "127.0.0.1" in text or text == "[" else f"127.0.0.1:1/{text}"
     whom = Tell(webhook=f"http://{address}", timeout=1)
-    assert tell(whom, "{}").startswith("could not tell: ")
+    assert tell(whom, "{}", set(), Event()).startswith("could not tell: ")
 
 
 @given(
