@@ -16,6 +16,7 @@ from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
 
 if TYPE_CHECKING:
+    from rescore.compiler.definition import Definition
     from rescore.trainer.train import TrainingReport
 
 app = typer.Typer(
@@ -139,8 +140,10 @@ def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) ->
     from rescore.compiler.definition import load
     from rescore.trainer.database import connection
 
+    definition = load(file)
+    _check_estimators(definition)
     with connection(dsn) as conn:
-        made = make_plan(conn, load(file), drop=drop)
+        made = make_plan(conn, definition, drop=drop)
     if json:
         console.print_json({"changes": made.changes, "notes": made.notes, "sql": made.script})
     else:
@@ -166,6 +169,7 @@ def apply(
     from rescore.trainer.database import connection
 
     definition = load(file)
+    _check_estimators(definition)
     with connection(dsn) as conn, console.progress("backfill") as progress:
         made = apply_definition(
             conn,
@@ -181,6 +185,15 @@ def apply(
     else:
         console.print_lines(made.changes or ["nothing to do"])
         console.print_lines([f"note: {note}" for note in made.notes])
+
+
+def _check_estimators(definition: Definition) -> None:
+    """Refuse misspelt parameters now, not when it is first trained."""
+    for model in definition.models.values():
+        if "estimator" in model.model_fields_set:  # scikit-learn takes seconds to import
+            from rescore.trainer.estimators import make_estimator
+
+            make_estimator(model.estimator, seed=0)
 
 
 @app.command()

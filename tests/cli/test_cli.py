@@ -216,11 +216,11 @@ def test_what_cannot_be_meant_exits_with_two(
 def test_a_misspelt_parameter_is_refused(run: Run, shop: Path) -> None:
     wrong = "{label: churned, estimator: {sgd_classifier: {alhpa: 0.1}}}"
     shop.write_text(DEFINITION.replace("{label: churned}", wrong))
-    run("apply", shop)
-    done = run("train", "churn", "--until", "2025-01-15")
-    assert done.code == 2
-    assert 'sgd_classifier has no parameter "alhpa"' in done.err
-    assert 'did you mean "alpha"?' in done.err
+    for command in ("plan", "apply"):
+        done = run(command, shop)
+        assert done.code == 2
+        assert 'sgd_classifier has no parameter "alhpa"' in done.err
+        assert 'did you mean "alpha"?' in done.err
 
 
 def test_a_report_outlives_a_refused_publish(run: Run, shop: Path, db: Any) -> None:
