@@ -155,6 +155,15 @@ def test_tables_wrap_one_column_at_its_words(capfd: pytest.CaptureFixture[str]) 
     }
 
 
+def test_no_cell_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+    since, learnt = "2026-11-21 17:04", "nothing 2026-11-21 16:56"
+    row = {"model": "m" * 30, "champion": 3, "since": since, "learnt": learnt, "incidents": 0}
+    console.show([row], as_json=False)
+    out = capfd.readouterr().out
+    assert since in out
+    assert {*learnt.split()} <= {*out.split()}
+
+
 def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
     console.show_values({"dsn": "host=/run dbname=x", "port": 5432, "missing": []})
     assert capfd.readouterr().out.splitlines() == [
@@ -378,6 +387,8 @@ def test_the_doctor_tells_what_health_finds(run: Run, shop: Path) -> None:
     assert found["paused"]["result"] == "wrong"
     assert "rescore resume" in found["paused"]["detail"]
     assert found["champions"]["result"] == "warning", "no version serves yet"
+    assert run("status", "--json").json[0]["paused"]
+    assert "paused" in run("status").out
 
 
 def test_install_twice_changes_nothing_the_second_time(run: Run, empty_dsn: str) -> None:

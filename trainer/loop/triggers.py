@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from rescore.trainer.database import Connection, query, translated
@@ -38,12 +39,17 @@ def due(conn: Connection, model: str) -> str | None:
             return f"request {requested}"
         enough = labels >= (learn.examples or learn.batch)
         if when.every and (enough if waited is None else waited >= when.every.total_seconds()):
-            return "first round" if waited is None else f"{when.every} since the last round"
+            return "first round" if waited is None else f"{_said(when.every)} since the last round"
         if when.labels and labels >= when.labels:
             return f"{labels} new labels"
         if not enough:
             return None
         return _worse(conn, state) or _moved(conn, state)
+
+
+def _said(length: timedelta) -> str:
+    days, rest = divmod(length, timedelta(days=1))
+    return str(length) if rest else f"{days} day{'s' if days > 1 else ''}"
 
 
 def _given(state: State) -> dict[str, Any]:
