@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescore import cli_queue, cli_traffic, console
+from rescore import __version__, cli_panels, cli_queue, cli_traffic, console
 from rescore.cli_keys import keys
 from rescore.cli_outbox import outbox
 from rescore.errors import RescoreError
@@ -24,6 +24,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A score in the row: scoring and online learning inside PostgreSQL.",
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        console.say(f"rescore {__version__}")
+        raise typer.Exit
+
+
+Version = typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is.")
+
+
+@app.callback()
+def _options(version: Annotated[bool, Version] = False) -> None:
+    """What goes before a command."""
+
+
 server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo and tests.")
 app.add_typer(server, name="server")
 app.add_typer(keys, name="keys")
@@ -701,6 +717,8 @@ def _show_one(row: dict[str, Any], json: bool) -> None:
     else:
         console.show_values(row)
 
+
+cli_panels.arrange(app)
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 import rescore
 from rescore import cli, console
+from rescore.cli_panels import PANELS
 from rescore.trainer.report import _wrapped
 
 ORDERS = """
@@ -153,6 +155,15 @@ def test_tables_wrap_one_column_at_its_words(capfd: pytest.CaptureFixture[str]) 
         "connection",
         "right",
     }
+
+
+def test_help_lists_every_command_once_under_a_heading(run: Run) -> None:
+    shown = run("--help").out
+    for heading, commands in PANELS.items():
+        assert f" {heading} " in shown
+        for name in commands:
+            assert len(re.findall(rf"^\W* {name} ", shown, re.MULTILINE)) == 1
+    assert run("--version").out == f"rescore {rescore.__version__}\n"
 
 
 def test_no_cell_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
