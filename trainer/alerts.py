@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -25,7 +21,6 @@ from rescore.trainer.alert_rules import (
     Latency,
     Quality,
     Stale,
-    Tell,
 )
 from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query
@@ -35,9 +30,9 @@ from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, intervals
 from rescore.trainer.learning.metrics import METRICS
 from rescore.trainer.rounds import Facts, Round, failures, sums
+from rescore.trainer.tell import tell
 
 CALLS = 20
-LOOK_SECONDS = 0.2  # at a command that runs
 FEWEST = 50  # resolved snapshots; of fewer, quality says nothing
 MOST_BYTES = 64_000_000
 """Of snapshots that are read to tell a model's quality: some hundred thousand of them."""
@@ -189,60 +184,3 @@ class Alerting:
             conn.execute(query("alert_sent"), (found.cause,))
             del self.partly[found.cause]
         return why
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Refuses to be sent elsewhere: that would ask for another page, without what is told."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follow nothing."""
-
-
-_POSTING = urllib.request.build_opener(_NoRedirects)
-
-
-def tell(whom: Tell, text: str, done: set[str], stop: Event) -> str:
-    """Run the command and post to the webhook; return why one failed, empty when none did.
-
-    Parameters
-    ----------
-    done: which of the two have been told; those are not told again, and who is told now is added.
-    stop: once set, the command is ended; it is told again when the runner is back.
-    """
-    failed = []
-    for name, way in _WAYS.items():
-        if getattr(whom, name) is None or name in done:
-            continue
-        try:
-            way(whom, text, stop)
-            done.add(name)
-        # An address that is none is a ValueError, an answer that is none an HTTPException.
-        except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
-            failed.append(f"could not tell: {error}")
-    return "; ".join(failed)
-
-
-def _run(whom: Tell, text: str, stop: Event) -> None:
-    """Run a command with a text on its input; raise when it fails, or is not done in time."""
-    command, given = whom.command or (), text.encode() or None
-    until = time.monotonic() + whom.timeout
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-        while process.returncode is None:
-            left = until - time.monotonic()
-            if left <= 0 or stop.is_set():
-                process.kill()
-                raise subprocess.TimeoutExpired(command, whom.timeout)
-            with suppress(subprocess.TimeoutExpired):
-                process.communicate(given, timeout=min(left, LOOK_SECONDS))
-            given = None  # it has been given, or is about to be
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-
-
-def _post(whom: Tell, text: str, stop: Event) -> None:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(whom.webhook or "", text.encode(), headers)
-    _POSTING.open(request, timeout=whom.timeout).close()
-
-
-_WAYS = {"command": _run, "webhook": _post}

@@ -215,6 +215,19 @@ def test_an_array_fitted_model_takes_the_contract_of_an_earlier_version(shop: Co
     assert found.fetchone() == (made.contract.to_json(),)
 
 
+def test_what_is_fitted_on_examples_needs_no_feature_of_unknown_past(shop: Connection) -> None:
+    made = train(shop, "back", until=UNTIL, passes=2)
+    assert "age" in made.left_out
+    named = refitted(made.pipeline, len(made.features))
+    named[0].feature_names_in_ = np.array(made.features, dtype=object)
+    version = rescore.publish(named, model="back", conn=shop)
+    found = shop.execute("SELECT contract FROM rescore.models WHERE version = %s", (version,))
+    assert found.fetchone() == (made.contract.to_json(),)
+    named[0].feature_names_in_ = np.array([*made.features[1:], "orders?"], dtype=object)
+    with pytest.raises(ContractViolated, match="lacks orders and has orders"):
+        rescore.publish(named, model="back", conn=shop)
+
+
 def test_open_categories_are_never_frozen_to_none(shop: Connection) -> None:
     made = train(shop, "churn", until=UNTIL, passes=2)
     with pytest.raises(ContractViolated, match="last_channel") as caught:
