@@ -22,7 +22,8 @@ def examine(dsn: str | None) -> list[dict[str, str]]:
     """Return one row per check: ``check``, ``result`` (right, missing, warning, wrong), ``detail``.
 
     ``missing`` is what rescore can do without, at a price that the detail names, or what this role
-    may not look at; a ``warning`` is one of ``rescore.health``. Without the schema nothing of it is looked at.
+    may not look at; a ``warning`` is one of ``rescore.health``. Without the schema nothing of it
+    is looked at.
     """
     try:
         conn = connect(dsn)
