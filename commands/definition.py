@@ -94,3 +94,12 @@ def schema() -> None:
     from rescore.compiler.definition import json_schema
 
     console.print_json(json_schema())
+
+
+def _check_estimators(definition: Definition) -> None:
+    """Refuse misspelt parameters now, not when it is first trained."""
+    for model in definition.models.values():
+        if "estimator" in model.model_fields_set:  # scikit-learn takes seconds to import
+            from rescore.trainer.estimators import make_estimator
+
+            make_estimator(model.estimator, seed=0)

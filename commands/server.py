@@ -9,7 +9,9 @@ import typer
 from rescore import console
 from rescore.commands.options import Home, Json
 
-server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo and tests.")
+server = typer.Typer(
+    name="server", no_args_is_help=True, help="The private PostgreSQL for demo and tests."
+)
 
 
 @server.command("start")

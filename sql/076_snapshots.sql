@@ -19,7 +19,8 @@ BEGIN
     END IF;
     -- Two who find it missing: the second waits here and sees it.
     PERFORM pg_advisory_xact_lock(hashtextextended('rescore.snapshots', 0));
-    IF to_regclass(format('rescore.%I', name)) IS NOT NULL THEN
+    -- From the table: a name that was not found before the wait is not looked for again.
+    IF EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = 'rescore'::regnamespace AND c.relname = name) THEN
         RETURN name;
     END IF;
     EXECUTE format('CREATE TABLE rescore.%I (LIKE rescore.snapshots INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
@@ -102,13 +103,15 @@ BEGIN
     SELECT * INTO r FROM rescore.snapshot_rounds AS s WHERE s.profile = p.profile FOR UPDATE;
     IF r.began_at IS NOT NULL AND r.finished_at IS NULL THEN
         RETURN true;
-    ELSIF r.began_at = moment OR (every IS NOT NULL AND r.next_at > moment) THEN
+    ELSIF r.began_at = moment OR (every IS NOT NULL AND r.next_at > moment AND r.next_at <= moment + every) THEN
         RETURN false;
     END IF;
-    -- Counted from when it was due, so that a late round does not make all that follow later.
+    -- Counted from when it was due, so that a late round does not make all that follow later; from now where that is
+    -- after the next: the clock has gone back, or the definition now asks for shorter rounds.
+    r.next_at := least(r.next_at, moment);
     UPDATE rescore.snapshot_rounds AS s
     SET began_at = moment, position = NULL, taken = 0, finished_at = NULL,
-        next_at = CASE WHEN coalesce(r.next_at, moment) + every > moment THEN coalesce(r.next_at, moment) + every ELSE moment + every END
+        next_at = CASE WHEN r.next_at + every > moment THEN r.next_at + every ELSE moment + every END
     WHERE s.profile = p.profile;
     RETURN true;
 END
@@ -185,6 +188,8 @@ DECLARE
 BEGIN
     -- Ahead of need, also for triggers, which make none.
     PERFORM rescore._snapshot_partition(rescore._present(p)), rescore._snapshot_partition(rescore._present(p) + interval '31 days');
+    -- One after the other: each reads a partition before it is dropped.
+    PERFORM pg_advisory_xact_lock(hashtextextended('rescore.snapshots', 0));
     FOR part IN
         SELECT c.relname, to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp AS first
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid

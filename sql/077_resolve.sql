@@ -68,6 +68,8 @@ DECLARE
     due record;
     looked bigint := 0;
 BEGIN
+    -- Before they are read: who makes a partition waits for writers first, and then for all.
+    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     FOR m IN SELECT * FROM rescore._labelled(p) ORDER BY 1 LOOP
         -- In the order of the learner's other locks: none waits here, and a second session takes other rows.
         SELECT array_agg(d.id ORDER BY d.id) AS ids, array_agg(d.key ORDER BY d.id) AS keys, array_agg(d.taken_at ORDER BY d.id) AS taken INTO due
@@ -99,6 +101,8 @@ DECLARE
     found record;
     since timestamptz;
 BEGIN
+    -- Before they are read: who makes a partition waits for writers first, and then for all.
+    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     SELECT * INTO m FROM rescore._labelled(p) AS l WHERE l.model = _check_step.model;
     since := greatest(after_at, moment - m.horizon - rescore._seconds(p.definition, 'corrections', interval '30 days'));
     SELECT array_agg(d.id) AS ids, array_agg(d.key) AS keys, array_agg(d.taken_at) AS taken INTO found
@@ -128,7 +132,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT l.model FROM (SELECT rescore._profile(profile) AS p OFFSET 0) AS f CROSS JOIN LATERAL rescore._labelled(f.p) AS l
     WHERE NOT EXISTS (SELECT FROM rescore.snapshot_rounds AS r
-                      WHERE r.profile = (f.p).profile AND r.checked_at > rescore._present(f.p) - interval '1 day')
+                      WHERE r.profile = (f.p).profile AND r.checked_at > rescore._present(f.p) - interval '1 day'
+                        -- Of later than now where the clock has gone back.
+                        AND r.checked_at <= rescore._present(f.p))
     ORDER BY 1
 $$;
 COMMENT ON FUNCTION rescore._check_due(text) IS

@@ -168,6 +168,9 @@ def test_a_bad_version_forced_into_service_is_rolled_back(conn: Connection) -> N
     trials.at(conn, 90)
     assert "switched" in judge(conn)
     assert serving(conn) == (good, None)
+    assert traffic(conn, "churn").is_cooling()
+    trials.at(conn, 80)  # the clock was wrong: that is not waited out
+    assert not traffic(conn, "churn").is_cooling()
 
 
 def test_what_learning_let_through_challenges_by_the_rule(dsn: str) -> None:

@@ -208,6 +208,36 @@ def test_who_logs_while_a_partition_is_made_finds_it(conn: Connection, dsn: str)
     assert conn.execute(where.encode()).fetchall() == [(made,)]
 
 
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def test_two_who_miss_a_partition_make_one(conn: Connection, dsn: str) -> None:
+    make = "SELECT rescore._snapshot_partition('2031-05-05Z')"
+    with psycopg.connect(dsn) as first, ThreadPoolExecutor() as pool:
+        made = one(first, make)
+        second = pool.submit(one, conn, make)
+        while not one(first, WAITS):
+            assert not second.done()
+        first.commit()
+        assert second.result() == made
+
+
+def test_who_resolves_while_a_past_partition_is_made_goes_on(conn: Connection, dsn: str) -> None:
+    shop(conn, models=("churn",))
+    snapshot(conn)
+    with psycopg.connect(dsn) as resolver, ThreadPoolExecutor() as pool:
+        resolver.execute("SET rescore.clock = '2026-01-02Z'")
+        step = "SELECT rescore._resolve_step('customers')"
+        assert one(resolver, step) == 0
+        making = pool.submit(one, conn, "SELECT rescore._snapshot_partition('2020-05-05Z')")
+        while not one(resolver, WAITS):
+            assert not making.done()
+        resolver.execute("SET rescore.clock = '2026-02-02Z'")
+        assert one(resolver, step) == 20
+        resolver.commit()
+        assert making.result() == "snapshots_2020_05"
+
+
 def test_old_partitions_are_dropped_but_not_those_others_need(conn: Connection) -> None:
     shop(conn, DEFINITION.replace("every: 1 day", "every: 1 day, keep: 40 days"), models=("churn",))
     for day in ("2026-01-01", "2026-02-20", "2026-03-25"):
@@ -284,3 +314,16 @@ def test_the_job_logs_and_resolves_whatever_is_due(conn: Connection) -> None:
     query = f"SELECT count(*) FROM rescore.snapshots WHERE resolved IS NOT NULL AND hash = {hashed}"
     assert one(conn, query) == 20
     assert Snapshotting(60.0, ("another",)).work(conn, Event())["profiles"] == []
+
+
+def test_a_clock_that_was_wrong_does_not_stop_the_rounds(conn: Connection) -> None:
+    shop(conn, models=("churn",))
+    at(conn, "2036-01-01")
+    assert snapshot(conn) == 20
+    conn.execute("UPDATE rescore.snapshot_rounds SET checked_at = next_at")
+    at(conn, "2026-01-02")
+    assert snapshot(conn) == 20
+    assert one(conn, "SELECT count(*) FROM rescore._check_due('customers')") == 4
+    assert snapshot(conn) == 0
+    at(conn, "2026-01-03")
+    assert snapshot(conn) == 20

@@ -92,7 +92,9 @@ class Traffic:
 
     def is_cooling(self) -> bool:
         """Whether a rule has acted too lately for another one to act."""
-        return self.acted is not None and self.acted + self.rules.cool_down > self.now
+        # Later than now where the clock has gone back: that is not waited out.
+        cooling = self.rules.cool_down
+        return self.acted is not None and self.acted <= self.now < self.acted + cooling
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import joblib
 import numpy as np
 import psycopg
 import pytest
+import typer
 from psycopg.conninfo import make_conninfo
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -155,7 +157,14 @@ def test_tables_wrap_one_column_at_its_words(capfd: pytest.CaptureFixture[str]) 
     }
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_help_lists_every_command_once_under_a_heading(run: Run) -> None:
+    shown = run("--help").out
+    for heading, members in cli.PANELS.items():
+        assert f" {heading} " in shown
+        for member in members:
+            group = member.info.name if isinstance(member, typer.Typer) else None
+            name = group or getattr(member, "__name__", "").replace("_", "-")
+            assert len(re.findall(rf"^\W* {name} ", shown, re.MULTILINE)) == 1
     assert run("--version").out == f"rescore {rescore.__version__}\n"
 
 

@@ -198,6 +198,16 @@ def test_what_starts_a_round(conn: Connection) -> None:
     assert str(due(conn, "churn")).startswith("2 days, 0:00:00 since")
 
 
+def test_a_clock_that_was_wrong_is_not_waited_out(conn: Connection) -> None:
+    when(conn, "{every: 2 days}")
+    stream(conn, 1000, day=4000)
+    assert actions(conn) == ["published"]
+    stream(conn, 10, seed=4)
+    assert due(conn, "churn") is None
+    stream(conn, 1000, seed=5)
+    assert due(conn, "churn")
+
+
 def test_quality_and_drift_start_rounds(conn: Connection) -> None:
     stream(conn, 2500)
     redefine(conn, LEARN.replace("examples: 1000", "examples: 2500"))

@@ -40,13 +40,18 @@ def due(conn: Connection, model: str, stop: Event | None = None) -> str | None:
         if when.request and requested:
             return f"request {requested}"
         enough = labels >= (learn.examples or learn.batch)
-        if when.every and (enough if waited is None else waited >= when.every.total_seconds()):
+        if when.every and _is_time(waited, when.every, enough=enough):
             return "first round" if waited is None else f"{_said(when.every)} since the last round"
         if when.labels and labels >= when.labels:
             return f"{labels} new labels"
         if not enough:
             return None
         return _worse(conn, state) or _moved(conn, state, stop)
+
+
+def _is_time(waited: float | None, every: timedelta, *, enough: bool) -> bool:
+    """Say whether a round is due by time: the first, and one after a clock went back, by number."""
+    return enough if waited is None or waited < 0 else waited >= every.total_seconds()
 
 
 def _said(length: timedelta) -> str:
