@@ -95,7 +95,7 @@ def server_start(
     running = private.start(home, tuning)
     _show_one(vars(running), json)
     if not json:
-        console.print_lines([f"export RESCORE_DSN='{running.dsn}'"])
+        console.print_lines([f"export RESCORE_DSN={shlex.quote(running.dsn)}"])
 
 
 @server.command("stop")
