@@ -72,7 +72,7 @@ BEGIN
         WHERE p.pronamespace = 'rescore_compiled'::regnamespace
           AND (p.proname = _drop_routers.model
                OR (starts_with(p.proname, _drop_routers.model)
-                   AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_challenger)?(_x)?(_p\d+)?$|^(_challenger)?_link$|^_(version|deferred|payload|challenged|served|others)$'))
+                   AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_challenger)?(_x)?(_p[0-9]+)?$|^(_challenger)?_link$|^_(version|deferred|payload|challenged|served|others)$'))
           AND NOT EXISTS (
               SELECT FROM rescore._wanted_routers(_drop_routers.model, inputs) AS w
               WHERE w.name = p.proname AND w.arguments = coalesce(p.proargnames, '{}')

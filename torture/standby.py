@@ -77,8 +77,9 @@ def _runs(conn: Connection, dsn: str, outcome: Outcome) -> list[str]:
 
 
 def _learnt(conn: Connection) -> tuple[int, int]:
-    learnt, left = conn.execute(query("standby", "learnt")).fetchone() or (0, 0)
-    return learnt, left
+    row = conn.execute(query("standby", "learnt")).fetchone()
+    assert row is not None  # an aggregate of no rows is one
+    return int(row[0]), int(row[1])
 
 
 def _answers(place: Place, standby: Place, name: str, outcome: Outcome) -> list[str]:

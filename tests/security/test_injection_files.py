@@ -59,7 +59,7 @@ def test_an_alert_is_given_to_a_program_and_not_to_a_shell(words: list[str], cau
         except BadDefinition:
             assert not all(word.strip() and word.isprintable() for word in words)
             return
-        why = tell(whom, told)
+        why = tell(whom, told, set())
         if "\0" in "".join(words):
             assert "null byte" in why
             return
@@ -77,7 +77,7 @@ def test_a_webhook_is_an_address_or_cannot_be_told(text: str) -> None:
     """No error but that it could not be told; port 1 answers nobody."""
     address = text if "127.0.0.1" in text or text == "[" else f"127.0.0.1:1/{text}"
     whom = Tell.model_validate({"webhook": f"http://{address}", "timeout": 1})
-    assert tell(whom, "{}").startswith("could not tell: ")
+    assert tell(whom, "{}", set()).startswith("could not tell: ")
 
 
 @given(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 from rescore.errors import Busy, NotFinite
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.failing import Stopped
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.record import (
@@ -37,7 +38,7 @@ class LearningReport:
 
     Attributes
     ----------
-    rounds: in order, at least one.
+    rounds: in order, at least one unless it was stopped.
     seconds: from first query to last.
     """
 
@@ -80,7 +81,7 @@ def learn(
     max_batches: learn one round of no more than so many micro-batches.
     restart: leave what was learnt since the champion, and go on from it with what comes next.
     wait: for another session that learns this model.
-    stop: once set, the round is finished and no other begun.
+    stop: once set, the round is given up at the next micro-batch; the next call takes it up.
     progress: called with examples learnt so far, twice.
 
     Raises
@@ -91,10 +92,11 @@ def learn(
     """
     started, stop = time.monotonic(), stop or Event()
     rounds: list[Outcome] = []
-    with translated(), held(conn, model, wait=wait, stop=stop):
+    with translated(), held(conn, model, wait=wait, stop=stop), suppress(Stopped):
         while not stop.is_set():
             first = not rounds
-            outcome = one_round(conn, model, max_batches, restart=restart and first, more=not first)
+            given = {"restart": restart and first, "more": not first}
+            outcome = one_round(conn, model, max_batches, stop=stop, **given)
             if outcome.action not in _IDLE or first:
                 rounds.append(outcome)
             if progress:
@@ -135,16 +137,22 @@ def one_round(
     *,
     restart: bool = False,
     more: bool = False,
+    stop: Event | None = None,
 ) -> Outcome:
     """Do one round: read, learn, judge, record; see :func:`learn`.
 
     Parameters
     ----------
     more: a round was done already: that nothing is left is not worth a row of the log.
+    stop: see :func:`learn`.
+
+    Raises
+    ------
+    Stopped: nothing was recorded.
     """
     state = read_state(conn, model, restart=restart)
     requests = one(conn, query("learn_requested"), (model,))
-    attempt = Attempt(state, Reader.of(conn, state))
+    attempt = Attempt(state, Reader.of(conn, state), stop)
     try:
         made = _tried(attempt, max_batches)
     except NotFinite as error:  # the definition must change: nothing is passed over
