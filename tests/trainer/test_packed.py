@@ -92,5 +92,6 @@ def test_who_installs_without_a_superuser_reads_as_it_is_sent(conn: Connection) 
         conn.execute("DROP FUNCTION rescore._packed")
         assert not packs()
     with conn.transaction(force_rollback=True):
-        conn.execute("CREATE ROLE passer_by; SET LOCAL ROLE passer_by")
+        conn.execute("CREATE ROLE passer_by; GRANT USAGE ON SCHEMA rescore TO passer_by")
+        conn.execute("SET LOCAL ROLE passer_by")
         assert not packs()

@@ -22,6 +22,8 @@ from rescore.trainer.loop.treatment import weighed
 
 PAGE_BYTES = 4_000_000
 """About how much is read at a time: enough that a query costs nothing, little enough for memory."""
+MOST_OF_PAGE = 10_000
+"""Examples: of more, columns that grow no longer fit into the cache of the server's processor."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
 
 
@@ -89,7 +91,7 @@ class Reader:
     @property
     def page(self) -> int:
         """Examples of one query."""
-        return min(max(PAGE_BYTES // (12 * self.columns + 80), 100), 20_000)
+        return min(max(PAGE_BYTES // (12 * self.columns + 80), 100), MOST_OF_PAGE)
 
     def past(self, position: Position, size: int) -> Block:
         """Return the next examples after a position, so many or all there are."""
