@@ -87,7 +87,7 @@ class Attempt:
         pages: list[Block] = []
         for page, whole in self.reader.stream(self.read_to, size):
             pages, size = [*pages, page], size - len(page)
-            self.whole &= whole
+            self.whole = self.whole and whole
             found = sum(map(len, pages))
             whole = found // batch * batch if size else found
             if whole:
