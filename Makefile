@@ -1,5 +1,5 @@
 # Every target sets up what it needs first; see server/setup.sh.
-.PHONY: help setup demo replay test test-long torture lint bench bench-quick docs clean
+.PHONY: help setup demo replay choose test test-long torture lint bench bench-quick docs clean
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -12,6 +12,9 @@ demo: setup       ## replay 69,659 real purchases: events, scores, retraining
 
 replay: setup     ## nine months learnt weekly by `rescore run`, beside training anew and never again
 	@.venv/bin/python -m pip install --quiet -e '.[bench]' && .venv/bin/rescore demo --loop --plots docs
+
+choose: setup     ## half-life and learning rate of that replay, chosen on the months before those judged
+	@.venv/bin/python examples/cdnow/choice.py
 
 test: setup       ## the test suite, on a PostgreSQL of its own
 	@.venv/bin/pytest -n auto --maxprocesses 4 --dist worksteal

@@ -49,8 +49,11 @@ def show(
         out.print(empty)
 
 
-def show_values(values: Mapping[str, Any]) -> None:
-    """Print names and values, a line each."""
+def show_one(values: Mapping[str, Any], as_json: bool) -> None:
+    """Print names and values, a line each, or as one JSON object."""
+    if as_json:
+        print_json(values)
+        return
     width = max(map(len, values))
     print_lines(f"{name:<{width}}  {_listed(value)}".rstrip() for name, value in values.items())
 

@@ -11,19 +11,14 @@ from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
 from rescore.compiler.definition_names import EVENT_BYTES
 from rescore.compiler.ensemble import Ensemble
+from rescore.compiler.event_source import EventSource, Link
 from rescore.compiler.expression import check
-from rescore.compiler.features import (
-    INTEGERS,
-    Input,
-    Kind,
-    Source,
-    column_input,
-    hidden_states,
-    instant,
-)
+from rescore.compiler.features import INTEGERS, Kind, Source, column_input, hidden_states, instant
+from rescore.compiler.inputs import Input
 from rescore.compiler.kinds import kind_of
-from rescore.compiler.profile import EventSource, Link, Model, Only, Profile, Score
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident, literal, part
+from rescore.compiler.scored import Model, Only, Score
 from rescore.compiler.windows import MOMENT, interval
 from rescore.errors import DoesNotFit
 
@@ -150,6 +145,7 @@ class _Builder:
                 detail="A key is bigint (or a smaller integer), text (or varchar) or uuid.",
                 hint="Correct `type` under profile.key.",
             )
+        _check_exact(column, "profile.key")
         index = table.unique_on(key.name)
         if index is None or not index.immediate:
             why = "deferrable" if index else "missing"
@@ -196,6 +192,7 @@ class _Builder:
                 detail=f"The profile's key is of type {wanted}.",
                 hint="Name the column that holds the customer's key.",
             )
+        _check_exact(column, place)
         own = self.tables.profile
         mine = own.columns[self.definition.profile.key.name].collation if own else "default"
         if wanted == "text" and column.collation != mine:
@@ -426,3 +423,14 @@ def _recent(kinds: Sequence[Kind]) -> str:
     """SQL of the time an event of which stands to each window as new events do; empty: any."""
     lengths = [k.window.recent for k in kinds if k.window and k.window.recent]
     return interval(min(lengths)) if lengths else ""
+
+
+def _check_exact(column: Column, place: str) -> None:
+    """Keys are noted as texts, in snapshots, digests and queues: what is equal must look equal."""
+    if not column.exact:
+        raise DoesNotFit(
+            f'{place}: column "{column.name}" has the nondeterministic collation '
+            f"{column.collation}",
+            detail="Keys that it takes for equal, such as ada and ADA, are two keys to rescore.",
+            hint="Give the column a deterministic collation, and keep keys in one way of writing.",
+        )

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from rescore.compiler.catalog import Column, Table
 from rescore.compiler.definition import Definition, Interventions, Label
+from rescore.compiler.event_source import Link
 from rescore.compiler.expression import check
 from rescore.compiler.features import instant
 from rescore.compiler.outcomes import Occurrences, Outcome, Treatment
 from rescore.compiler.printing import printed
-from rescore.compiler.profile import Link
 from rescore.compiler.quoting import ident
 from rescore.errors import DoesNotFit
 

@@ -22,7 +22,8 @@ class Column:
 
     ``type`` is ``format_type`` of the base type without modifiers (domains resolved);
     ``bounded`` says that a numeric has a declared precision, so that no value of it is
-    infinite, huge or vanishingly small. ``refers``: part of a foreign key.
+    infinite, huge or vanishingly small. ``refers``: part of a foreign key. ``exact``: only texts
+    of the same bytes are equal.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column:
     identity: bool
     comparable: bool
     collation: str | None = None
+    exact: bool = True
     refers: bool = False
     hashable: bool = False
 

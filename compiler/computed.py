@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from rescore.compiler.computed_expression import names, number_sql, ratio_sql
 from rescore.compiler.definition import Feature
-from rescore.compiler.features import DISTINCT, FLOATS, Derived, Input, State, number_options
+from rescore.compiler.features import FLOATS, number_options
+from rescore.compiler.inputs import Input
+from rescore.compiler.states import DISTINCT, Derived, State
 from rescore.errors import BadDefinition, DoesNotFit
 
 

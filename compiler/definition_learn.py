@@ -261,9 +261,11 @@ def _traffic(definition: Definition, name: str, model: Model) -> Iterator[Proble
     if model.label is None:
         yield Problem(path, f"model {name} has no label to compare versions by")
         return
-    known = NUMBER_METRICS if _learns_number(definition, model) else METRICS
+    number = _learns_number(definition, model)
+    if number and model.traffic.judged is not None:
+        yield Problem((*path, "judged"), f"label {model.label} is a number: nothing is judged")
     metric = model.traffic.metric
-    if metric is not None and metric not in known:
+    if metric is not None and metric not in (NUMBER_METRICS if number else METRICS):
         yield Problem((*path, "metric"), f"{metric} does not measure label {model.label}")
 
 

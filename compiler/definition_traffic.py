@@ -34,6 +34,11 @@ class Traffic(Part):
         None,
         description="roll back once the champion is surely worse than its predecessor by more",
     )
+    judged: Margin | None = Field(
+        None,
+        description="roll back once the champion is judged surely worse, by more than this, "
+        "than the version whose place it took",
+    )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.95, description="how sure, however often it is looked"
     )
@@ -49,9 +54,11 @@ class Traffic(Part):
 
     @model_validator(mode="after")
     def _acts(self) -> Traffic:
-        rules = (self.challenge, self.promote, self.demote, self.rollback)
+        rules = (self.challenge, self.promote, self.demote, self.rollback, self.judged)
         if all(rule is None for rule in rules):
-            raise refuse("no rule acts", "`promote`, `demote`, `rollback` or `challenge`.")
+            raise refuse(
+                "no rule acts", "`promote`, `demote`, `rollback`, `judged` or `challenge`."
+            )
         if self.challenge == 1:
             raise refuse("a challenger cannot serve everybody", "Less than 100%.", key="challenge")
         return self

@@ -18,9 +18,10 @@ from rescore.compiler.meanings import new_meanings
 from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
-from rescore.compiler.profile import COMPILED, Profile
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident, short
 from rescore.compiler.replication import always_fired
+from rescore.compiler.scored import COMPILED
 
 Connection = psycopg.Connection[Any]
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rescore.compiler.features import Input, Refs
-from rescore.compiler.profile import COMPILED, Model
+from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident
+from rescore.compiler.scored import COMPILED, Model
+from rescore.compiler.states import Refs
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rescore.compiler.features import Refs, State, differs
+from rescore.compiler.event_source import EventSource
 from rescore.compiler.printing import printed
-from rescore.compiler.profile import EventSource, Profile
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident, literal
+from rescore.compiler.states import Refs, State, differs
 from rescore.compiler.windows import MOMENT
 
 

@@ -8,8 +8,9 @@ since setting one costs more than all it does.
 
 from __future__ import annotations
 
-from rescore.compiler.profile import Profile, Score
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident, literal
+from rescore.compiler.scored import Score
 
 EVENTS = ("report", "insert", "update", "key", "delete", "truncate")
 NAN = "'NaN'::double precision"

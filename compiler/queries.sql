@@ -32,6 +32,7 @@ SELECT a.attname AS name,
        a.attgenerated <> '' AS generated,
        a.attidentity <> '' AS identity,
        (SELECT k.collname FROM pg_catalog.pg_collation AS k WHERE k.oid = a.attcollation) AS collation,
+       coalesce((SELECT k.collisdeterministic FROM pg_catalog.pg_collation AS k WHERE k.oid = a.attcollation), true) AS exact,
        EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = %(oid)s AND k.contype = 'f'
                AND a.attnum = ANY(k.conkey)) AS refers,
        (t.typcategory = 'E' OR EXISTS (

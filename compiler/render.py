@@ -8,13 +8,16 @@ from typing import Any
 from rescore.compiler import outbox
 from rescore.compiler.definers import guarded
 from rescore.compiler.ensemble import Ensemble
-from rescore.compiler.features import Input, State, differs
+from rescore.compiler.event_source import EventSource
+from rescore.compiler.inputs import Input
 from rescore.compiler.printing import printed as _print
-from rescore.compiler.profile import EventSource, Model, Profile, Score
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident, literal, short
 from rescore.compiler.replication import enabled_always
+from rescore.compiler.scored import Model, Score
 from rescore.compiler.single import changes, reading
 from rescore.compiler.snapshots import logged_models, logging, sampled
+from rescore.compiler.states import State, differs
 from rescore.compiler.sweep import is_marked, serves, sweeping
 from rescore.compiler.windows import MOMENT, interval
 

@@ -15,10 +15,11 @@ from typing import Any
 from pglast import ast
 from pglast.enums import BoolExprType, NullTestType
 
+from rescore.compiler.event_source import EventSource
 from rescore.compiler.expression import parse_tree, print_tree
-from rescore.compiler.features import State
-from rescore.compiler.profile import EventSource, Profile
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident
+from rescore.compiler.states import State
 from rescore.errors import BadDefinition
 
 KEY, TIME, CLOCK = "rescore_v_key", "rescore_v_time", "rescore_v_clock"

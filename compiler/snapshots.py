@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from rescore.compiler.definition_learn import SEGMENTS
-from rescore.compiler.profile import Model, Profile
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident
+from rescore.compiler.scored import Model
 from rescore.compiler.windows import interval
 
 MOMENT = "rescore_v_moment"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rescore.compiler.features import Input
-from rescore.compiler.profile import Model, Profile, Score
+from rescore.compiler.inputs import Input
+from rescore.compiler.profile import Profile
 from rescore.compiler.quoting import ident
+from rescore.compiler.scored import Model, Score
 from rescore.compiler.windows import MOMENT
 
 CLOCK = "rescore_v_clock"

@@ -57,27 +57,50 @@ class Snapshot(UserDefinedType[Any]):
 ischema_names.update({"xid8": Xid8, "pg_snapshot": Snapshot})
 
 
+def _column(name: str, type_: Any, comment: str, **options: Any) -> Column[Any]:
+    """Return a column that is not null unless told otherwise."""
+    if not options.get("primary_key"):
+        options.setdefault("nullable", False)
+    return Column(name, type_, comment=comment, **options)
+
+
 def _text(name: str, comment: str, **options: Any) -> Column[str]:
-    options.setdefault("nullable", False)
-    return Column(name, Text, comment=comment, **options)
+    return _column(name, Text, comment, **options)
 
 
 def _json(name: str, comment: str, **options: Any) -> Column[Any]:
-    options.setdefault("nullable", False)
-    return Column(name, JSONB, comment=comment, **options)
+    return _column(name, JSONB, comment, **options)
 
 
 def _number(name: str, comment: str, **options: Any) -> Column[int]:
-    options.setdefault("nullable", False)
-    return Column(name, Integer, comment=comment, **options)
+    return _column(name, Integer, comment, **options)
+
+
+def _count(name: str, comment: str, **options: Any) -> Column[int]:
+    return _column(name, BigInteger, comment, **options)
+
+
+def _float(name: str, comment: str, **options: Any) -> Column[float]:
+    return _column(name, Double, comment, **options)
+
+
+def _flag(name: str, comment: str, **options: Any) -> Column[bool]:
+    return _column(name, Boolean, comment, **options)
+
+
+def _bytes(name: str, comment: str, **options: Any) -> Column[bytes]:
+    return _column(name, LargeBinary, comment, **options)
+
+
+def _xid(name: str, comment: str, **options: Any) -> Column[Any]:
+    return _column(name, Xid8, comment, **options)
 
 
 def _moment(name: str, comment: str, **options: Any) -> Column[Any]:
     """Return a timestamptz column that is the transaction's start unless told otherwise."""
-    options.setdefault("nullable", False)
-    if not options["nullable"]:
+    if not options.get("nullable"):
         options.setdefault("server_default", text("now()"))
-    return Column(name, DateTime(timezone=True), comment=comment, **options)
+    return _column(name, DateTime(timezone=True), comment, **options)
 
 
 def _who(name: str, comment: str) -> Column[str]:
@@ -128,12 +151,11 @@ deployments = Table(
         nullable=False,
         comment="Profile whose rows the model scores",
     ),
-    Column(
+    _column(
         "score_columns",
         ARRAY(Text),
-        nullable=False,
+        "Columns of the profile table that hold the model's score",
         server_default=text("'{}'::text[]"),
-        comment="Columns of the profile table that hold the model's score",
     ),
     _json("inputs", "Inputs of the model's router, in order, as in a feature contract"),
     _json("spec", "The model's part of the definition", server_default=text("'{}'::jsonb")),
@@ -149,13 +171,12 @@ deployments = Table(
         "Version that serves a share of the customers; null while there is none",
         nullable=True,
     ),
-    Column("challenger_share", Double, comment="Share of the customers it serves, between 0 and 1"),
-    Column(
+    _float("challenger_share", "Share of the customers it serves, between 0 and 1", nullable=True),
+    _column(
         "shadows",
         ARRAY(Integer),
-        nullable=False,
+        "Versions that score beside the champion in snapshots and serve nobody",
         server_default=text("'{}'::integer[]"),
-        comment="Versions that score beside the champion in snapshots and serve nobody",
     ),
     _number(
         "predecessor",
@@ -179,7 +200,7 @@ models = Table(
     metadata,
     _text("model", "Name of the model", primary_key=True),
     _number("version", "Number of the version, never used twice", primary_key=True),
-    Column("artifact", LargeBinary, nullable=False, comment="The pickled estimator"),
+    _bytes("artifact", "The pickled estimator"),
     _text("format", "Format of the artefact: joblib, pickle or skops"),
     _text("sha256", "SHA-256 of the artefact, hexadecimal"),
     _text("engine", "compiled: an SQL function; python: scored from the artefact"),
@@ -197,18 +218,11 @@ models = Table(
     ),
     _number("parent", "Version it was trained on from; null when from nothing", nullable=True),
     _moment("created_at", "When the version was recorded"),
-    Column(
-        "created_by",
-        Text,
-        nullable=False,
-        server_default=text("SESSION_USER"),
-        comment="Who recorded the version",
-    ),
-    Column(
+    _text("created_by", "Who recorded the version", server_default=text("SESSION_USER")),
+    _bytes(
         "signature",
-        LargeBinary,
+        "Ed25519 signature it was published with; null when no keys were registered",
         nullable=True,
-        comment="Ed25519 signature it was published with; null when no keys were registered",
     ),
     _text(
         "signed_by",
@@ -225,21 +239,9 @@ trusted_keys = Table(
     "trusted_keys",
     metadata,
     _text("name", "Name of the key, kept with the versions it signed", primary_key=True),
-    Column(
-        "public_key",
-        LargeBinary,
-        nullable=False,
-        unique=True,
-        comment="The public key, 32 bytes",
-    ),
+    _bytes("public_key", "The public key, 32 bytes", unique=True),
     _moment("added_at", "When it was registered"),
-    Column(
-        "added_by",
-        Text,
-        nullable=False,
-        server_default=text("SESSION_USER"),
-        comment="Who registered it",
-    ),
+    _text("added_by", "Who registered it", server_default=text("SESSION_USER")),
     CheckConstraint("octet_length(name) BETWEEN 1 AND 63", name="trusted_keys_name_check"),
     CheckConstraint("octet_length(public_key) = 32", name="trusted_keys_public_key_check"),
     comment="Ed25519 keys whose signatures publishing asks for; while there is none, it asks for "
@@ -254,19 +256,11 @@ deployment_history = Table(
     _text("action", "publish, candidate, promote, rollback, challenge, shadow or demote"),
     _number("version", "Version the action was about"),
     _number("previous", "Version that served before; null when none did", nullable=True),
-    Column(
-        "at",
-        DateTime(timezone=True),
-        nullable=False,
-        server_default=text("now()"),
-        comment="When the switch was made",
-    ),
-    Column("by", Text, nullable=False, server_default=text("SESSION_USER"), comment="Who made it"),
+    _moment("at", "When the switch was made"),
+    _text("by", "Who made it", server_default=text("SESSION_USER")),
     _text("reason", "Why, in the words of who made it", nullable=True),
     _json(
-        "details",
-        "Numbers the decision was made on; null where somebody decided",
-        nullable=True,
+        "details", "Numbers the decision was made on; null where somebody decided", nullable=True
     ),
     CheckConstraint(
         "action IN ('publish', 'candidate', 'promote', 'rollback', "
@@ -322,11 +316,8 @@ tombstones = Table(
     "tombstones",
     metadata,
     _text("profile", "Profile the key was forgotten in", primary_key=True),
-    Column(
-        "digest",
-        LargeBinary,
-        primary_key=True,
-        comment="Digest of the key under this database's secret (HMAC-SHA256)",
+    _bytes(
+        "digest", "Digest of the key under this database's secret (HMAC-SHA256)", primary_key=True
     ),
     _moment("forgotten_at", "When it was forgotten"),
     _text("forgotten_by", "Who had it forgotten", server_default=text("SESSION_USER")),
@@ -337,19 +328,9 @@ tombstones = Table(
 tombstone_secret = Table(
     "tombstone_secret",
     metadata,
-    Column("secret_id", Integer, primary_key=True, autoincrement=False, comment="Always 1"),
-    Column(
-        "inner_key",
-        LargeBinary,
-        nullable=False,
-        comment="64 random bytes: the inner key of the HMAC",
-    ),
-    Column(
-        "outer_key",
-        LargeBinary,
-        nullable=False,
-        comment="64 random bytes: the outer key of the HMAC",
-    ),
+    _column("secret_id", Integer, "Always 1", primary_key=True, autoincrement=False),
+    _bytes("inner_key", "64 random bytes: the inner key of the HMAC"),
+    _bytes("outer_key", "64 random bytes: the outer key of the HMAC"),
     CheckConstraint("secret_id = 1", name="tombstone_secret_single_check"),
     comment="The secret under which forgotten keys are digested: one row, made when it is "
     "first needed",
@@ -365,23 +346,17 @@ outbox = Table(
         primary_key=True,
         comment="Position; of two rows of one customer the later has the greater",
     ),
-    Column(
-        "xid",
-        Xid8,
-        nullable=False,
-        server_default=text("pg_current_xact_id()"),
-        comment="Transaction that wrote it",
-    ),
+    _xid("xid", "Transaction that wrote it", server_default=text("pg_current_xact_id()")),
     _text("profile", "Profile the score belongs to"),
     _text("score", "Column of the profile table"),
     _text("key", "Key of the profile row, as text"),
-    Column("old", Double, comment="Score last reported; null when none was"),
-    Column("new", Double, comment="Score now; null when the row is gone or no longer scored"),
+    _float("old", "Score last reported; null when none was", nullable=True),
+    _float("new", "Score now; null when the row is gone or no longer scored", nullable=True),
     _text("old_band", "Band of the score last reported; null when it had none", nullable=True),
     _text("new_band", "Band of the score now; null when it has none", nullable=True),
     _text("model", "Model that scored"),
     _number("version", "Version that scored; null when the score is", nullable=True),
-    Column("at", DateTime(timezone=True), nullable=False, comment="Moment the score is for"),
+    _column("at", DateTime(timezone=True), "Moment the score is for"),
     _moment("created_at", "When the transaction that wrote it began"),
     Index("outbox_xid_idx", "xid"),
     comment="One row per score that moved, written with it and read in order by named consumers",
@@ -391,45 +366,36 @@ outbox_consumers = Table(
     "outbox_consumers",
     metadata,
     _text("consumer", "Name of the consumer", primary_key=True),
-    Column(
-        "seen",
-        Snapshot,
-        nullable=False,
-        comment="All rows visible in this snapshot are acknowledged",
-    ),
-    Column(
+    _column("seen", Snapshot, "All rows visible in this snapshot are acknowledged"),
+    _column(
         "reading",
         Snapshot,
-        comment="Rows visible in this snapshot and not in seen are being read, by id; "
+        "Rows visible in this snapshot and not in seen are being read, by id; "
         "null before the first",
+        nullable=True,
     ),
-    Column(
+    _count(
         "position",
-        BigInteger,
-        nullable=False,
+        "Of the rows being read, those up to this id are acknowledged",
         server_default=text("0"),
-        comment="Of the rows being read, those up to this id are acknowledged",
     ),
-    Column(
+    _count(
         "sent",
-        BigInteger,
-        nullable=False,
+        "Of the rows being read, those up to this id were handed out",
         server_default=text("0"),
-        comment="Of the rows being read, those up to this id were handed out",
     ),
     _number("share", "Which share of the customers it reads, from 0", server_default=text("0")),
     _number("shares", "How many shares the customers are dealt into", server_default=text("1")),
-    Column(
+    _column(
         "source",
         OID,
-        nullable=False,
-        comment="OID of the outbox its snapshots are of: another one after a restore from a dump",
+        "OID of the outbox its snapshots are of: another one after a restore from a dump",
     ),
-    Column(
+    _count(
         "system",
-        BigInteger,
-        comment="Identifier of the server its snapshots are of, null where it may not be read: "
+        "Identifier of the server its snapshots are of, null where it may not be read: "
         "another one after a restore from a dump",
+        nullable=True,
     ),
     _moment("registered_at", "When it was registered"),
     _text("registered_by", "Who registered it", server_default=text("SESSION_USER")),
@@ -462,29 +428,15 @@ sweeps = Table(
     ),
     _text("until", "Last key of the part, as text; null up to the table's end", nullable=True),
     _number(
-        "size",
-        "Rows of the next batch: fewer after others held locks, more again when they do not",
+        "size", "Rows of the next batch: fewer after others held locks, more again when they do not"
     ),
-    Column(
-        "looked",
-        BigInteger,
-        nullable=False,
-        server_default=text("0"),
-        comment="Rows looked at",
-    ),
-    Column(
-        "changed",
-        BigInteger,
-        nullable=False,
-        server_default=text("0"),
-        comment="Rows written",
-    ),
-    Column(
+    _count("looked", "Rows looked at", server_default=text("0")),
+    _count("changed", "Rows written", server_default=text("0")),
+    _column(
         "locked",
         ARRAY(Text),
-        nullable=False,
+        "Keys passed over because others held their rows; tried again at the end",
         server_default=text("'{}'::text[]"),
-        comment="Keys passed over because others held their rows; tried again at the end",
     ),
     _number("misses", "Batches one after the other that got no lock", server_default=text("0")),
     _number("pid", "Server process that sweeps, or did last", nullable=True),
@@ -511,23 +463,18 @@ snapshots = Table(
     ),
     _text("model", "Model that scored"),
     _text("key", "Key of the profile row, as text"),
-    Column(
+    _column(
         "taken_at",
         DateTime(timezone=True),
+        "Moment of the snapshot, by the profile's clock; the label looks at what follows",
         primary_key=True,
-        comment="Moment of the snapshot, by the profile's clock; the label looks at what follows",
     ),
     _number(
         "version",
         "Version whose score was served; its contract names the columns of the design row",
     ),
-    Column("score", Double, comment="Score that was served"),
-    Column(
-        "design",
-        ARRAY(Double),
-        nullable=False,
-        comment="Design row that was scored, in the order of the contract",
-    ),
+    _float("score", "Score that was served", nullable=True),
+    _column("design", ARRAY(Double), "Design row that was scored, in the order of the contract"),
     _json(
         "others",
         "Scores of versions that did not serve this row, by number; null when there were none",
@@ -538,60 +485,54 @@ snapshots = Table(
         "Whether the version served as champion or as challenger",
         server_default=text("'champion'::text"),
     ),
-    Column(
+    _flag(
         "holdout",
-        Boolean,
-        comment="Whether the customer is kept untreated; null when the profile has no "
-        "interventions",
+        "Whether the customer is kept untreated; null when the profile has no interventions",
+        nullable=True,
     ),
     _moment(
         "treated_at",
         "First treatment after the moment and within the horizon, as known when it was resolved",
         nullable=True,
     ),
-    Column("label", Double, comment="What came of it; null while open and when censored"),
-    Column(
+    _float("label", "What came of it; null while open and when censored", nullable=True),
+    _flag(
         "early",
-        Boolean,
-        nullable=False,
+        "Open, and already known to be positive: shown apart, never learnt",
         server_default=text("false"),
-        comment="Open, and already known to be positive: shown apart, never learnt",
     ),
-    Column(
+    _column(
         "due_at",
         DateTime(timezone=True),
-        nullable=False,
-        comment="End of the horizon and of settling: before it nothing resolves",
+        "End of the horizon and of settling: before it nothing resolves",
     ),
-    Column(
+    _xid(
         "resolved",
-        Xid8,
-        comment="Transaction that resolved it, which never changes; null while open",
+        "Transaction that resolved it, which never changes; null while open",
+        nullable=True,
     ),
     _moment("resolved_at", "Moment it was resolved, by the profile's clock", nullable=True),
-    Column(
+    _flag(
         "censored",
-        Boolean,
-        nullable=False,
+        "Resolved without a label: the outcome cannot be known",
         server_default=text("false"),
-        comment="Resolved without a label: the outcome cannot be known",
     ),
     _moment(
         "corrected_at",
         "Moment of the last correction of a label that had been resolved, by the profile's clock",
         nullable=True,
     ),
-    Column(
+    _float(
         "label_first",
-        Double,
-        comment="Label before it was first corrected; null when it never was, or was censored",
+        "Label before it was first corrected; null when it never was, or was censored",
+        nullable=True,
     ),
     _text("quarantined", "Why learning must not use it; null when it may", nullable=True),
-    Column(
+    _bytes(
         "hash",
-        LargeBinary,
-        comment='First 8 bytes of the SHA-256 of "learn MODEL:KEY", set when it is resolved: by it '
+        'First 8 bytes of the SHA-256 of "learn MODEL:KEY", set when it is resolved: by it '
         "customers are tested on; null: computed when read",
+        nullable=True,
     ),
     CheckConstraint("serving IN ('champion', 'challenger')", name="snapshots_serving_check"),
     CheckConstraint(
@@ -607,11 +548,7 @@ snapshots = Table(
         postgresql_where=text("resolved IS NOT NULL"),
     ),
     Index("snapshots_key_idx", "model", "key"),
-    Index(
-        "snapshots_quarantined_idx",
-        "model",
-        postgresql_where=text("quarantined IS NOT NULL"),
-    ),
+    Index("snapshots_quarantined_idx", "model", postgresql_where=text("quarantined IS NOT NULL")),
     postgresql_partition_by="RANGE (taken_at)",
     comment="One row per logged score, with what it was computed from and, later, what came of it",
 )
@@ -622,13 +559,7 @@ snapshot_rounds = Table(
     _text("profile", "Profile whose rows are logged", primary_key=True),
     _moment("began_at", "When the round began, by the profile's clock", nullable=True),
     _text("position", "Last key done, as text; null before the first batch", nullable=True),
-    Column(
-        "taken",
-        BigInteger,
-        nullable=False,
-        server_default=text("0"),
-        comment="Snapshots taken in this round",
-    ),
+    _count("taken", "Snapshots taken in this round", server_default=text("0")),
     _moment("next_at", "When the next round is due, by the profile's clock", nullable=True),
     _moment(
         "finished_at",
@@ -648,20 +579,12 @@ learning = Table(
     "learning",
     metadata,
     _text("model", "Model that learns", primary_key=True),
-    Column(
+    _xid(
         "watermark_xid",
-        Xid8,
+        "Transaction up to which examples were learnt",
         server_default=text("'0'::xid8"),
-        nullable=False,
-        comment="Transaction up to which examples were learnt",
     ),
-    Column(
-        "watermark_id",
-        BigInteger,
-        server_default=text("0"),
-        nullable=False,
-        comment="Last snapshot learnt of that transaction",
-    ),
+    _count("watermark_id", "Last snapshot learnt of that transaction", server_default=text("0")),
     _number("line", "Version that learning goes on from; null: the champion", nullable=True),
     _number(
         "champion",
@@ -686,19 +609,19 @@ learn_log = Table(
     _text("by", "Who learnt", server_default=text("SESSION_USER")),
     _number("parent", "Version it went on from; null: none serves", nullable=True),
     _number("version", "Version it made; null: none", nullable=True),
-    Column("examples", BigInteger, nullable=False, comment="Examples learnt"),
-    Column("positives", BigInteger, nullable=False, comment="Of these, with the outcome"),
+    _count("examples", "Examples learnt"),
+    _count("positives", "Of these, with the outcome"),
     _json("skipped", "Snapshots passed over, by reason", server_default=text("'{}'::jsonb")),
-    Column(
+    _column(
         "period",
         TSTZRANGE,
+        "From the first to the last moment of the examples learnt",
         nullable=True,
-        comment="From the first to the last moment of the examples learnt",
     ),
-    Column("from_xid", Xid8, nullable=False, comment="Watermark before: transaction"),
-    Column("from_id", BigInteger, nullable=False, comment="Watermark before: snapshot"),
-    Column("to_xid", Xid8, nullable=False, comment="Watermark after: transaction"),
-    Column("to_id", BigInteger, nullable=False, comment="Watermark after: snapshot"),
+    _xid("from_xid", "Watermark before: transaction"),
+    _count("from_id", "Watermark before: snapshot"),
+    _xid("to_xid", "Watermark after: transaction"),
+    _count("to_id", "Watermark after: snapshot"),
     _json(
         "metrics", "What was measured, each with its interval", server_default=text("'{}'::jsonb")
     ),
@@ -717,29 +640,18 @@ lineage = Table(
     metadata,
     _text("model", "Name of the model", primary_key=True),
     _number("version", "Number of the version", primary_key=True),
-    Column(
-        "examples", BigInteger, nullable=False, comment="Examples it learnt beyond its parent's"
-    ),
-    Column("positives", BigInteger, nullable=False, comment="Of these, with the outcome"),
-    Column(
-        "period",
-        TSTZRANGE,
-        nullable=True,
-        comment="From the first to the last moment of these examples",
+    _count("examples", "Examples it learnt beyond its parent's"),
+    _count("positives", "Of these, with the outcome"),
+    _column(
+        "period", TSTZRANGE, "From the first to the last moment of these examples", nullable=True
     ),
     _moment("known_until", "No outcome known later was learnt", nullable=True),
-    Column(
+    _xid(
         "watermark_xid",
-        Xid8,
+        "Transaction up to which it learnt snapshots; null: it learnt past moments",
         nullable=True,
-        comment="Transaction up to which it learnt snapshots; null: it learnt past moments",
     ),
-    Column(
-        "watermark_id",
-        BigInteger,
-        nullable=True,
-        comment="Last snapshot it learnt of that transaction",
-    ),
+    _count("watermark_id", "Last snapshot it learnt of that transaction", nullable=True),
     _json(
         "memory",
         "What learning on from it must know: counts, calibration, times",
@@ -750,7 +662,7 @@ lineage = Table(
         "Distribution of each design column in its examples, against which drift is told",
         nullable=True,
     ),
-    Column("customers", BigInteger, nullable=True, comment="Different customers in that reference"),
+    _count("customers", "Different customers in that reference", nullable=True),
     ForeignKeyConstraint(
         ["model", "version"],
         ["rescore.models.model", "rescore.models.version"],
@@ -765,27 +677,22 @@ judgements = Table(
     metadata,
     _text("model", "Name of the model", primary_key=True),
     _number("version", "Version that served", primary_key=True),
-    Column(
+    _column(
         "period",
         TSTZRANGE,
-        nullable=False,
-        comment="From the first to the last moment of the snapshots it scored as champion",
+        "From the first to the last moment of the snapshots it scored as champion",
     ),
-    Column("snapshots", BigInteger, nullable=False, comment="Snapshots it scored as champion"),
-    Column("open", BigInteger, nullable=False, comment="Of these, without an outcome yet"),
-    Column(
+    _count("snapshots", "Snapshots it scored as champion"),
+    _count("open", "Of these, without an outcome yet"),
+    _count(
         "examples",
-        BigInteger,
-        nullable=False,
-        comment="Snapshots the numbers are of: resolved, neither censored, quarantined nor "
+        "Snapshots the numbers are of: resolved, neither censored, quarantined nor "
         "treated; a sample where they are many",
     ),
-    Column("customers", BigInteger, nullable=False, comment="Different customers among these"),
+    _count("customers", "Different customers among these"),
     _text("metric", "Metric of the gain"),
     _json(
-        "metrics",
-        "Each metric of its scores with its interval",
-        server_default=text("'{}'::jsonb"),
+        "metrics", "Each metric of its scores with its interval", server_default=text("'{}'::jsonb")
     ),
     _number(
         "against",
@@ -802,9 +709,7 @@ judgements = Table(
         "verdict",
         "better or worse where the interval says so; else even when all is resolved, open before",
     ),
-    Column(
-        "resolved", Xid8, nullable=False, comment="Transaction up to which outcomes were counted"
-    ),
+    _xid("resolved", "Transaction up to which outcomes were counted"),
     _moment("at", "When it was judged, by the profile's clock"),
     CheckConstraint(
         "verdict IN ('better', 'worse', 'even', 'open')", name="judgements_verdict_check"
@@ -836,7 +741,7 @@ released = Table(
     "released",
     metadata,
     _text("model", "Model of the snapshot", primary_key=True),
-    Column("id", BigInteger, primary_key=True, comment="The snapshot"),
+    _count("id", "The snapshot", primary_key=True),
     _moment("at", "When it was released"),
     _text("by", "Who released it", server_default=text("SESSION_USER")),
     comment="Snapshots let out of quarantine: they are learnt whatever they hold",
@@ -853,13 +758,13 @@ drift_log = Table(
     ),
     _number("version", "Version whose training examples it is compared with"),
     _moment("at", "When it was looked at"),
-    Column(
+    _column(
         "period",
         TSTZRANGE,
+        "From the first to the last moment of the snapshots compared",
         nullable=True,
-        comment="From the first to the last moment of the snapshots compared",
     ),
-    Column("examples", BigInteger, nullable=False, comment="Snapshots compared"),
+    _count("examples", "Snapshots compared"),
     _json("numbers", "What was found: psi, psi_by_chance, ks, p_value, outside, before, now"),
     _moment(
         "changed_at",
@@ -881,33 +786,20 @@ queue = Table(
         comment="Order in which rows are folded, about that in which they came",
     ),
     _text("key", "Key of the customer, as text; null for everybody", nullable=True),
-    Column(
+    _flag(
         "came",
-        Boolean,
-        nullable=False,
+        "Whether events came: only then is a missing customer created",
         server_default=text("true"),
-        comment="Whether events came: only then is a missing customer created",
     ),
-    Column(
+    _flag(
         "at_commit",
-        Boolean,
-        nullable=False,
+        "Whether the transaction that wrote it folds it when it commits: the queue was full",
         server_default=text("false"),
-        comment="Whether the transaction that wrote it folds it when it commits: "
-        "the queue was full",
     ),
     _text(
-        "position",
-        "Of a row for everybody: last key done; null before the first",
-        nullable=True,
+        "position", "Of a row for everybody: last key done; null before the first", nullable=True
     ),
-    Column(
-        "xid",
-        Xid8,
-        nullable=False,
-        server_default=text("pg_current_xact_id()"),
-        comment="Transaction that wrote it",
-    ),
+    _xid("xid", "Transaction that wrote it", server_default=text("pg_current_xact_id()")),
     _moment("created_at", "When that transaction began"),
     Index("queue_key_idx", "profile", "key"),
     comment="One row per customer whose events changed and are still to be counted: "
@@ -918,21 +810,13 @@ folds = Table(
     "folds",
     metadata,
     _text("profile", "Profile", primary_key=True),
-    Column(
+    _count(
         "floor",
-        BigInteger,
-        nullable=False,
-        server_default=text("0"),
-        comment="Rows of the queue up to this id are folded, "
+        "Rows of the queue up to this id are folded, "
         "but for those of transactions that were open then",
-    ),
-    Column(
-        "folded",
-        BigInteger,
-        nullable=False,
         server_default=text("0"),
-        comment="Rows folded so far",
     ),
+    _count("folded", "Rows folded so far", server_default=text("0")),
     _moment("folded_at", "When rows were last folded", nullable=True),
     _moment(
         "paused_at", "Since when no trigger counts anything; null while they do", nullable=True
@@ -945,34 +829,28 @@ folds = Table(
 cluster = Table(
     "cluster",
     metadata,
-    Column(
+    _column(
         "cluster_id",
         Integer,
+        "Always 1",
+        server_default=text("1"),
         primary_key=True,
         autoincrement=False,
-        server_default=text("1"),
-        comment="Always 1",
     ),
-    Column(
+    _count(
         "system",
-        BigInteger,
-        comment="Identifier of the server that wrote the row, null where it may not be read",
+        "Identifier of the server that wrote the row, null where it may not be read",
+        nullable=True,
     ),
-    Column(
+    _xid(
         "xid",
-        Xid8,
-        nullable=False,
+        "Transaction that wrote the row: where its xmin is another, the row came from a dump",
         server_default=text("pg_current_xact_id()"),
-        comment="Transaction that wrote the row: where its xmin is another, the row came from a "
-        "dump",
     ),
-    Column(
+    _count(
         "earlier",
-        BigInteger,
-        nullable=False,
+        "Last number of a transaction of the servers before; those of this one are added to it",
         server_default=text("0"),
-        comment="Last number of a transaction of the servers before; those of this one are added "
-        "to it",
     ),
     _moment("moved_at", "When it was found to be this server"),
     CheckConstraint("cluster_id = 1", name="cluster_single_check"),

@@ -14,6 +14,7 @@ import pickle
 import sys
 import warnings
 import zlib
+from functools import cache
 from importlib import metadata
 from pathlib import PurePath
 from typing import Any, Literal, Protocol, cast
@@ -45,6 +46,13 @@ def library_versions() -> dict[str, str]:
     # Its own from the code: inside the server rescore may be a folder without metadata.
     own: str = sys.modules["rescore"].__version__
     versions = {"python": ".".join(map(str, sys.version_info[:3])), "rescore": own}
+    return versions | _installed()
+
+
+@cache
+def _installed() -> dict[str, str]:
+    # Once: each is parsed from a file of the package's, a tenth of what publishing takes.
+    versions = {}
     for name in _LIBRARIES:
         try:
             versions[name] = metadata.version(name)

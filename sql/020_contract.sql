@@ -29,8 +29,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     -- The type as PostgreSQL writes it; arguments carry no length or scale.
-    known text := CASE WHEN type ~ '^[A-Za-z][A-Za-z0-9 ]*(\(\d+(, *\d+)?\))?(\[\])?$'
-                       THEN format_type(to_regtype(regexp_replace(type, '\(.*?\)', '')), NULL) END;
+    known text := CASE WHEN type ~ '^[A-Za-z][A-Za-z0-9 ]*([(][0-9]+(, *[0-9]+)?[)])?([[][]])?$'
+                       THEN format_type(to_regtype(regexp_replace(type, '[(].*?[)]', '')), NULL) END;
 BEGIN
     IF known IS NULL OR known <> ALL ((CASE
            WHEN kind = 'number' THEN '{smallint,integer,bigint,numeric,real,double precision,boolean}'

@@ -177,11 +177,10 @@ BEGIN
     EXECUTE format('CREATE OR REPLACE FUNCTION rescore_compiled.%I(%s) RETURNS %s LANGUAGE sql %s RETURN %s',
                    name, listed, returns, attributes, body);
     EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(%s) IS %L', name, array_to_string(types, ', '), about);
-    PERFORM rescore._grant(format('rescore_compiled.%I(%s)', name, array_to_string(types, ', '))::regprocedure);
 END
 $$;
 COMMENT ON FUNCTION rescore._define(text, text[], text[], text, text, text, text) IS
-    'Creates or replaces a generated function with its comment and privileges.';
+    'Creates or replaces a generated function with its comment; whoever calls this grants.';
 
 CREATE OR REPLACE FUNCTION rescore._define_version(name text, contract jsonb, linear jsonb, part integer, parts integer, names text[], types text[], about text)
 RETURNS void
@@ -242,6 +241,8 @@ BEGIN
     PERFORM rescore._define_version(name, contract, linear, p.part, (count(*) OVER ())::integer, p.names, p.types,
                                     format('version %s of model %s.', version, model))
     FROM rescore._parts(contract -> 'inputs') AS p ORDER BY p.part;
+    PERFORM rescore._grant(ARRAY(SELECT f.oid FROM pg_proc AS f WHERE f.pronamespace = 'rescore_compiled'::regnamespace
+                                 AND (f.proname = name OR starts_with(f.proname, name || '_'))));
 END
 $$;
 COMMENT ON FUNCTION rescore._compile(text, integer, jsonb, jsonb) IS

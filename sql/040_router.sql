@@ -72,7 +72,7 @@ BEGIN
         WHERE p.pronamespace = 'rescore_compiled'::regnamespace
           AND (p.proname = _drop_routers.model
                OR (starts_with(p.proname, _drop_routers.model)
-                   AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_challenger)?(_x)?(_p\d+)?$|^(_challenger)?_link$|^_(version|deferred|payload|challenged|served|others)$'))
+                   AND substr(p.proname, length(_drop_routers.model) + 1) ~ '^(_challenger)?(_x)?(_p[0-9]+)?$|^(_challenger)?_link$|^_(version|deferred|payload|challenged|served|others)$'))
           AND NOT EXISTS (
               SELECT FROM rescore._wanted_routers(_drop_routers.model, inputs) AS w
               WHERE w.name = p.proname AND w.arguments = coalesce(p.proargnames, '{}')
@@ -223,7 +223,6 @@ BEGIN
                           coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')));
     EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz, text) IS %L',
                    model || '_payload', format('Score of a payload by the version of model %s that serves the key; by the champion where it is NULL.', model));
-    PERFORM rescore._grant(format('rescore_compiled.%I(jsonb, timestamptz, text)', model || '_payload')::regprocedure);
 END
 $$;
 COMMENT ON FUNCTION rescore._define_payload(text, jsonb) IS
@@ -285,6 +284,9 @@ BEGIN
             rescore._about_router(model, router.suffix, router.role));
     END LOOP;
     PERFORM rescore._define_payload(model, deployment.inputs);
+    -- All at once: to find out what is to be granted takes longer than to define one.
+    PERFORM rescore._grant(ARRAY(SELECT f.oid FROM pg_proc AS f JOIN rescore._wanted_routers(model, deployment.inputs) AS w ON w.name = f.proname
+                                 WHERE f.pronamespace = 'rescore_compiled'::regnamespace));
 END
 $$;
 COMMENT ON FUNCTION rescore._create_router(text) IS

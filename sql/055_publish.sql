@@ -132,9 +132,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     given rescore.models;
-    deployment rescore.deployments := rescore._deployment(model);
+    -- Not locked yet: to import scikit-learn and to prove takes longer than all the rest. What is recorded is checked again.
+    inputs jsonb := (SELECT d.inputs FROM rescore.deployments AS d WHERE d.model = publish.model);
     proof jsonb;
 BEGIN
+    IF inputs IS NULL THEN
+        PERFORM rescore._unknown_model(model);
+    END IF;
     PERFORM rescore._require_python(pg_catalog.format('prove model %s', model));
     given.sha256 := encode(pg_catalog.sha256(artifact), 'hex');
     PERFORM rescore._check_artefact(artifact, given.sha256, format);
@@ -147,8 +151,8 @@ BEGIN
     given.signature := signature;
     -- Before the file is read: where keys are registered, nobody else's reaches the unpickler.
     given.signed_by := rescore._check_signature(given);
-    given.contract := rescore._frozen_contract(contract, deployment.inputs, artifact, format);
-    PERFORM rescore._check_contract(model, given.contract, deployment.inputs);
+    given.contract := rescore._frozen_contract(contract, inputs, artifact, format);
+    PERFORM rescore._check_contract(model, given.contract, inputs);
     proof := rescore._prove(artifact, format, given.contract, coalesce(cardinality(expected), 200), expected);
     -- What was signed is what is recorded; that it scores as the artefact does is proven below.
     IF given.signed_by IS NULL OR (given.linear IS NULL) <> (proof -> 'linear' = 'null') THEN

@@ -17,11 +17,11 @@ BEGIN
         WHEN type IN ('text', 'character varying') THEN true
         WHEN type = 'boolean' THEN value #>> '{}' IN ('true', 'false')
         WHEN type = 'timestamp with time zone' THEN jsonb_typeof(value) = 'string' AND value #>> '{}' ~*
-            '^(-?infinity|\d{4,6}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?\s*(z|[+-]\d\d(:?\d\d)?(:?\d\d)?)?( bc)?)$'
+            '^(-?infinity|[0-9]{4,6}-[0-9][0-9]-[0-9][0-9]([ T][0-9][0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]{1,9})?)?)?[[:space:]]*(z|[+-][0-9][0-9](:?[0-9][0-9])?(:?[0-9][0-9])?)?( bc)?)$'
         WHEN jsonb_typeof(value) = 'boolean' THEN false
         WHEN value #>> '{}' ~* '^([+-]?infinity|nan)$' THEN type IN ('real', 'double precision', 'numeric')
-        WHEN length(value #>> '{}') > 400 OR value #>> '{}' !~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*$' THEN false
-        WHEN type IN ('smallint', 'integer', 'bigint') THEN value #>> '{}' ~ '^\s*[+-]?\d{1,19}\s*$' AND (value #>> '{}')::numeric BETWEEN
+        WHEN length(value #>> '{}') > 400 OR value #>> '{}' !~ '^[[:space:]]*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,3})?[[:space:]]*$' THEN false
+        WHEN type IN ('smallint', 'integer', 'bigint') THEN value #>> '{}' ~ '^[[:space:]]*[+-]?[0-9]{1,19}[[:space:]]*$' AND (value #>> '{}')::numeric BETWEEN
              CASE type WHEN 'smallint' THEN -32768 WHEN 'integer' THEN -2147483648 ELSE -9223372036854775808 END AND
              CASE type WHEN 'smallint' THEN 32767 WHEN 'integer' THEN 2147483647 ELSE 9223372036854775807 END
         WHEN (value #>> '{}')::numeric = 0 THEN true
@@ -105,9 +105,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF (CASE type
-        WHEN 'bigint' THEN CASE WHEN key ~ '^\s*[+-]?\d{1,19}\s*$'
+        WHEN 'bigint' THEN CASE WHEN key ~ '^[[:space:]]*[+-]?[0-9]{1,19}[[:space:]]*$'
             THEN key::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807 ELSE true END
-        WHEN 'uuid' THEN key !~* '^\s*\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?\s*$'
+        WHEN 'uuid' THEN key !~* '^[[:space:]]*[{]?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}[}]?[[:space:]]*$'
         ELSE key IS NULL END) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS013', MESSAGE = format('%s is no key of profile %s', coalesce(quote_literal(left(key, 80)), 'NULL'), profile),
             DETAIL = format('Its keys are of type %s.', type),

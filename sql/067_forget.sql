@@ -96,14 +96,14 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     -- As a word of its own, whatever signs it holds.
-    word text := '(^|\W)' || regexp_replace(key, '(\W)', '\\\1', 'g') || '(\W|$)';
+    word text := '(^|[^[:alnum:]_])' || regexp_replace(key, '([^[:alnum:]_])', E'\\\\\\1', 'g') || '([^[:alnum:]_]|$)';
     part bigint;
 BEGIN
     DELETE FROM rescore.incident_log AS i
     WHERE i.profile = p.profile
       AND (i.message ~ word OR EXISTS (
           -- Of the context, lines that quote rows (COPY, JSON): the others number lines of code.
-          SELECT FROM regexp_split_to_table(i.context, '\n') AS l (line) WHERE l.line ~ word AND l.line !~ '^(PL/pgSQL|SQL) '));
+          SELECT FROM regexp_split_to_table(i.context, E'\n') AS l (line) WHERE l.line ~ word AND l.line !~ '^(PL/pgSQL|SQL) '));
     GET DIAGNOSTICS removed = ROW_COUNT;
     place := 'rescore.incident_log';
     RETURN NEXT;

@@ -7,7 +7,8 @@
 CREATE OR REPLACE FUNCTION rescore._snapshot_partition(moment timestamptz)
 RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+-- The bounds are written out: with the name of its zone (SQL, IST) a moment may be read as another one.
+SET search_path = pg_catalog, pg_temp SET DateStyle = 'ISO' SET TimeZone = 'UTC'
 AS $$
 DECLARE
     first timestamptz := date_trunc('month', moment, 'UTC');
@@ -187,7 +188,7 @@ BEGIN
     FOR part IN
         SELECT c.relname, to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp AS first
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'rescore.snapshots'::regclass AND c.relname ~ '^snapshots_\d+_\d\d$' ORDER BY 2
+        WHERE i.inhparent = 'rescore.snapshots'::regclass AND c.relname ~ '^snapshots_[0-9]+_[0-9][0-9]$' ORDER BY 2
     LOOP
         CONTINUE WHEN part.first AT TIME ZONE 'UTC' >= before;
         EXECUTE format('SELECT EXISTS (SELECT FROM rescore.%I AS s WHERE s.model <> ALL($1))', part.relname) INTO others USING models;

@@ -2,7 +2,8 @@
 -- Calls: nothing. Tables: reads rescore.snapshots, rescore.deployments, rescore.profiles.
 --
 -- Only resolved snapshots count: an outcome that comes early would make recent weeks look worse than
--- they are. AUC is not additive; the trainer computes it.
+-- they are. AUC is not additive; the trainer computes it. Means of what has no bounds are sums by counts: avg() adds
+-- up squares beside, and one absurd number would leave nobody any quality.
 
 CREATE OR REPLACE VIEW rescore.live_quality AS
 SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week, s.holdout,
@@ -15,11 +16,11 @@ SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS w
        count(DISTINCT s.key) FILTER (WHERE e.counts) AS customers,
        sum(s.label) FILTER (WHERE e.counts) AS positives,
        avg(s.label) FILTER (WHERE e.counts) AS base_rate,
-       avg(s.score) FILTER (WHERE e.counts) AS mean_score,
+       sum(s.score) FILTER (WHERE e.counts) / nullif(count(s.score) FILTER (WHERE e.counts), 0) AS mean_score,
        avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS log_loss,
        avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS brier,
-       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND n.is_number) AS mse,
-       avg(abs(s.score - s.label)) FILTER (WHERE e.counts AND n.is_number) AS mae
+       sum(least(abs(s.score - s.label), 1e150) ^ 2) FILTER (WHERE e.counts AND n.is_number) / nullif(count(s.score) FILTER (WHERE e.counts AND n.is_number), 0) AS mse,
+       sum(abs(s.score - s.label)) FILTER (WHERE e.counts AND n.is_number) / nullif(count(s.score) FILTER (WHERE e.counts AND n.is_number), 0) AS mae
 FROM rescore.snapshots AS s
 JOIN (
     SELECT d.model, coalesce((p.plan #> ARRAY['labels', d.spec ->> 'label', 'number'])::boolean, false) AS is_number

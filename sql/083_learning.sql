@@ -2,28 +2,34 @@
 -- Calls: 010_errors, 017_cluster, _deployment of 050_register. Tables: reads rescore.deployments; reads and writes rescore.learning,
 -- rescore.learn_log, rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
 
-CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer)
+CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer, seen xid)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     deployment rescore.deployments := rescore._deployment(model);
-    state rescore.learning;
+    state record;
+    is_first boolean;
 BEGIN
     INSERT INTO rescore.learning (model) VALUES (model) ON CONFLICT ON CONSTRAINT learning_pkey DO NOTHING;
-    SELECT * INTO state FROM rescore.learning AS l WHERE l.model = _learn_lock.model FOR UPDATE;
+    is_first := FOUND;
+    SELECT l.watermark_xid, l.watermark_id, l.xmin AS written INTO state FROM rescore.learning AS l WHERE l.model = _learn_lock.model FOR UPDATE;
     IF (state.watermark_xid, state.watermark_id) IS DISTINCT FROM (watermark_xid, watermark_id)
        OR deployment.champion IS DISTINCT FROM champion THEN
         RAISE EXCEPTION USING ERRCODE = 'RS018', MESSAGE = format('model %s has changed while it was learnt', model),
             DETAIL = format('Its watermark is %s/%s, %s/%s was expected; version %s serves, %s was expected.', state.watermark_xid, state.watermark_id,
                             watermark_xid, watermark_id, coalesce(deployment.champion::text, 'none'), coalesce(champion::text, 'none')),
             HINT = 'Nothing was recorded: learn again.';
+    ELSIF NOT is_first AND state.written IS DISTINCT FROM seen THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS018', MESSAGE = format('examples of model %s were quarantined while it was learnt', model),
+            DETAIL = 'They may have been among those of the round.',
+            HINT = 'Nothing was recorded: learn again.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION rescore._learn_lock(text, xid8, bigint, integer) IS
-    'Keeps all other publishers and trainers from a model until the transaction ends; RS018 when it is not where the round began.';
+COMMENT ON FUNCTION rescore._learn_lock(text, xid8, bigint, integer, xid) IS
+    'Keeps all other publishers and trainers from a model until the transaction ends; RS018 when it is not where the round began, or what it learnt may have been quarantined since.';
 
 CREATE OR REPLACE FUNCTION rescore._record_lineage(model text, version integer, lineage jsonb)
 RETURNS void
@@ -133,13 +139,17 @@ DECLARE
     suspects jsonb;
 BEGIN
     PERFORM rescore._check_model(model);
-    IF coalesce(reason, '') !~ '\S' THEN
+    IF coalesce(reason, '') !~ '[^[:space:]]' THEN
         RAISE EXCEPTION USING ERRCODE = 'RS020', MESSAGE = 'quarantine without a reason',
             DETAIL = 'Whoever releases the snapshots must know why they were kept out.', HINT = 'Pass a sentence.';
     END IF;
-    SELECT * INTO state FROM rescore.learning AS l WHERE l.model = quarantine.model FOR UPDATE;
+    INSERT INTO rescore.learning (model) VALUES (model) ON CONFLICT ON CONSTRAINT learning_pkey DO NOTHING;
+    -- Written, not only locked: a round that is under way, and may be learning them, is told to begin again.
+    UPDATE rescore.learning AS l SET model = l.model WHERE l.model = quarantine.model RETURNING l.* INTO state;
     SELECT jsonb_agg(jsonb_build_object('id', s.id, 'reason',
-               CASE WHEN (s.resolved, s.id) <= (state.watermark_xid, state.watermark_id) THEN 'learnt: ' || reason ELSE reason END))
+               CASE WHEN (s.resolved, s.id) <= (state.watermark_xid, state.watermark_id) THEN 'learnt: ' ELSE '' END
+               -- Only what was learnt may say so: rescore.release goes by it.
+               || regexp_replace(reason, '^(learnt: )+', '')))
     INTO suspects FROM rescore.snapshots AS s WHERE s.model = quarantine.model AND s.id = ANY (ids);
     RETURN rescore._quarantine(model, coalesce(suspects, '[]'));
 END

@@ -68,29 +68,37 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(substring(compiled FROM '__+([^_].*)$'), '') $$;
 COMMENT ON FUNCTION rescore._part(text) IS 'What follows the two underscores in the name of a generated function; empty for routers and versions.';
 
-CREATE OR REPLACE FUNCTION rescore._objects()
+CREATE OR REPLACE FUNCTION rescore._objects(only_objects oid[])
 RETURNS TABLE (kind text, name text, oid oid, shown text, owner oid, acl aclitem[])
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT 'schema', n.nspname::text, n.oid, format('SCHEMA %I', n.nspname), n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner))
-    FROM pg_namespace AS n WHERE n.nspname IN ('rescore', 'rescore_compiled')
+    FROM pg_namespace AS n WHERE n.nspname IN ('rescore', 'rescore_compiled') AND (only_objects IS NULL OR n.oid = ANY (only_objects))
     UNION ALL
     SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'relation' END, c.relname, c.oid,
            format(CASE c.relkind WHEN 'S' THEN 'SEQUENCE %I.%I' ELSE 'TABLE %I.%I' END, n.nspname, c.relname), c.relowner,
            coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('rescore', 'rescore_compiled') AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+      AND (only_objects IS NULL OR c.oid = ANY (only_objects))
     UNION ALL
     SELECT CASE n.nspname WHEN 'rescore' THEN 'function' ELSE 'compiled' END,
            CASE WHEN n.nspname <> 'rescore' THEN rescore._part(p.proname)
                 WHEN p.proname ~ '^_' AND NOT p.prosecdef AND p.provolatile <> 'v' AND l.lanpltrusted THEN 'helper' ELSE p.proname END, p.oid,
            format('ROUTINE %s', p.oid::regprocedure), p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-    WHERE n.nspname IN ('rescore', 'rescore_compiled')
+    WHERE n.nspname IN ('rescore', 'rescore_compiled') AND (only_objects IS NULL OR p.oid = ANY (only_objects))
 $$;
-COMMENT ON FUNCTION rescore._objects() IS
-    'Every object of rescore, as GRANT and ALTER name it, with its owner and privileges; generated functions under what follows their two underscores, helpers as helper.';
+COMMENT ON FUNCTION rescore._objects(oid[]) IS
+    'These objects of rescore, all when NULL, as GRANT and ALTER name it, with its owner and privileges; generated functions under what follows their two underscores, helpers as helper.';
+
+CREATE OR REPLACE FUNCTION rescore._objects()
+RETURNS TABLE (kind text, name text, oid oid, shown text, owner oid, acl aclitem[])
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM rescore._objects(NULL::oid[]) $$;
+COMMENT ON FUNCTION rescore._objects() IS 'Every object of rescore: see rescore._objects(oid[]).';
 
 CREATE OR REPLACE FUNCTION rescore._definers()
 RETURNS TABLE (profile text, part text, function oid, owner oid, definer oid)
@@ -148,12 +156,12 @@ $$;
 COMMENT ON FUNCTION rescore._deferred(oid[]) IS
     'Deferrable triggers on tables of owners who are no superusers, where the server runs them as whoever commits.';
 
-CREATE OR REPLACE FUNCTION rescore._wanted_grants(only_object oid)
+CREATE OR REPLACE FUNCTION rescore._wanted_grants(only_objects oid[])
 RETURNS TABLE (shown text, owner oid, grantee oid, privilege text, wanted boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH o AS MATERIALIZED (SELECT * FROM rescore._objects() AS o WHERE only_object IS NULL OR o.oid = only_object),
+    WITH o AS MATERIALIZED (SELECT * FROM rescore._objects(only_objects) AS o),
          everybody AS (
              SELECT r.oid, r.level, false AS definer FROM rescore._roles() AS r WHERE r.problem IS NULL
              UNION SELECT n.nspowner, 3, false FROM pg_namespace AS n WHERE n.nspname = 'rescore_compiled'
@@ -174,10 +182,10 @@ AS $$
     UNION ALL
     SELECT p.*, false FROM (SELECT * FROM present EXCEPT SELECT * FROM wanted) AS p
 $$;
-COMMENT ON FUNCTION rescore._wanted_grants(oid) IS
-    'What is to be granted (wanted) or revoked (not wanted) for one object, or for all when NULL.';
+COMMENT ON FUNCTION rescore._wanted_grants(oid[]) IS
+    'What is to be granted (wanted) or revoked (not wanted) for these objects, or for all when NULL.';
 
-CREATE OR REPLACE FUNCTION rescore._grant(only_object oid)
+CREATE OR REPLACE FUNCTION rescore._grant(only_objects oid[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -186,7 +194,7 @@ DECLARE
     d record;
 BEGIN
     FOR d IN SELECT g.*, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS name
-             FROM rescore._wanted_grants(only_object) AS g
+             FROM rescore._wanted_grants(only_objects) AS g
              WHERE pg_has_role(current_user, g.owner, 'USAGE') ORDER BY g.shown, g.wanted, g.grantee, g.privilege
     LOOP
         EXECUTE format(CASE WHEN d.wanted THEN 'GRANT %s ON %s TO %s' ELSE 'REVOKE %s ON %s FROM %s' END,
@@ -194,8 +202,8 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION rescore._grant(oid) IS
-    'Brings the privileges on one object, or on all when NULL, to what rescore._rights says; grants to other roles are left alone.';
+COMMENT ON FUNCTION rescore._grant(oid[]) IS
+    'Brings the privileges on these objects, or on all when NULL, to what rescore._rights says; grants to other roles are left alone.';
 
 CREATE OR REPLACE FUNCTION rescore._watched()
 RETURNS TABLE (profile text, definer oid, tables oid[], links oid[])
@@ -288,6 +296,6 @@ CREATE OR REPLACE FUNCTION rescore._secure()
 RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT rescore._give(); SELECT rescore._grant(NULL) $$;
+AS $$ SELECT rescore._give(); SELECT rescore._grant(NULL::oid[]) $$;
 COMMENT ON FUNCTION rescore._secure() IS
     'Owners first, then privileges: what `rescore install` and `rescore apply` end with.';

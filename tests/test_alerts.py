@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from rescore.cli import app
 from rescore.errors import BadDefinition
 from rescore.tests import trials
 from rescore.trainer.alert_rules import Alerts, load
-from rescore.trainer.alerts import Alerting
+from rescore.trainer.alerts import CHECKS, Alerting
 
 Connection = psycopg.Connection[Any]
 APPEND = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
@@ -114,6 +115,11 @@ def receiver(status: int) -> Iterator[tuple[str, list[Any]]]:
             length = int(self.headers["Content-Length"])
             posted.append(json.loads(self.rfile.read(length)))
             self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -140,6 +146,52 @@ def test_a_webhook_is_posted_to(conn: Connection) -> None:
     with receiver(500) as (address, posted):
         assert "500" in alerting({"webhook": address}, health={}).work(conn, Event())["error"]
     assert len(posted) == 1
+
+
+def test_a_webhook_that_is_elsewhere_was_not_told(conn: Connection) -> None:
+    with receiver(302) as (address, posted):
+        done = alerting({"webhook": address}, health={}).work(conn, Event())
+    assert "302" in done["error"] and "told" not in done
+    assert len(posted) == 1
+    assert not conn.execute("SELECT FROM rescore.alerts WHERE sent_at IS NOT NULL").fetchall()
+
+
+def test_no_webhook_is_wrong_enough_to_end_the_runner(conn: Connection) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=lambda: server.accept()[0].sendall(b"what?\n"), daemon=True).start()
+        no_http = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        for webhook in (no_http, "http://a b/", "http://[/", "http://127.0.0.1/ü"):
+            done = alerting({"webhook": webhook, "timeout": 5}, health={}).work(conn, Event())
+            assert "could not tell" in done["error"]
+
+
+def test_who_could_not_be_told_keeps_nobody_else_from_it(conn: Connection, tmp_path: Path) -> None:
+    out = tmp_path / "told"
+    with receiver(500) as (address, posted):
+        job = alerting({**writes_to(out), "webhook": address}, health={})
+        for _ in range(3):
+            assert "500" in job.work(conn, Event())["error"]
+    assert (len(posted), told(out)) == (3, ["health: champions"])
+    with receiver(200) as (address, posted):
+        job = alerting({"command": ["/no/such/program"], "webhook": address}, health={})
+        assert "no/such" in job.work(conn, Event())["error"]
+    assert len(posted) == 1
+
+
+def test_a_rule_that_fails_keeps_no_other_from_it(conn: Connection, tmp_path: Path) -> None:
+    out = tmp_path / "told"
+    given: dict[str, Any] = {"stale": {"share": 0.0}, "latency": {"ms": 0.0001}}
+    trials.version(conn, 1.0)
+    conn.execute("ALTER TABLE customers RENAME churn_score_at TO elsewhere")
+    conn.execute(
+        "INSERT INTO rescore.alerts (cause, rule, message) VALUES ('stale: x', 'stale', '')"
+    )
+    done = alerting(writes_to(out), **given).work(conn, Event())
+    assert "churn_score_at" in done["error"]
+    assert told(out) == ["latency: churn"]
+    assert conn.execute(
+        "SELECT resolved_at FROM rescore.alerts WHERE rule = 'stale'"
+    ).fetchone() == (None,)
 
 
 @pytest.mark.parametrize(
@@ -170,3 +222,34 @@ def test_run_judges_and_tells(conn: Connection, dsn: str, tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     assert {json.loads(line)["job"] for line in done.output.splitlines()} >= {"rules", "alerts"}
     assert told(out) == ["health: champions"]
+
+
+def test_a_rule_that_fails_keeps_no_other_from_being_told(
+    conn: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(conn: Connection, rule: Any) -> Iterator[Any]:
+        conn.execute("BEGIN")
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setitem(CHECKS, "drift", broken)
+    out = tmp_path / "told"
+    facts = alerting(writes_to(out), drift={}, health={}).work(conn, Event())
+    assert facts["error"] == "drift: ZeroDivisionError: division by zero"
+    assert (facts["open"], told(out)) == (1, ["health: champions"])
+
+
+def test_an_answer_that_is_nonsense_is_an_error_of_the_round(conn: Connection) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            made, _ = server.accept()
+            with made:
+                made.recv(65_536)
+                made.sendall(b"what?\r\n\r\n")
+
+        thread = Thread(target=answer)
+        thread.start()
+        webhook = f"http://127.0.0.1:{server.getsockname()[1]}"
+        facts = alerting({"webhook": webhook}, health={}).work(conn, Event())
+        thread.join(timeout=10)
+    assert "could not tell" in facts["error"]

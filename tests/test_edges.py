@@ -315,3 +315,16 @@ def test_a_contract_type_is_a_type_and_no_sql(conn: Connection) -> None:
             ],
         )
     assert caught.value.sqlstate == "RS004"
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_keys_that_differ_and_are_equal_are_refused(conn: Connection, adopted: bool) -> None:
+    icu = "provider = icu, locale = 'und-u-ks-level2', deterministic = false"
+    conn.execute(f"CREATE COLLATION nocase ({icu})".encode())
+    conn.execute("ALTER TABLE orders ALTER customer_id TYPE text COLLATE nocase")
+    if adopted:
+        conn.execute("CREATE TABLE prof (customer_id text COLLATE nocase PRIMARY KEY)")
+    with pytest.raises(
+        RescoreError, match="nondeterministic collation nocase" if adopted else "collation"
+    ):
+        define(conn, BASIC.replace("bigint", "text"))

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from rescore.tests.learning_shop import WEIGHTS, publish_start, shop, stream
+from rescore.tests.learning_shop import WEIGHTS, publish_start, resolved, shop, stream
 from rescore.tests.support import one
 from rescore.trainer.judge import ServedQuality, judge
 
@@ -80,6 +80,17 @@ def test_many_are_judged_by_some_of_the_customers(
     assert 400 < made.examples < 600
     truth = one(conn, "SELECT avg(label) FROM rescore.snapshots")
     assert made.metrics["base_rate"].holds(truth)
+
+
+def test_a_handful_of_customers_tells_nothing(conn: Connection) -> None:
+    publish_start(conn, -WEIGHTS)
+    alike = np.tile([[120.0, 7.0]], (9, 1))
+    resolved(conn, alike, np.zeros(9))  # nothing varies: an interval of no width
+    (made,) = judge(conn, "churn")
+    assert (made.against, made.customers, made.verdict) == (1, 9, "even")
+    resolved(conn, alike, np.zeros(9), day=1, first=9)
+    (made,) = judge(conn, "churn")
+    assert (made.customers, made.verdict) == (18, "better")
 
 
 def test_treated_and_quarantined_do_not_count(conn: Connection) -> None:

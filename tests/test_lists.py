@@ -36,8 +36,8 @@ SHOWN = "SELECT last3, rhythm, pause FROM p WHERE customer_id = 1"
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
         made.execute(b"SET TimeZone = 'UTC'; CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad')")
         made.execute(
             "CREATE TABLE visits (id bigserial, customer_id bigint, at timestamptz, page text, mood mood)"
@@ -131,9 +131,9 @@ def test_a_day_is_24_hours_whatever_the_session_says(conn: Connection) -> None:
     assert right(conn)
 
 
-def test_writers_at_the_same_time_leave_the_same_list(conn: Connection, dsn: str) -> None:
+def test_writers_at_the_same_time_leave_the_same_list(conn: Connection, plain_dsn: str) -> None:
     visit(conn, ("2024-01-01", "a"))
-    with psycopg.connect(dsn) as first, psycopg.connect(dsn, autocommit=True) as second:
+    with psycopg.connect(plain_dsn) as first, psycopg.connect(plain_dsn, autocommit=True) as second:
         for session in (first, second):
             session.execute("SET rescore.clock = '2024-01-20 00:00+00'")
         visit(first, ("2024-01-12", "newer"))
@@ -175,8 +175,8 @@ def test_the_most_frequent_values_of_lists_are_frozen(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("type_", ["date", "double precision", "int[]", "jsonb"])
-def test_values_whose_text_depends_on_the_session_are_refused(dsn: str, type_: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
+def test_values_whose_text_depends_on_the_session_are_refused(plain_dsn: str, type_: str) -> None:
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
         conn.execute(
             f"CREATE TABLE visits (customer_id bigint, at date, page {type_}, mood text)".encode()
         )

@@ -30,15 +30,15 @@ ROW, BEFORE, UPDATE = 1, 2, 16
 
 
 @pytest.fixture
-def shop(db: Connection) -> Connection:
-    db.execute(
+def shop(plain_db: Connection) -> Connection:
+    plain_db.execute(
         "CREATE TABLE orders (customer_id bigint, ordered_at timestamptz DEFAULT now(), amount numeric(10,2));"
         "CREATE INDEX ON orders (customer_id);"
         "CREATE TABLE customers (customer_id bigint PRIMARY KEY, age int)"
     )
-    db.commit()
-    db.autocommit = True
-    return db
+    plain_db.commit()
+    plain_db.autocommit = True
+    return plain_db
 
 
 def locks_first(conn: Connection) -> bool:

@@ -21,6 +21,7 @@ from rescore import cli
 from rescore.errors import Busy, NoServer, UnknownProfile
 from rescore.tests.support import define, one, publish
 from rescore.trainer import run as runner
+from rescore.trainer.run_log import line
 from rescore.trainer.sweep import Terms
 from rescore.trainer.usage import WrongUsage
 
@@ -114,7 +115,7 @@ def test_every_profile_every_round(conn: Connection, plain_dsn: str) -> None:
             True,
         )
     assert made.ended == 0
-    assert "rows 600, written 600" in runner.line(facts)
+    assert "rows 600, written 600" in line(facts)
 
 
 def test_one_that_fails_keeps_nobody_from_the_rest(conn: Connection, plain_dsn: str) -> None:
@@ -167,7 +168,7 @@ def test_a_signal_finishes_the_batch(conn: Connection, plain_dsn: str, number: i
     position = "SELECT position::int FROM rescore.sweeps"
     until(lambda: conn.execute(position).fetchone())
     process.send_signal(number)
-    out, _ = process.communicate(timeout=5)
+    out, _ = process.communicate(timeout=30)
     (facts,) = map(json.loads, out.splitlines())
     done = one(conn, position)
     assert (process.returncode, facts["profiles"][0]["finished"]) == (0, False)

@@ -35,15 +35,15 @@ FUNCTION = "rescore_compiled.customer_profile__orders_insert"
 
 
 @pytest.fixture
-def shop(db: Connection) -> Connection:
-    db.execute(
+def shop(plain_db: Connection) -> Connection:
+    plain_db.execute(
         "CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer_id bigint,"
         " ordered_at timestamptz NOT NULL, quantity int NOT NULL, amount numeric(10, 2))"
     )
-    db.execute("CREATE INDEX ON orders (customer_id, ordered_at)")
-    db.commit()
-    db.autocommit = True
-    return db
+    plain_db.execute("CREATE INDEX ON orders (customer_id, ordered_at)")
+    plain_db.commit()
+    plain_db.autocommit = True
+    return plain_db
 
 
 def fast_path(conn: Connection) -> str:

@@ -52,8 +52,8 @@ EDGES = {
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
         made.execute(TABLES.encode())
         define(made, DEFINITION)
         publish(made)

@@ -42,8 +42,8 @@ scores: {churn_score: {model: churn}}
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
         made.execute(SHOP.encode())
         define(made, DEFINITION)
         publish(made)
@@ -177,11 +177,11 @@ def test_an_event_without_a_finite_time_never_counts(conn: Connection, moment: A
     assert right(conn)
 
 
-def test_a_day_that_is_an_hour_short(dsn: str) -> None:
+def test_a_day_that_is_an_hour_short(plain_dsn: str) -> None:
     """Days are 24 hours long: the clocks going forward moves no event."""
     local = SHOP.replace("timestamptz", "timestamp")
     zoned = DEFINITION.replace("clock: session", "clock: session, timezone: Europe/Berlin")
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
         conn.execute(local.encode())
         define(conn, zoned)
         publish(conn)
@@ -224,8 +224,8 @@ def test_recounts_and_additions_of_one_query_do_not_meet(
     assert stored(conn, "orders") == one(conn, "SELECT count(*) FROM orders")
 
 
-def test_rows_of_one_statement_under_row_triggers(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
+def test_rows_of_one_statement_under_row_triggers(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
         conn.execute(SHOP.encode())
         define(conn, DEFINITION.replace("{time: ordered_at}", "{time: ordered_at, trigger: row}"))
         set_clock(conn, NOON)
@@ -283,7 +283,7 @@ def test_a_window_reads_only_the_events_it_can_hold(conn: Connection) -> None:
     assert "rows=15" in shown or "rows=16" in shown
 
 
-def test_sessions_at_once_with_short_windows(dsn: str) -> None:
+def test_sessions_at_once_with_short_windows(plain_dsn: str) -> None:
     """The real clock moves on while rows are waited for: nothing is added twice or lost."""
     short = (
         DEFINITION.replace(", clock: session", "")
@@ -292,7 +292,7 @@ def test_sessions_at_once_with_short_windows(dsn: str) -> None:
         .replace("7 days", "1 second")
         .replace("1 minute", "1 second")
     )
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
         conn.execute(SHOP.encode())
         define(conn, short)
         publish(conn)
@@ -300,7 +300,7 @@ def test_sessions_at_once_with_short_windows(dsn: str) -> None:
 
         def work(seed: int) -> None:
             rng = random.Random(seed)
-            with psycopg.connect(dsn, autocommit=True) as own:
+            with psycopg.connect(plain_dsn, autocommit=True) as own:
                 while not stop.is_set():
                     at = datetime.now(timezone.utc) + timedelta(seconds=rng.uniform(-2, 0.6))
                     match rng.randrange(6):

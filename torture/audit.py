@@ -44,6 +44,7 @@ CHECKS = {
     "uneven": "logged more or less often than others",
     "learnt": "learnt, and to be learnt",
     "learnt_twice": "learnt twice, or by no round",
+    "passed_over": "passed over between two rounds",
 }
 
 

@@ -96,3 +96,10 @@ WHERE r.again
 UNION ALL
 SELECT NULL, l.version FROM rescore.lineage AS l
 WHERE l.examples > 0 AND NOT EXISTS (SELECT FROM rescore.learn_log AS g WHERE g.model = l.model AND g.version = l.version) LIMIT 5
+
+-- name: passed_over
+-- Rounds that begin after the one before had ended: what was resolved in between is learnt by none.
+SELECT r.model, r.id FROM (
+    SELECT g.model, g.id, (g.from_xid, g.from_id) > (lag(g.to_xid) OVER w, lag(g.to_id) OVER w) AS passed
+    FROM rescore.learn_log AS g WINDOW w AS (PARTITION BY g.model ORDER BY g.id)) AS r
+WHERE r.passed LIMIT 5

@@ -34,6 +34,7 @@ class Client:
     level: isolation level; above READ COMMITTED, 40001 is retried and nothing else is.
     survives: whether it expects to lose its connection, or to be cancelled, and then goes on.
     pooled: whether a pooler is in between, which knows no prepared statements.
+    rest: asked before each statement for how many seconds to do nothing.
     several: whether it also writes transactions of several statements, over hot customers in any
         order: only events that are queued promise that these do not deadlock.
     """
@@ -44,6 +45,7 @@ class Client:
     survives: bool = False
     pooled: bool = False
     several: bool = False
+    rest: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
         self.book = Book(first=(self.seed + 1) * 10_000_000)
@@ -56,7 +58,7 @@ class Client:
             try:
                 with self._connect() as conn:
                     # A cancelled ROLLBACK leaves a transaction behind: then another connection.
-                    while not stop.is_set() and _is_idle(conn):
+                    while not stop.wait(self.rest()) and _is_idle(conn):
                         self.act(conn)
             except psycopg.OperationalError as error:
                 if not self.survives:

@@ -131,6 +131,14 @@ def killed(conn: Connection, *words: str, dsn: str, within: float, doing: str = 
         process.join()
 
 
+def finished(*words: str, dsn: str) -> int:
+    """Run a command to its end, and return its exit code."""
+    process = FORK.Process(target=_run, args=(*words, "--dsn", dsn))
+    process.start()
+    process.join()
+    return process.exitcode or 0
+
+
 def _run(*words: str) -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)

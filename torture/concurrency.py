@@ -37,11 +37,18 @@ def at_levels(place: Place, size: Size, *levels: str) -> Outcome:
     outcome = Outcome(f"writers, {', '.join(names)}")
     with psycopg.connect(dsn, autocommit=True) as conn:
         apply(conn, shop.definition(learning="rounds"))
-        clients = [Client(lambda: dsn, n, names[n % len(names)]) for n in range(CLIENTS)]
-        acts = (jobs.sweep, jobs.log, jobs.learn_on)
-        beside = [Repeated(lambda: dsn, act, outcome) for act in acts]
-        with in_background([*clients, *beside, jobs.publishing(dsn, outcome)]):
-            threading.Event().wait(size.seconds)
+        publisher = jobs.publishing(dsn, outcome)
+        learner = Repeated(lambda: dsn, jobs.learn_on, outcome, jobs.BESIDE_SECONDS, publishes=True)
+        clients = [
+            Client(lambda: dsn, n, names[n % len(names)], rest=jobs.resting(publisher))
+            for n in range(CLIENTS)
+        ]
+        acts = (jobs.sweep, jobs.log)
+        beside = [Repeated(lambda: dsn, act, outcome, jobs.BESIDE_SECONDS) for act in acts]
+        with in_background([publisher, learner]):
+            jobs.await_ready(publisher, learner)
+            with in_background([*clients, *beside]):
+                jobs.go_on(outcome, size.seconds)
         outcome.note(merged([c.book for c in clients]))
         jobs.settle(conn)
         outcome.lost += audit(conn, [c.book for c in clients])

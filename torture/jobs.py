@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -26,7 +27,14 @@ Connection = psycopg.Connection[Any]
 Job = Callable[[threading.Event], Any]
 Act = Callable[[Connection], Mapping[str, int]]
 PUBLISH_SECONDS = 0.5
+# Publishes of one model in a row; for as long the other is left alone, and can be learnt.
+IN_A_ROW = 8
+# Of what a job is late, no more is made up for.
+MADE_UP_SECONDS = 2.0
+MOST_REST_SECONDS = 0.25
 END_SECONDS = 120
+BESIDE_SECONDS = 0.2
+LEARNT_SECONDS = 60
 
 
 @contextmanager
@@ -52,8 +60,9 @@ class Repeated:
     dsn: asked for anew before each connection, as a client's is.
     act: does it once, and returns what was done how often.
     outcome: where that is counted, and what should not have happened is noted.
-    every: seconds from the beginning of one to that of the next.
+    every: seconds from the beginning of one to that of the next; what was late is made up for.
     survives: whether it expects to be cancelled or to lose its connection, and then goes on.
+    publishes: whether its session is to have scikit-learn in the server before it is ready.
     """
 
     dsn: Callable[[], str]
@@ -61,6 +70,14 @@ class Repeated:
     outcome: Outcome
     every: float = 0.05
     survives: bool = False
+    publishes: bool = False
+    ready: threading.Event = field(default_factory=threading.Event)
+    _due: float = math.inf
+
+    @property
+    def late(self) -> float:
+        """Seconds since the next one should have begun; 0 when it is not late."""
+        return max(time.monotonic() - self._due, 0.0)
 
     def __call__(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -77,9 +94,13 @@ class Repeated:
                 stop.wait(0.05)
 
     def _repeat(self, conn: Connection, stop: threading.Event) -> None:
-        due = time.monotonic()
-        while not stop.wait(max(due - time.monotonic(), 0.01)):
-            due = time.monotonic() + self.every
+        if self.publishes:
+            with conn.transaction(force_rollback=True):
+                shop.publish(conn)
+        self._due = time.monotonic()
+        self.ready.set()
+        while not stop.wait(max(self._due - time.monotonic(), 0.01)):
+            self._due = max(self._due, time.monotonic() - MADE_UP_SECONDS) + self.every
             self.outcome.note(self.act(conn))
 
 
@@ -98,23 +119,41 @@ def _known(error: psycopg.Error | RescoreError) -> RescoreError:
 
 
 def publishing(dsn: str, outcome: Outcome) -> Repeated:
-    """Publish a version every half second; now and then roll one back, or the publish itself."""
+    """Publish a version every half second, and take some back; now and then roll a model back."""
     numbers = count()
 
     def publish(conn: Connection) -> Mapping[str, int]:
         number = next(numbers)
-        model = shop.MODELS[number % len(shop.MODELS)]
-        if number % 7 == 5:
-            with conn.transaction(force_rollback=True):
-                shop.publish(conn, model, seed=number % 3)
-            return {"publishes taken back": 1}
-        if number % 7 == 6:
-            conn.execute(query("jobs", "rollback"), [model])
-            return {"models rolled back": 1}
-        shop.publish(conn, model, seed=number % 3)
-        return {"publishes": 1}
+        model = shop.MODELS[number // IN_A_ROW % len(shop.MODELS) - 1]  # the learner's last
+        taken_back = number % 7 == 5
+        with conn.transaction(force_rollback=taken_back):
+            shop.publish(conn, model, seed=number % 3)
+        if number % 7 != 6:
+            return {"publishes taken back" if taken_back else "publishes": 1}
+        conn.execute(query("jobs", "rollback"), [model])
+        return {"publishes": 1, "models rolled back": 1}
 
-    return Repeated(lambda: dsn, publish, outcome, PUBLISH_SECONDS)
+    return Repeated(lambda: dsn, publish, outcome, PUBLISH_SECONDS, publishes=True)
+
+
+def await_ready(*jobs: Repeated) -> None:
+    """Wait until the sessions of jobs have what they need."""
+    for each in jobs:
+        each.ready.wait(END_SECONDS)
+
+
+def go_on(outcome: Outcome, seconds: float) -> None:
+    """Let things go on so long, and on a slow machine until a version was learnt beside them."""
+    began = time.monotonic()
+    while (gone := time.monotonic() - began) < seconds or (
+        gone < LEARNT_SECONDS and not outcome.done["versions learnt"]
+    ):
+        time.sleep(0.1)
+
+
+def resting(publisher: Repeated) -> Callable[[], float]:
+    """Return how long clients rest between statements: while the publisher is late."""
+    return lambda: min(publisher.late / 4, MOST_REST_SECONDS)
 
 
 def sweep(conn: Connection) -> Mapping[str, int]:
@@ -141,14 +180,15 @@ def _takes_rounds(conn: Connection) -> bool:
 
 
 def learn_on(conn: Connection) -> Mapping[str, int]:
-    """Learn what was resolved, as `rescore learn` does."""
+    """Learn a round of what was resolved, as `rescore learn` does."""
+    only_one = threading.Event()
     try:
-        rounds = learn(conn, "churn", wait=True).rounds
+        found = learn(conn, "churn", wait=True, stop=only_one, progress=lambda *_: only_one.set())
     except Busy:  # another version serves since, or somebody cancelled it
         return {"rounds of learning given up": 1}
     except NotEnoughData:
         return {}
-    made = [each for each in rounds if each.version]
+    made = [each for each in found.rounds if each.version]
     return {"versions learnt": len(made), "examples learnt": sum(each.examples for each in made)}
 
 

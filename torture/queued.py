@@ -41,17 +41,21 @@ def at_levels(place: Place, size: Size, *levels: str) -> Outcome:
     outcome = Outcome(f"queue, {', '.join(names)}")
     with psycopg.connect(dsn, autocommit=True) as conn:
         apply(conn, shop.definition(queued=shop.EVENTS, learning="rounds"))
+        publisher = jobs.publishing(dsn, outcome)
+        rest = jobs.resting(publisher)
         clients = [
-            Client(lambda: dsn, n, names[n % len(names)], several=True) for n in range(CLIENTS)
+            Client(lambda: dsn, n, names[n % len(names)], several=True, rest=rest)
+            for n in range(CLIENTS)
         ]
         folding = make_conninfo(dsn, application_name=FOLDING)
         beside: list[Job] = [
-            jobs.publishing(dsn, outcome),
             Repeated(lambda: folding, jobs.fold, outcome, survives=True),
             _ending(dsn, outcome),
         ]
-        with in_background([*clients, *beside]):
-            _run_and_kill(conn, dsn, outcome, size.seconds)
+        with in_background([publisher]):
+            jobs.await_ready(publisher)
+            with in_background([*clients, *beside]):
+                _run_and_kill(conn, dsn, outcome, size.seconds)
         outcome.note(merged([c.book for c in clients]))
         wait_alone(conn)
         jobs.settle(conn)

@@ -30,7 +30,7 @@ MOST_WAITING = 300
 LABELS = {"buys": {"any": "orders", "where": "amount > 90", "within": "1 second"}}
 SNAPSHOTS = {"rounds": {"every": "1 second"}, "events": {"on": "orders", "share": 0.3}}
 # Rounds of a second or two, let through whatever they have learnt: it is not quality that is tried.
-LEARN = {
+LEARN: dict[str, Any] = {
     "batch": 50,
     "examples": 100,
     "margin": 1,

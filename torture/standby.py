@@ -1,4 +1,4 @@
-"""A streaming standby: it answers, it sees a publish, and once promoted everything goes on."""
+"""A streaming standby: it answers, it sees a publish, and when promoted goes on, learning too."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 import psycopg
 
+from rescore.compiler.apply import apply
 from rescore.server.account import server_account
 from rescore.server.lock import make_home
 from rescore.server.private import start
-from rescore.torture import shop
+from rescore.torture import jobs, shop
 from rescore.torture.audit import audit
 from rescore.torture.book import merged
 from rescore.torture.clients import Client
-from rescore.torture.jobs import in_background
+from rescore.torture.commands import finished
+from rescore.torture.jobs import Repeated, in_background
 from rescore.torture.outcome import Outcome, Size
 from rescore.torture.places import Place, own_home
 from rescore.torture.programs import run
@@ -26,30 +28,58 @@ Connection = psycopg.Connection[Any]
 CLIENTS = 4
 HOW = ("--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
 REPLAY_SECONDS = 60
+# After which the outcome of what was logged is known.
+RESOLVED_SECONDS = 1.2
 
 
 def promoted(place: Place, size: Size) -> Outcome:
     """Read from a standby, kill its server under load, and go on with the standby."""
     name, outcome = place.shop(), Outcome("standby, promoted")
+    with psycopg.connect(place.dsn(name), autocommit=True) as conn:
+        apply(conn, shop.definition(learning="rounds"))
     with _standby(place) as standby:
         where = [place]
         clients = [Client(lambda: where[-1].dsn(name), n, survives=True) for n in range(CLIENTS)]
-        with _synchronous(place), in_background(clients):
-            time.sleep(size.seconds)
-            outcome.lost += _answers(place, standby, name, outcome)
-            place.kill()
+        logging, learning = (
+            Repeated(lambda: where[-1].dsn(name), act, outcome, jobs.BESIDE_SECONDS, survives=True)
+            for act in (jobs.log, jobs.learn_on)
+        )
+        with _synchronous(place), in_background([*clients, logging]):
+            with in_background([learning]):
+                jobs.go_on(outcome, size.seconds)
+                outcome.lost += _answers(place, standby, name, outcome)
+                place.kill()
             outcome.done["servers killed"] += 1
             run("pg_ctl", "promote", "-w", "-D", "data", cwd=standby.home)
             outcome.done["standbys promoted"] += 1
             where.append(standby)
             time.sleep(size.seconds)
-        outcome.done |= merged([c.book for c in clients])
+        outcome.note(merged([c.book for c in clients]))
         with psycopg.connect(standby.dsn(name), autocommit=True) as conn:
-            version = shop.publish(conn, seed=3)
-            conn.execute("CALL rescore.sweep('customer_profile')")
+            outcome.lost += _runs(conn, standby.dsn(name), outcome)
+            outcome.lost += _serves(conn, shop.publish(conn, seed=3))
+            jobs.settle(conn)
             outcome.lost += audit(conn, [c.book for c in clients])
-            outcome.lost += _serves(conn, version)
     return outcome
+
+
+def _runs(conn: Connection, dsn: str, outcome: Outcome) -> list[str]:
+    """Let `rescore run` learn what was resolved last; the audit says whether all was, and once."""
+    time.sleep(RESOLVED_SECONDS)
+    outcome.note(jobs.log(conn))
+    conn.execute(query("standby", "request_learning"))
+    before, _ = _learnt(conn)
+    code = finished("run", "--once", dsn=dsn)
+    learnt, left = _learnt(conn)
+    outcome.note({"examples learnt by the run after": learnt - before})
+    found = [f"rescore run ended with {code}"] if code else []
+    return found + ([f"rescore run left {left} examples"] if left >= shop.LEARN["examples"] else [])
+
+
+def _learnt(conn: Connection) -> tuple[int, int]:
+    row = conn.execute(query("standby", "learnt")).fetchone()
+    assert row is not None  # an aggregate of no rows is one
+    return int(row[0]), int(row[1])
 
 
 def _answers(place: Place, standby: Place, name: str, outcome: Outcome) -> list[str]:

@@ -1,4 +1,5 @@
--- What a standby is asked, and told. Calls: rescore.predict, predict_key, predict_payload, explain.
+-- What a standby is asked, and told. Calls: rescore.predict, predict_key, predict_payload, explain,
+-- request_learning.
 -- Tables: reads customer_profile and the views of schema rescore.
 
 -- name: position
@@ -35,3 +36,12 @@ ALTER SYSTEM RESET synchronous_standby_names
 
 -- name: reload
 SELECT pg_reload_conf()
+
+-- name: request_learning
+SELECT rescore.request_learning('churn', 'promoted')
+
+-- name: learnt
+-- How many examples all rounds have learnt, and how many lie after them.
+SELECT (SELECT coalesce(sum(g.examples), 0)::int FROM rescore.learn_log AS g WHERE g.model = 'churn' AND g.version IS NOT NULL),
+       (SELECT count(*) FROM rescore.snapshots AS s JOIN rescore.learning AS l ON l.model = s.model
+        WHERE s.model = 'churn' AND s.label IS NOT NULL AND (s.resolved, s.id) > (l.watermark_xid, l.watermark_id))

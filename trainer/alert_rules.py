@@ -52,6 +52,13 @@ class Quality(Part):
     within: Interval = Field(timedelta(days=90), description="snapshots no older than this")
 
 
+class Judged(Part):
+    """A version is judged to have served worse than the one whose place it took."""
+
+    serving: bool = Field(False, description="only of versions that still serve")
+    within: Interval = Field(timedelta(days=90), description="judged no longer ago than this")
+
+
 class Drift(Part):
     """A column has moved away from training."""
 
@@ -78,6 +85,7 @@ class Rules(Part):
 
     health: Health | None = Field(None, description="checks of `rescore.health`")
     quality: Quality | None = Field(None, description="live quality of each model")
+    judged: Judged | None = Field(None, description="versions of `rescore.served_quality`")
     drift: Drift | None = Field(None, description="columns of `rescore.feature_drift`")
     stale: Stale | None = Field(None, description="rows of each profile")
     latency: Latency | None = Field(None, description="`rescore.predict_key` of each model")
@@ -117,6 +125,7 @@ def _allowed() -> dict[tuple[str | int, ...], list[str]]:
         ("rules",): Rules,
         ("rules", "health"): Health,
         ("rules", "quality"): Quality,
+        ("rules", "judged"): Judged,
         ("rules", "drift"): Drift,
         ("rules", "stale"): Stale,
         ("rules", "latency"): Latency,

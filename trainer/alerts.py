@@ -6,26 +6,39 @@ import json
 import statistics
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.client import HTTPException
 from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
 from psycopg import sql
 
-from rescore.trainer.alert_rules import Alerts, Drift, Health, Latency, Quality, Stale, Tell
+from rescore.trainer.alert_rules import (
+    Alerts,
+    Drift,
+    Health,
+    Judged,
+    Latency,
+    Quality,
+    Stale,
+    Tell,
+)
+from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query
+from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, intervals
 from rescore.trainer.learning.metrics import METRICS
-from rescore.trainer.rounds import Facts
+from rescore.trainer.rounds import Facts, Round, failures, sums
 
 CALLS = 20
 FEWEST = 50  # resolved snapshots; of fewer, quality says nothing
+MOST_BYTES = 64_000_000
+"""Of snapshots that are read to tell a model's quality: some hundred thousand of them."""
 
 
 class Found(NamedTuple):
@@ -45,7 +58,7 @@ def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
     metric = METRICS[rule.metric]
     for (model,) in conn.execute(query("known_models")).fetchall():
         found = _live(conn, model, rule)
-        if found is None or not found.known:
+        if found is None or not found.known or found.groups < FEWEST_GROUPS:
             continue
         bad = found.high < rule.worse_than if metric.better > 0 else found.low > rule.worse_than
         if bad:
@@ -56,7 +69,9 @@ def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
 
 def _live(conn: Connection, model: str, rule: Quality) -> Interval | None:
     """Return a model's quality on the newest resolved snapshots, treated customers left out."""
-    given = {"model": model, "within": rule.within}
+    given = {"model": model, "within": rule.within, "bytes": MOST_BYTES}
+    since, percent = conn.execute(query("alert_window"), given).fetchone() or (None, 0.0)
+    given |= {"since": since, "percent": percent}
     rows = conn.execute(query("alert_quality"), given).fetchall()
     if len(rows) < FEWEST:
         return None
@@ -66,6 +81,18 @@ def _live(conn: Connection, model: str, rule: Quality) -> Interval | None:
     outcomes = np.array(labels).astype(np.int8)
     pairs = PairedScores(outcomes, hash_keys(keys, "compare"), values, values, probability)
     return intervals(pairs.histograms()[0], [METRICS[rule.metric]]).get(rule.metric)
+
+
+def _judged(conn: Connection, rule: Judged) -> Iterator[Found]:
+    for row in conn.execute(query("alert_judged"), vars(rule)).fetchall():
+        model, version, against, metric, gain, examples, customers, serving = row
+        text = (
+            f"version {version} of model {model} served worse than version {against}, whose place "
+            f"it took, would have: {metric} by {-gain['estimate']:.4g} ({-gain['high']:.4g} to "
+            f"{-gain['low']:.4g}), on {examples} snapshots of {customers} customers; "
+            f"it {'still serves' if serving else 'serves no more'}"
+        )
+        yield Found(f"judged: version {version} of {model}", text)
 
 
 def _drift(conn: Connection, rule: Drift) -> Iterator[Found]:
@@ -106,6 +133,7 @@ def _timed(conn: Connection, model: str, key: str) -> float:
 CHECKS: dict[str, Callable[[Connection, Any], Iterator[Found]]] = {
     "health": _health,
     "quality": _quality,
+    "judged": _judged,
     "drift": _drift,
     "stale": _stale,
     "latency": _latency,
@@ -119,57 +147,92 @@ class Alerting:
     Attributes
     ----------
     every: seconds.
+    partly: by cause, who has been told, where somebody else could not be.
     """
 
     every: float
     alerts: Alerts
     name: str = "alerts"
+    partly: dict[str, set[str]] = field(default_factory=dict, repr=False)
+    patience: Patience = field(default_factory=Patience, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
-        """Do one round; what could not be told is told in the next one."""
-        open_ = 0
-        told: list[str] = []
-        failed: list[str] = []
-        for rule, check in CHECKS.items():
-            asked = getattr(self.alerts.rules, rule)
-            if asked is None or stop.is_set():
-                continue
-            found = list(check(conn, asked))
-            open_ += len(found)
-            for each in found:
-                if one(conn, query("alert_found"), (each.cause, rule, each.message)):
-                    why = self._tell(conn, rule, each)
-                    (failed if why else told).append(why or each.message)
-            conn.execute(query("alert_gone"), (rule, [each.cause for each in found]))
-        facts: Facts = {"open": open_}
-        facts |= {"told": "; ".join(told)} if told else {}
-        return facts | ({"error": "; ".join(failed)} if failed else {})
+        """Do one round; what could not be told, or a rule that fails, is taken up in the next."""
+        asked = [rule for rule in CHECKS if getattr(self.alerts.rules, rule) is not None]
+        looked = Round(conn, "rule", self.patience, stop)
+        done = looked.each(asked, lambda rule: self._one(conn, rule))
+        told = [message for facts in done for message in facts.get("told", ())]
+        facts = sums(done, ("open",)) | ({"told": "; ".join(told)} if told else {})
+        return facts | failures("rule", done)
+
+    def _one(self, conn: Connection, rule: str) -> Facts:
+        """Look at what a rule names, and tell what is new."""
+        told, failed = list[str](), list[str]()
+        found = list(CHECKS[rule](conn, getattr(self.alerts.rules, rule)))
+        for each in found:
+            if one(conn, query("alert_found"), (each.cause, rule, each.message)):
+                why = self._tell(conn, rule, each)
+                (failed if why else told).append(why or each.message)
+        causes = [each.cause for each in found]
+        conn.execute(query("alert_gone"), (rule, causes))
+        for gone in [c for c in self.partly if c.startswith(f"{rule}: ") and c not in causes]:
+            del self.partly[gone]
+        return {"open": len(found), "told": told} | ({"error": "; ".join(failed)} if failed else {})
 
     def _tell(self, conn: Connection, rule: str, found: Found) -> str:
         """Tell, and return why it could not be done; empty when it was."""
         text = json.dumps({"rule": rule, "cause": found.cause, "message": found.message})
-        why = tell(self.alerts.tell, text)
+        why = tell(self.alerts.tell, text, self.partly.setdefault(found.cause, set()))
         if not why:
             conn.execute(query("alert_sent"), (found.cause,))
+            del self.partly[found.cause]
         return why
 
 
-def tell(whom: Tell, text: str) -> str:
-    """Run the command and post to the webhook; return why one failed, empty when none did."""
-    try:
-        if whom.command:
-            subprocess.run(
-                whom.command,
-                input=text.encode(),
-                timeout=whom.timeout,
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-        if whom.webhook:
-            headers = {"Content-Type": "application/json"}
-            request = urllib.request.Request(whom.webhook, text.encode(), headers)
-            with urllib.request.urlopen(request, timeout=whom.timeout):
-                return ""
-    except (OSError, subprocess.SubprocessError, urllib.error.URLError) as error:
-        return f"could not tell: {error}"
-    return ""
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Refuses to be sent elsewhere: that would ask for another page, without what is told."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nothing."""
+
+
+_POSTING = urllib.request.build_opener(_NoRedirects)
+
+
+def tell(whom: Tell, text: str, done: set[str]) -> str:
+    """Run the command and post to the webhook; return why one failed, empty when none did.
+
+    Parameters
+    ----------
+    done: which of the two have been told; those are not told again, and who is told now is added.
+    """
+    failed = []
+    for name, way in _WAYS.items():
+        if getattr(whom, name) is None or name in done:
+            continue
+        try:
+            way(whom, text)
+            done.add(name)
+        # An address that is none is a ValueError, an answer that is none an HTTPException.
+        except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
+            failed.append(f"could not tell: {error}")
+    return "; ".join(failed)
+
+
+def _run(whom: Tell, text: str) -> None:
+    subprocess.run(
+        whom.command or (),
+        input=text.encode(),
+        timeout=whom.timeout,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _post(whom: Tell, text: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(whom.webhook or "", text.encode(), headers)
+    _POSTING.open(request, timeout=whom.timeout).close()
+
+
+_WAYS = {"command": _run, "webhook": _post}

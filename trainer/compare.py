@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Event
 from typing import Any
 
 from rescore.compiler.intervals import parse_interval
 from rescore.errors import NotEnoughData, NotSupported
 from rescore.trainer.compare_rows import Tally, overview, pages
 from rescore.trainer.database import Connection, query, translated
+from rescore.trainer.failing import go_on
 from rescore.trainer.learning.intervals import Interval, jackknife, left_out
 from rescore.trainer.learning.sequential import (
     always_valid,
@@ -35,7 +37,7 @@ class Rules:
     ----------
     metric: name of a metric of `rescore.trainer.learning.metrics`.
     challenge: share that a version which learning let through is given; None for none.
-    promote, demote, rollback: margins in the metric's unit; None where no rule acts.
+    promote, demote, rollback, judged: margins in the metric's unit; None where no rule acts.
     confidence: of intervals, over all looks together.
     effect: difference that the sequential test finds soonest.
     customers: fewest before anything is decided.
@@ -47,6 +49,7 @@ class Rules:
     promote: float | None = None
     demote: float | None = None
     rollback: float | None = None
+    judged: float | None = None
     confidence: float = 0.95
     effect: float = 0.02
     customers: int = 200
@@ -169,6 +172,7 @@ def compare(
     *,
     since: datetime | None = None,
     rules: Rules | None = None,
+    stop: Event | None = None,
 ) -> Comparison:
     """Compare two versions on resolved snapshots.
 
@@ -178,6 +182,7 @@ def compare(
     champion: by default the one that serves.
     since: only snapshots taken from then on.
     rules: by default those of the definition.
+    stop: once set, nothing is compared.
 
     Raises
     ------
@@ -185,6 +190,7 @@ def compare(
     WrongUsage: nobody stands beside the champion, and none was named.
     NotEnoughData: no resolved snapshot has a score of either.
     NotSupported: the model has no outcome to compare by.
+    Stopped: ``stop`` was set.
     """
     found = traffic(conn, model)
     chosen = _chosen(found, candidate, champion)
@@ -197,11 +203,13 @@ def compare(
     given = {"model": model, "candidate": chosen[0], "champion": chosen[1], "since": since}
     with translated(), conn.transaction():
         conn.execute(query("one_snapshot"))
-        tally = _tallied(conn, given, found.target, rules or found.rules)
+        tally = _tallied(conn, given, found.target, rules or found.rules, stop or Event())
     return compared(model, tally, rules or found.rules)
 
 
-def _tallied(conn: Connection, given: dict[str, Any], target: Target, rules: Rules) -> Tally:
+def _tallied(
+    conn: Connection, given: dict[str, Any], target: Target, rules: Rules, stop: Event
+) -> Tally:
     there = overview(conn, given)
     if not there.rows:
         raise NotEnoughData(
@@ -212,6 +220,7 @@ def _tallied(conn: Connection, given: dict[str, Any], target: Target, rules: Rul
     paired = there.customers >= rules.customers
     tally = Tally((given["candidate"], given["champion"]), there, target, paired)
     for page in pages(conn, given, there.trial):
+        go_on(stop)
         tally.add(page)
     return tally
 

@@ -34,7 +34,8 @@ def connect(dsn: str | None = None) -> Connection:
     try:
         made = psycopg.connect(address(dsn), autocommit=True, fallback_application_name="rescore")
         # The owner of a database can set it for whoever connects.
-        made.execute(query("search_path"))
+        for name in ("search_path", "settings"):
+            made.execute(query(name))
         return made
     except psycopg.ProgrammingError as error:  # the string itself cannot be parsed
         raise errors.NoServer(

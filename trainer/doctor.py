@@ -14,12 +14,15 @@ from rescore.trainer.database import Connection, connect, one, query, translate
 Check = Callable[[Connection], tuple[str, str]]
 
 OLDEST = 140000
+RESULTS = {"ok": "right", "warning": "warning", "error": "wrong"}
+"""What is shown for the statuses of ``rescore.health``."""
 
 
 def examine(dsn: str | None) -> list[dict[str, str]]:
-    """Return one row per check: ``check``, ``result`` (right, missing or wrong) and ``detail``.
+    """Return one row per check: ``check``, ``result`` (right, missing, warning, wrong), ``detail``.
 
-    ``missing`` is what rescore can do without, at a price that the detail names.
+    ``missing`` is what rescore can do without, at a price that the detail names; a ``warning``
+    is one of ``rescore.health``. Without the schema nothing of it is looked at.
     """
     try:
         conn = connect(dsn)
@@ -38,6 +41,19 @@ def _examined(conn: Connection) -> Iterator[dict[str, str]]:
         except psycopg.Error as error:
             result, detail = "wrong", str(translate(error))
         yield _row(name, result, detail)
+        if name == "schema" and result == "wrong":
+            return
+    yield from _health(conn)
+
+
+def _health(conn: Connection) -> Iterator[dict[str, str]]:
+    """What ``rescore.health`` finds amiss, a row each; one row when that is nothing."""
+    try:
+        rows = conn.execute(query("doctor_health")).fetchall()
+    except psycopg.Error as error:
+        rows = [("health", "error", translate(error))]
+    for name, status, detail in rows or [("health", "ok", "every check of rescore.health is ok")]:
+        yield _row(name, RESULTS[status], detail)
 
 
 def _server(conn: Connection) -> tuple[str, str]:

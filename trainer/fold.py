@@ -9,7 +9,8 @@ from threading import Event
 
 from rescore.errors import Busy
 from rescore.trainer.database import Connection, connection, query
-from rescore.trainer.rounds import Facts, each, failures, sums
+from rescore.trainer.failing import Patience
+from rescore.trainer.rounds import Facts, Round, failures, sums
 from rescore.trainer.usage import check_profiles, seconds
 
 Progress = Callable[[int, int], None]
@@ -95,6 +96,7 @@ class Folding:
     every: float
     profiles: tuple[str, ...] = ()
     name: str = "fold"
+    patience: Patience = field(default_factory=Patience, repr=False)
     _last: float = field(default=0.0, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
@@ -102,7 +104,8 @@ class Folding:
         self._last = time.monotonic()
         waiting = [name for (name,) in conn.execute(query("fold_waiting"))]
         wanted = [p for p in waiting if not self.profiles or p in self.profiles]
-        done = each("profile", wanted, lambda p: vars(fold(conn, p, stop=stop)), stop)
+        told = Round(conn, "profile", self.patience, stop)
+        done = told.each(wanted, lambda p: vars(fold(conn, p, stop=stop)))
         facts = sums(done, ("rows", "customers")) | failures("profile", done)
         return facts | {"profiles": done} if any(facts.values()) else {}
 

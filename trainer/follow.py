@@ -16,8 +16,18 @@ from psycopg import sql
 
 from rescore.errors import Busy, RescoreError
 from rescore.trainer.database import Connection, connection, one, query, translated
+from rescore.trainer.failing import Patience, quietly
 from rescore.trainer.rounds import Facts
-from rescore.trainer.run import POLL_SECONDS, Job, Say, channel_of, do_round, entry, hold
+from rescore.trainer.run import (
+    POLL_SECONDS,
+    Job,
+    Say,
+    channel_of,
+    do_round,
+    hold,
+    patience_of,
+)
+from rescore.trainer.run_log import entry
 from rescore.trainer.usage import WrongUsage
 
 TOLD, REACHED = "rescore_clock", "rescore_clock_reached"
@@ -38,7 +48,7 @@ def follow(dsn: str | None, jobs: Sequence[Job], *, say: Say, stop: Event) -> in
     NoServer: the connection cannot be made, or is lost.
     Busy: another runner is at work in this database.
     """
-    failed = 0
+    failed, say = 0, quietly(say)
     with connection(dsn) as conn:
         hold(conn, standby=False, say=say, stop=stop)
         following = Following(conn, jobs, stop)
@@ -56,6 +66,10 @@ class Following:
         self._conn, self._jobs, self._stop = conn, jobs, stop
         self._due = {job.name: -math.inf for job in jobs}
         self._reached = -math.inf
+        # Moments come as fast as they are told: what has failed is tried at the next.
+        self._patience = Patience(longest=0.0)
+        for known in filter(None, map(patience_of, jobs)):
+            known.longest = 0.0
         for channel in {TOLD, *filter(None, map(channel_of, jobs))}:
             conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
@@ -96,7 +110,7 @@ class Following:
         for job in self._jobs:
             if self._due[job.name] <= now and not self._stop.is_set():
                 self._due[job.name] = now + job.every
-                done.append(do_round(self._conn, job, self._stop))
+                done.append(do_round(self._conn, job, self._stop, self._patience))
         return [facts for facts in done if facts is not None]
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from rescore.trainer.database import Connection
+from rescore.trainer.failing import Patience, explained
 from rescore.trainer.rounds import Facts
-from rescore.trainer.run import Job, Say, channel_of, now
+from rescore.trainer.run import Job, Say, channel_of, patience_of
+from rescore.trainer.run_log import now
 from rescore.trainer.usage import WrongUsage
 
 BEAT_SECONDS = 5.0
@@ -31,7 +33,8 @@ class HealthFile:
     Attributes
     ----------
     path: of the file; its directory must be there.
-    jobs: by name, when a job last ended, and with which error.
+    jobs: by name, when a job last ended, with which error, how many times one after the other it
+        has failed, and which of its profiles or models do.
     """
 
     path: Path
@@ -62,9 +65,14 @@ class HealthFile:
         def both(facts: Facts) -> None:
             say(facts)
             if state := _STATES.get(facts["job"]):
-                self.write(state, **{k: v for k, v in facts.items() if k in ("error", "behind")})
+                self.tell(state, **{k: v for k, v in facts.items() if k in ("error", "behind")})
 
         return both
+
+    def tell(self, state: str, **more: Any) -> None:
+        """Replace the file if it can be; where it cannot, `Beat` fails and says so."""
+        with suppress(OSError):
+            self.write(state, **more)
 
     def write(self, state: str, **more: Any) -> None:
         """Replace the file.
@@ -101,20 +109,35 @@ class Watched:
         """What is notified here makes it due; None for nothing."""
         return channel_of(self.job)
 
+    @property
+    def patience(self) -> Patience | None:
+        """Of the job, with the parts of its rounds."""
+        return patience_of(self.job)
+
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Do the job's round."""
-        self.file.write("working", job=self.name, since=now())
+        self.file.tell("working", job=self.name, since=now())
         error: str | None = "interrupted"
         try:
             facts = self.job.work(conn, stop)
             error = facts.get("error")
         except Exception as failure:
-            error = str(failure)
+            error = explained(failure)["error"]
             raise
         finally:
-            self.file.jobs[self.name] = {"at": now(), "error": error}
-            self.file.write("waiting")
+            self.file.jobs[self.name] = self._ended(error)
+            self.file.tell("waiting")
         return facts
+
+    def _ended(self, error: str | None) -> Facts:
+        """Return how the job ended; what fails and is not tried now still fails."""
+        before = self.file.jobs.get(self.name, {}).get("times", 0)
+        parts = self.patience.to_json() if self.patience else {}
+        if parts and not error:
+            error = "; ".join(f"{name}: {told['error']}" for name, told in parts.items())
+        facts: Facts = {"at": now(), "error": error}
+        facts |= {"times": before + 1} if error else {}
+        return facts | ({"failing": parts} if parts else {})
 
 
 @dataclass(frozen=True)
@@ -148,4 +171,4 @@ def watching(path: Path | None, jobs: list[Job], say: Say) -> Iterator[tuple[lis
     try:
         yield file.watched(jobs), file.saying(say)
     finally:
-        file.write("stopped")
+        file.tell("stopped")

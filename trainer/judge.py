@@ -8,7 +8,7 @@ the version whose place it took, which is scored on the same rows, had learnt th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
 from typing import Any
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from rescore.plpython.prediction import score
+from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, difference, intervals
 from rescore.trainer.learning.metrics import METRICS, Metric, metric
 from rescore.trainer.loop.state import read_version
-from rescore.trainer.rounds import Facts, each, failures
+from rescore.trainer.rounds import Facts, Round, failures
 
 Floats = NDArray[np.float64]
 
@@ -42,8 +44,8 @@ class Judgement:
     metrics: of its scores as served, with intervals.
     against: the version whose place it took; None where there is none to compare with.
     gain: by how much its metric was better on the same snapshots; None without the other.
-    verdict: ``better`` or ``worse`` where the interval says so; else ``even``, or ``open`` as long
-        as outcomes are.
+    verdict: ``better`` or ``worse`` where the interval says so, of ten groups of customers or
+        more; else ``even``, or ``open`` as long as outcomes are.
     """
 
     version: int
@@ -59,8 +61,10 @@ class Judgement:
     @property
     def verdict(self) -> str:
         """What is to be said of it."""
-        if self.gain is not None and self.gain.known and not self.gain.holds(0.0):
-            return "better" if self.gain.low > 0 else "worse"
+        gain = self.gain
+        enough = gain is not None and gain.known and gain.groups >= FEWEST_GROUPS
+        if gain is not None and enough and not gain.holds(0.0):
+            return "better" if gain.low > 0 else "worse"
         return "open" if self.open else "even"
 
 
@@ -98,16 +102,19 @@ def judge(conn: Connection, model: str) -> list[Judgement]:
     """
     with translated():
         specs = _specs(conn)
-        return _judge_due(conn, model, specs[model]) if model in specs else []
+        return _judge_due(conn, model, specs[model], Event()) if model in specs else []
 
 
 def _specs(conn: Connection) -> dict[str, Any]:
     return dict(conn.execute(query("judge_models")).fetchall())
 
 
-def _judge_due(conn: Connection, model: str, spec: Mapping[str, Any]) -> list[Judgement]:
+def _judge_due(
+    conn: Connection, model: str, spec: Mapping[str, Any], stop: Event
+) -> list[Judgement]:
     due = conn.execute(query("judge_due"), {"model": model}).fetchall()
-    return [_judge(conn, model, _metric_of(spec), *row) for row in due]
+    metric = _metric_of(spec)
+    return [_judge(conn, model, metric, *row) for row in due if not stop.is_set()]
 
 
 def _metric_of(spec: Mapping[str, Any]) -> Metric:
@@ -200,11 +207,13 @@ class ServedQuality:
 
     every: float
     name: str = "quality"
+    patience: Patience = field(default_factory=Patience, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Judge the versions of each model that are due; say nothing when none is."""
         specs = _specs(conn)
-        done = each("model", specs, lambda m: _told(_judge_due(conn, m, specs[m])), stop)
+        judged = Round(conn, "model", self.patience, stop)
+        done = judged.each(specs, lambda m: _told(_judge_due(conn, m, specs[m], stop)))
         told = [facts for facts in done if len(facts) > 1]
         return ({"models": told} if told else {}) | failures("model", told)
 

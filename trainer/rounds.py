@@ -4,41 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from threading import Event
-from typing import Any
 
-from rescore.errors import NoServer, RescoreError
-from rescore.trainer.database import translated
+from rescore.trainer.database import Connection
+from rescore.trainer.failing import Facts, Patience
 
-Facts = dict[str, Any]
+__all__ = ["Facts", "Round", "failures", "sums"]
 
 
-def each(kind: str, names: Iterable[str], work: Callable[[str], Facts], stop: Event) -> list[Facts]:
-    """Do the work for one after the other until told to stop.
+class Round:
+    """What a job does for several, one after the other, until told to stop.
 
     Parameters
     ----------
     kind: what the names are of, ``profile`` or ``model``: the key of the name in what is returned.
-    work: returns what the log is to say of one.
-
-    Returns
-    -------
-    What was said of each; ``error`` where it failed.
-
-    Raises
-    ------
-    NoServer: the connection is lost, for all of them.
+    patience: of the job; who fails again and again is left alone for a while.
     """
-    return [{kind: name, **_one(work, name)} for name in names if not stop.is_set()]
 
+    def __init__(self, conn: Connection, kind: str, patience: Patience, stop: Event) -> None:
+        self._conn, self._kind, self._patience, self._stop = conn, kind, patience, stop
 
-def _one(work: Callable[[str], Facts], name: str) -> Facts:
-    try:
-        with translated():
-            return work(name)
-    except NoServer:
-        raise
-    except RescoreError as error:
-        return {"error": error.message}
+    def each(self, names: Iterable[str], work: Callable[[str], Facts]) -> list[Facts]:
+        """Do the work for each name.
+
+        Parameters
+        ----------
+        work: returns what the log is to say of one.
+
+        Returns
+        -------
+        What was said of each that was tried; ``error`` where it failed.
+
+        Raises
+        ------
+        NoServer: the connection is lost, for all of them.
+        """
+        left = (name for name in names if not self._stop.is_set())
+        return [self._one(name, work) for name in left if not self._patience.waits(name)]
+
+    def _one(self, name: str, work: Callable[[str], Facts]) -> Facts:
+        found = self._patience.tried(self._conn, name, lambda: work(name))
+        return {self._kind: name, **found}
 
 
 def sums(done: Sequence[Facts], keys: Sequence[str]) -> Facts:
@@ -47,6 +52,8 @@ def sums(done: Sequence[Facts], keys: Sequence[str]) -> Facts:
 
 
 def failures(kind: str, done: Sequence[Facts]) -> Facts:
-    """Return one ``error`` of all that failed, or nothing."""
+    """Return one ``error`` of all that failed, and where they were raised, or nothing."""
     failed = [f"{facts[kind]}: {facts['error']}" for facts in done if "error" in facts]
-    return {"error": "; ".join(failed)} if failed else {}
+    traces = [facts["trace"] for facts in done if "trace" in facts]
+    told: Facts = {"error": "; ".join(failed)} if failed else {}
+    return told | ({"trace": "\n".join(traces)} if traces else {})

@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from threading import Event
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 from psycopg import sql
 
-from rescore.errors import Busy, NoServer, RescoreError
+from rescore.errors import Busy, NoServer
 from rescore.trainer.database import Connection, connection, one, query, translated
-from rescore.trainer.rounds import Facts, each, failures, sums
+from rescore.trainer.failing import Patience, quietly
+from rescore.trainer.rounds import Facts, Round, failures, sums
+from rescore.trainer.run_log import entry
 from rescore.trainer.sweep import Progress, Terms, sweep
 from rescore.trainer.usage import check_interval, check_profiles, seconds
 
@@ -51,7 +52,8 @@ class Job(Protocol):
         Nothing is said of a round that returns nothing. A job may have a ``channel``: what is
         notified there makes it due at once.
 
-        What cannot be done now is raised as RescoreError: it is logged, and tried next time.
+        What cannot be done is raised, as RescoreError or whatever it is: it is logged, and tried
+        again, ever later as long as it fails. A job may have ``patience`` with parts of a round.
         """
 
 
@@ -74,11 +76,13 @@ class Sweeping:
     name: str = "sweep"
     between: Between | None = None
     jobs: int = 1
+    patience: Patience = field(default_factory=Patience, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Sweep each profile; one that fails does not keep the others from it."""
         known = [name for (name,) in conn.execute(query("known_profiles"))]
-        done = each("profile", self.profiles or known, lambda p: self._one(conn, p, stop), stop)
+        told = Round(conn, "profile", self.patience, stop)
+        done = told.each(self.profiles or known, lambda p: self._one(conn, p, stop))
         facts = sums(done, ("rows", "written")) | {"profiles": done}
         return facts | failures("profile", done)
 
@@ -140,13 +144,13 @@ def run(
     NoServer: the first connection cannot be made, or with ``once`` any is lost.
     Busy: another runner is at work in this database; DETAIL says who.
     """
-    failed, backoff, due = 0, 1.0, {job.name: 0.0 for job in jobs}
+    failed, backoff, plan, say = 0, 1.0, Plan(jobs), quietly(say)
     while not stop.is_set():
         try:
             with connection(dsn) as conn:
                 hold(conn, standby=standby, say=say, stop=stop)
                 standby, backoff = True, 1.0  # after a loss another one may have come first
-                for facts in _rounds(conn, jobs, due, stop, once=once):
+                for facts in _rounds(conn, plan, stop, once=once):
                     failed += "error" in facts
                     say(facts)
                 return failed
@@ -177,19 +181,51 @@ def hold(conn: Connection, *, standby: bool, say: Say, stop: Event) -> None:
         stop.wait(POLL_SECONDS)
 
 
-def _rounds(
-    conn: Connection, jobs: Sequence[Job], due: dict[str, float], stop: Event, *, once: bool
-) -> Iterator[Facts]:
-    """Yield the facts of each round; what was missed meanwhile is not made up for."""
-    left = list(jobs)
+@dataclass
+class Plan:
+    """Which job is due when, by the monotonic clock; it outlives connections.
+
+    Attributes
+    ----------
+    jobs: those to be done.
+    due: by name.
+    patience: with jobs whose whole round fails.
+    """
+
+    jobs: Sequence[Job]
+    due: dict[str, float] = field(init=False)
+    patience: Patience = field(default_factory=Patience)
+
+    def __post_init__(self) -> None:
+        self.due = {job.name: 0.0 for job in self.jobs}
+
+    def begun(self, job: Job) -> None:
+        """Say when a job that begins now is due again; what was missed is not made up for."""
+        self.due[job.name] = time.monotonic() + job.every
+
+    def ended(self, job: Job) -> None:
+        """Put a job off that fails again and again."""
+        self.due[job.name] = max(self.due[job.name], self.patience.until(job.name))
+
+    def heard(self, channels: set[str]) -> None:
+        """Let what was notified be done at once, unless it fails again and again."""
+        for job in self.jobs:
+            if channel_of(job) in channels:
+                self.due[job.name] = self.patience.until(job.name)
+
+
+def _rounds(conn: Connection, plan: Plan, stop: Event, *, once: bool) -> Iterator[Facts]:
+    """Yield the facts of each round."""
+    left = list(plan.jobs)
     _listen(conn, left)
     while left and not stop.is_set():
-        job = min(left, key=lambda each: due[each.name])
-        if due[job.name] > time.monotonic():
-            _wait(conn, left, due, stop)
+        job = min(left, key=lambda each: plan.due[each.name])
+        if plan.due[job.name] > time.monotonic():
+            _wait(conn, plan, stop)
             continue
-        due[job.name] = time.monotonic() + job.every
-        facts = do_round(conn, job, stop)
+        plan.begun(job)
+        facts = do_round(conn, job, stop, plan.patience)
+        plan.ended(job)
         if facts is not None:
             yield facts
         if once:
@@ -201,66 +237,39 @@ def channel_of(job: Job) -> str | None:
     return getattr(job, "channel", None)
 
 
+def patience_of(job: Job) -> Patience | None:
+    """Return a job's patience with the parts of its rounds."""
+    return getattr(job, "patience", None)
+
+
 def _listen(conn: Connection, jobs: Sequence[Job]) -> None:
     for channel in filter(None, map(channel_of, jobs)):
         conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
-def _wait(conn: Connection, jobs: Sequence[Job], due: dict[str, float], stop: Event) -> None:
+def _wait(conn: Connection, plan: Plan, stop: Event) -> None:
     """Wait until a job is due, some of the time: it ends early by a notification, or ``stop``."""
-    left = min(due.values()) - time.monotonic()
-    channels = {channel for job in jobs if (channel := channel_of(job))}
-    if not channels:
-        stop.wait(max(left, 0.0))
+    left = max(min(plan.due.values()) - time.monotonic(), 0.0)
+    if not any(map(channel_of, plan.jobs)):
+        stop.wait(left)
         return
     with translated():
-        told = conn.notifies(timeout=min(max(left, 0.0), POLL_SECONDS), stop_after=1)
-        heard = {each.channel for each in told}
-    for job in jobs:
-        if channel_of(job) in heard:
-            due[job.name] = 0.0
+        told = conn.notifies(timeout=min(left, POLL_SECONDS), stop_after=1)
+        plan.heard({each.channel for each in told})
 
 
-def do_round(conn: Connection, job: Job, stop: Event) -> Facts | None:
-    """Do one round of a job; return what the log is to say, None for nothing."""
+def do_round(conn: Connection, job: Job, stop: Event, patience: Patience) -> Facts | None:
+    """Do one round of a job, whatever comes of it; return what the log is to say, None for nothing.
+
+    Raises
+    ------
+    NoServer: the connection is lost, or could not be put back into a clean state.
+    """
     started = time.monotonic()
-    try:
-        with translated():
-            facts = job.work(conn, stop)
-    except NoServer:
-        raise
-    except RescoreError as error:
-        facts = {"error": error.message}
+    facts = patience.tried(conn, job.name, lambda: job.work(conn, stop))
     if not facts:
         return None
     return entry(job.name, **facts, seconds=round(time.monotonic() - started, 3))
-
-
-def entry(what: str, **facts: Any) -> Facts:
-    """Return what the log is to say of something."""
-    return {"at": now(), "job": what, **facts}
-
-
-def now() -> str:
-    """Return the time of day, with its zone, as the log has it."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def line(facts: Facts) -> str:
-    """Return what happened as one line for people."""
-    hidden = ("at", "job", "profiles", "learnt", "seconds")
-    shown = {k: v for k, v in facts.items() if k not in hidden}
-    shown |= {each["model"]: _of_model(each) for each in facts.get("learnt", [])}
-    parts = [f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in shown.items()]
-    if "seconds" in facts:
-        parts.append(f"{facts['seconds']:.1f} s")
-    return f"{facts['at']} {facts['job']}: {', '.join(parts)}"
-
-
-def _of_model(facts: Facts) -> str:
-    rounds = facts.get("rounds", [])
-    told = [f"{each['action']} {each['version'] or ''}".strip() for each in rounds]
-    return f"{', '.join(told) or 'failed'} ({facts.get('why', 'see error')})"
 
 
 @contextmanager

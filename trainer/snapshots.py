@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 
 from rescore.trainer.database import Connection, one, query
-from rescore.trainer.rounds import Facts, each, failures, sums
+from rescore.trainer.failing import Patience
+from rescore.trainer.rounds import Facts, Round, failures, sums
 
 Progress = Callable[[int, int], None]
 BATCH = 10_000
+RESOLVED = 2_500
+"""Labels of a transaction: looking for outcomes takes longer than logging."""
 LOOK_SECONDS = 300.0
 """At most between two looks at which rounds and labels are due."""
 
@@ -65,7 +68,7 @@ def log(
     started, stop = time.monotonic(), stop or Event()
     dropped = int(one(conn, query("snapshot_tend"), (profile,)) or 0)
     taken = _round(conn, profile, batch, stop, progress) if rounds else 0
-    resolved = _resolve(conn, profile, batch, stop)
+    resolved = _resolve(conn, profile, min(batch, RESOLVED), stop)
     changed = sum(_check(conn, profile, m, batch, stop) for m in _checked(conn, profile, stop))
     seconds = round(time.monotonic() - started, 3)
     return Logged(taken, resolved, changed, dropped, seconds, not stop.is_set())
@@ -122,13 +125,13 @@ class Snapshotting:
     every: float
     profiles: tuple[str, ...] = ()
     name: str = "snapshot"
+    patience: Patience = field(default_factory=Patience, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Log each profile; one that fails does not keep the others from it."""
         known: dict[str, bool] = dict(conn.execute(query("snapshot_profiles")).fetchall())
         chosen = [p for p in known if not self.profiles or p in self.profiles]
-        done = each(
-            "profile", chosen, lambda p: vars(log(conn, p, rounds=known[p], stop=stop)), stop
-        )
+        told = Round(conn, "profile", self.patience, stop)
+        done = told.each(chosen, lambda p: vars(log(conn, p, rounds=known[p], stop=stop)))
         counts = ("taken", "resolved", "changed", "dropped")
         return sums(done, counts) | {"profiles": done} | failures("profile", done)

@@ -10,18 +10,11 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from rescore.compiler.catalog import Column
-from rescore.compiler.features import (
-    FLOATS,
-    INTEGERS,
-    ONLY,
-    Input,
-    Kind,
-    State,
-    common,
-    refuse_type,
-)
+from rescore.compiler.features import FLOATS, INTEGERS, Kind, common, refuse_type
+from rescore.compiler.inputs import Input
 from rescore.compiler.intervals import interval_text
 from rescore.compiler.quoting import ident, literal
+from rescore.compiler.states import ONLY, State
 from rescore.compiler.windows import MOMENT, interval
 
 TIME = "timestamp with time zone"

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from rescore.compiler.catalog import Column
-from rescore.compiler.features import (
-    INTEGERS,
-    TEXTS,
-    Derived,
-    Input,
-    Kind,
-    State,
-    refuse_type,
-    text_of,
-)
+from rescore.compiler.features import INTEGERS, TEXTS, Kind, refuse_type, text_of
+from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident
+from rescore.compiler.states import Derived, State
 from rescore.errors import DoesNotFit
 
 PARAMETERS = "10, 5, 64::bigint, 1"

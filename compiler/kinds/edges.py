@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from rescore.compiler.features import Combine, Input, Kind, State, column_input, common, refuse_type
+from rescore.compiler.features import Kind, column_input, common, refuse_type
+from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident
+from rescore.compiler.states import Combine, State
 
 
 class Edge(Kind):

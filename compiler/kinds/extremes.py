@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from rescore.compiler.features import (
-    FLOATS,
-    INTEGERS,
-    Combine,
-    Input,
-    Kind,
-    State,
-    common,
-    refuse_type,
-    usable,
-)
+from rescore.compiler.features import FLOATS, INTEGERS, Kind, common, refuse_type, usable
+from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident
+from rescore.compiler.states import Combine, State
 
 
 class Extreme(Kind):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from rescore.compiler.features import ONLY, Derived, Input, Kind, State
+from rescore.compiler.features import Kind
+from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident
+from rescore.compiler.states import ONLY, Derived, State
 
 TIME = "timestamp with time zone"
 DAYS = "date_part('epoch', {later} - {sooner}) / 86400"

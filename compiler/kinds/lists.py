@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from rescore.compiler.catalog import Column
-from rescore.compiler.features import (
-    INTEGERS,
-    ONLY,
-    TEXTS,
-    Input,
-    Kind,
-    State,
-    refuse_type,
-    text_of,
-)
+from rescore.compiler.features import INTEGERS, TEXTS, Kind, refuse_type, text_of
+from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident
+from rescore.compiler.states import ONLY, State
 
 LISTED = (*TEXTS, *INTEGERS, "numeric", "boolean", "uuid")
 """Types whose values read the same in every session; besides enums."""

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from rescore.compiler.features import (
-    FLOATS,
-    INTEGERS,
-    Derived,
-    Input,
-    Kind,
-    State,
-    refuse_type,
-    usable,
-)
+from rescore.compiler.features import FLOATS, INTEGERS, Kind, refuse_type, usable
+from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident
+from rescore.compiler.states import Derived, State
 
 
 class Count(Kind):

@@ -156,7 +156,7 @@ def test_tables_wrap_one_column_at_its_words(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
-    console.show_values({"dsn": "host=/run dbname=x", "port": 5432, "missing": []})
+    console.show_one({"dsn": "host=/run dbname=x", "port": 5432, "missing": []}, as_json=False)
     assert capfd.readouterr().out.splitlines() == [
         "dsn      host=/run dbname=x",
         "port     5432",
@@ -366,6 +366,18 @@ def test_a_database_without_rescore(run: Run, empty_dsn: str) -> None:
     assert "rescore install" in done.err
     found = {r["check"]: r["result"] for r in run("doctor", "--dsn", empty_dsn, "--json").json}
     assert found["schema"] == "wrong"
+    assert list(found) == ["connection", "server", "schema"], "nothing to say of what is not there"
+
+
+def test_the_doctor_tells_what_health_finds(run: Run, shop: Path) -> None:
+    run("apply", shop)
+    run("pause", "customers", "--reason", "a move")
+    done = run("doctor", "--json")
+    found = {row["check"]: row for row in done.json}
+    assert done.code == 1
+    assert found["paused"]["result"] == "wrong"
+    assert "rescore resume" in found["paused"]["detail"]
+    assert found["champions"]["result"] == "warning", "no version serves yet"
 
 
 def test_install_twice_changes_nothing_the_second_time(run: Run, empty_dsn: str) -> None:

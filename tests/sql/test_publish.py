@@ -287,3 +287,16 @@ def test_publishing_is_granted_by_name(model: Model) -> None:
     model.conn.execute("RESET ROLE")
     model.conn.execute("DROP OWNED BY analyst")
     model.conn.execute("DROP ROLE analyst")
+
+
+def test_an_artefact_is_proven_before_it_waits_for_other_publishers(model: Model, dsn: str) -> None:
+    """To import scikit-learn takes seconds, which nobody else's publish is to wait for."""
+    data = linear_artifact(WEIGHTS)
+    wrong = {"model": "churn", "artifact": data, "expected": [0.5] * 200}
+    with psycopg.connect(dsn) as other, psycopg.connect(dsn, autocommit=True) as here:
+        other.execute("SELECT rescore._lock()")
+        here.execute("SET lock_timeout = '200ms'")
+        with pytest.raises(psycopg.Error, match="the trainer scores"):
+            call(here, "publish", wrong)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            call(here, "publish", {"model": "churn", "artifact": data})

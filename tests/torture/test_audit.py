@@ -42,9 +42,9 @@ def test_what_waits_what_was_logged_and_what_was_learnt(torn: Place) -> None:
         conn.execute("UPDATE rescore.snapshots SET resolved = '5', label = 1")
         round_of = """INSERT INTO rescore.learn_log (model, parent, version, examples, positives, skipped,
                           from_xid, from_id, to_xid, to_id, metrics, action, reasons)
-                      VALUES ('churn', 1, %s, 7, 0, '{}', %s, 0, '6', 0, '{}', 'published', '[]')"""
-        for version, begin in ((2, "4"), (3, "5")):
-            conn.execute(round_of.encode(), [version, begin])
+                      VALUES ('churn', 1, %s, 7, 0, '{}', %s, 0, greatest('6', %s)::xid8, 0, '{}', 'published', '[]')"""
+        for version, begin in ((2, "4"), (3, "5"), (4, "7")):
+            conn.execute(round_of.encode(), [version, begin, begin])
         found = "\n".join(audit(conn))
     assert "not counted: ('customer_profile', '1')" in found
     assert "a snapshot is not what its version says: ('churn', '2', 1, 0.123" in found
@@ -52,6 +52,7 @@ def test_what_waits_what_was_logged_and_what_was_learnt(torn: Place) -> None:
     assert "a snapshot by an unknown version: ('churn', '4', 99)" in found
     assert "learnt, and to be learnt: (2, 7, " in found
     assert "learnt twice, or by no round: (2, 3)" in found
+    assert "passed over between two rounds: ('churn', 3)" in found
 
 
 def test_what_was_lost_is_printed_and_told_by_the_exit_code(

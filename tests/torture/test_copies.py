@@ -15,7 +15,8 @@ WRITES = ("single inserts", "multi-row inserts", "updates")
 
 def test_a_standby_answers_and_goes_on_when_promoted(torn: Place) -> None:
     outcome = standby.promoted(torn, SHORT)
-    nothing_lost(outcome, *WRITES, "answers of the standby", "standbys promoted")
+    learnt = ("versions learnt", "examples learnt by the run after")
+    nothing_lost(outcome, *WRITES, "answers of the standby", "standbys promoted", *learnt)
 
 
 def test_a_subscriber_scores_what_its_publisher_knows_nothing_of(torn: Place) -> None:

@@ -13,7 +13,7 @@ WRITES = ("single inserts", "multi-row inserts", "updates", "deletes", "rollback
 
 def test_writers_at_all_isolation_levels_at_once(torn: Place) -> None:
     outcome = concurrency.at_levels(torn, SHORT)
-    beside = ("publishes", "sweeps", "rounds of snapshots", "labels resolved")
+    beside = ("versions learnt", "publishes", "sweeps", "rounds of snapshots", "labels resolved")
     nothing_lost(outcome, *WRITES, *beside, "retries of 40001")
 
 

@@ -26,7 +26,10 @@ from rescore.tests.learning_shop import (
 )
 from rescore.tests.support import one
 from rescore.trainer.loop import learn as loop
+from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.learn import learn
+from rescore.trainer.loop.reading import Reader
+from rescore.trainer.loop.record import Candidate, Outcome, record_version
 from rescore.trainer.loop.state import read_state
 
 Connection = psycopg.Connection[Any]
@@ -213,12 +216,32 @@ def test_a_publish_meanwhile_costs_the_round_and_nothing_else(conn: Connection) 
     publish_start(conn, WEIGHTS)
     with pytest.raises(psycopg.Error, match="has changed while it was learnt") as caught:
         conn.execute(
-            "SELECT rescore._learn_lock('churn', %s::text::xid8, %s, %s)",
-            [state.watermark.xid, state.watermark.id, state.champion.number],
+            "SELECT rescore._learn_lock('churn', %s::text::xid8, %s, %s, %s::text::xid)",
+            [state.watermark.xid, state.watermark.id, state.champion.number, state.written],
         )
     assert caught.value.sqlstate == Busy.sqlstate
     assert actions(conn) == ["published"]
     assert log(conn, "parent") == [2]
+
+
+def test_what_is_quarantined_while_it_is_learnt_is_not_learnt_twice(conn: Connection) -> None:
+    stream(conn, 1000)
+    state = read_state(conn, "churn")
+    attempt = Attempt(state, Reader.of(conn, state))
+    assert attempt.take(1000, exactly=True)
+    artefact, memory = attempt.version()
+    made = Candidate(artefact, memory, attempt.judge(artefact))
+    conn.execute("SELECT rescore.quarantine('churn', ARRAY[5, 6], 'learnt: a bot')")
+    why = Outcome("candidate", (), 1, metrics={"gate": made.decision.to_json()})
+    with pytest.raises(psycopg.Error, match="quarantined while it was learnt") as caught:
+        record_version(conn, state, attempt, made, 0, why)
+    assert caught.value.sqlstate == Busy.sqlstate
+    reasons = "SELECT DISTINCT quarantined FROM rescore.snapshots WHERE quarantined IS NOT NULL"
+    assert one(conn, reasons) == "a bot"  # only what was learnt may say so
+    conn.execute("UPDATE rescore.snapshots SET quarantined = NULL WHERE id > 500")
+    stream(conn, 2, seed=4)
+    assert actions(conn) == ["published"]
+    assert one(conn, "SELECT skipped -> 'quarantined' FROM rescore.learn_log") == 2
 
 
 def test_batches_of_one_outcome_empty_columns_and_constants(conn: Connection) -> None:

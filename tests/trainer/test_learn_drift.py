@@ -34,6 +34,7 @@ from rescore.trainer.loop.job import Learning
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.loop.state import read_state
 from rescore.trainer.loop.triggers import due
+from rescore.trainer.run_log import line
 
 Connection = psycopg.Connection[Any]
 
@@ -236,7 +237,7 @@ def test_the_runner_answers_a_request_at_once(conn: Connection, plain_dsn: str) 
     assert not thread.is_alive()
     (round_,) = said[0]["learnt"]
     assert (round_["why"], round_["rounds"][0]["action"]) == ("request 1", "published")
-    assert "churn published 2 (request 1)" in runner.line(said[0])
+    assert "churn published 2 (request 1)" in line(said[0])
     assert one(conn, "SELECT done_at IS NOT NULL FROM rescore.learn_requests")
 
 

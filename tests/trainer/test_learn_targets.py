@@ -177,6 +177,13 @@ def test_absurd_numbers_are_not_learnt(conn: Connection) -> None:
     assert made.metrics["gate"]["candidate"]["rmse"]["estimate"] < 2
     moved = {each.feature: each for each in watch(conn, "value")}
     assert moved["label"].numbers["psi"] is not None
+    # Nor do they take from anybody what they are shown.
+    conn.execute(
+        "UPDATE rescore.snapshots SET label = 1e100, quarantined = NULL WHERE key IN ('7', '8')"
+    )
+    conn.execute("UPDATE rescore.snapshots SET score = -1e200 WHERE key = '8'")
+    live = "SELECT max(mse) > 1e150, max(mae) > 1e90, min(mean_score) < -1e190 FROM rescore.live_quality"
+    assert one(conn, live) == (True, True, True)
 
 
 def test_versions_that_tell_a_number_are_compared(conn: Connection) -> None:

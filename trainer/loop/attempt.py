@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from datetime import datetime, timezone
+from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rescore.trainer.failing import go_on
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt
 from rescore.trainer.learning.checks import sanity
@@ -47,7 +50,8 @@ class Attempt:
     spoken_for: examples not learnt since the holdout stands for them.
     """
 
-    def __init__(self, state: State, reader: Reader) -> None:
+    def __init__(self, state: State, reader: Reader, stop: Event | None = None) -> None:
+        self._stop = stop or Event()
         learner = Learner.resume(state.line.estimator, state.terms.method, state.standing.memory)
         self.state, self.reader = state, reader
         self.target = state.terms.target
@@ -71,23 +75,28 @@ class Attempt:
         Parameters
         ----------
         size: so many examples; fewer, in full micro-batches, unless ``exactly``.
+
+        Raises
+        ------
+        Stopped: it was told to, between two micro-batches.
         """
         before = self.read_to
         if exactly and not self.reader.reaches(before, size):
             return False
-        for block in self._batches(size):
-            self._waiting.extend(self._pieces(block))
-            self.read_to = self._waiting[-1].end
-            self._learn()
+        with closing(self._batches(size)) as found:  # pages are read ahead, by another thread
+            for block in found:
+                self._waiting.extend(self._pieces(block))
+                self.read_to = self._waiting[-1].end
+                self._learn()
         return self.read_to != before
 
-    def _batches(self, size: int) -> Iterator[Block]:
+    def _batches(self, size: int) -> Generator[Block, None, None]:
         """Yield micro-batches as they are read; the last may be short where all were there."""
         batch = self.state.terms.learn.batch
         pages: list[Block] = []
-        for page, whole in self.reader.stream(self.read_to, size):
+        for page, is_whole in self.reader.stream(self.read_to, size):
             pages, size = [*pages, page], size - len(page)
-            self.whole = self.whole and whole
+            self.whole = self.whole and is_whole
             found = sum(map(len, pages))
             whole = found // batch * batch if size else found
             if whole:
@@ -110,6 +119,7 @@ class Attempt:
         """Learn what is not kept for testing, in order."""
         limit = self._since() if self._by_time else np.inf
         while self._waiting and self._waiting[0].due <= limit:
+            go_on(self._stop)
             piece = self._waiting.popleft()
             self.spoken_for += piece.spoken_for
             self._step(piece.kept)
@@ -194,6 +204,7 @@ class Attempt:
 
     def judge(self, artefact: Any) -> Decision:
         """Compare a candidate with the champion on examples that neither has learnt."""
+        go_on(self._stop)
         tests, champion = self.tests(), self.state.champion.estimator
         probability = gives_probabilities(artefact) and gives_probabilities(champion)
         pairs = PairedScores(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from river.drift import ADWIN
 from scipy.stats import rankdata
 
 from rescore.trainer.database import Connection, query, translated
+from rescore.trainer.failing import go_on
 from rescore.trainer.learning.drift import drift, recent
 from rescore.trainer.learning.histogram import EDGE
 from rescore.trainer.loop.attempt import moment
@@ -64,7 +68,7 @@ class Moved:
                 "changed_at": self.changed_at, **numbers}  # fmt: skip
 
 
-def watch(conn: Connection, model: str) -> list[Moved]:
+def watch(conn: Connection, model: str, stop: Event | None = None) -> list[Moved]:
     """Tell what has moved, and keep it for ``rescore.feature_drift``.
 
     A version that has nothing to be compared with is given the newest snapshots, once there are
@@ -73,11 +77,13 @@ def watch(conn: Connection, model: str) -> list[Moved]:
     Parameters
     ----------
     conn: in autocommit mode.
+    stop: once set, nothing is told.
 
     Raises
     ------
     UnknownModel
     NotEnoughData: no version serves.
+    Stopped: ``stop`` was set.
     """
     with translated():
         state = read_state(conn, model)
@@ -86,21 +92,25 @@ def watch(conn: Connection, model: str) -> list[Moved]:
         ):
             state = read_state(conn, model)
         reader = Reader.of(conn, state)
-        found = [*_columns(state, reader), *_outcomes(state, reader)]
+        found = []
+        for each in chain(_columns(state, reader), _outcomes(state, reader)):
+            go_on(stop or Event())
+            found.append(each)
         rows = Jsonb([_row(each) for each in found])
         conn.execute(query("drift_record"), (model, state.champion.number, rows))
     return found
 
 
-def _columns(state: State, reader: Reader) -> list[Moved]:
+def _columns(state: State, reader: Reader) -> Iterator[Moved]:
     block = _in_time(reader.recent(NEWEST, resolved=False))
     if not len(block):
-        return []
+        return
     names = state.line.contract.columns()
     columns = dict(zip(names, block.design.T, strict=True))
     if SCORE not in columns and np.isfinite(block.scores).all():
         columns[SCORE] = block.scores
-    return [_moved(state, block, name, column) for name, column in columns.items()]
+    for name, column in columns.items():
+        yield _moved(state, block, name, column)
 
 
 def _moved(state: State, block: Block, name: str, column: Floats) -> Moved:
@@ -112,11 +122,11 @@ def _moved(state: State, block: Block, name: str, column: Floats) -> Moved:
     return _told(state, block, name, numbers, changed(column))
 
 
-def _outcomes(state: State, reader: Reader) -> list[Moved]:
+def _outcomes(state: State, reader: Reader) -> Iterator[Moved]:
     """Watch outcomes, and how well they were foreseen: a concept can change and no column."""
     block = _in_time(reader.recent(NEWEST, resolved=True))
     if not len(block):
-        return []
+        return
     found = {LABEL: block.labels}
     if state.terms.target == "number":
         found["loss"] = np.abs(block.labels - np.nan_to_num(block.scores))
@@ -125,7 +135,8 @@ def _outcomes(state: State, reader: Reader) -> list[Moved]:
         found["loss"] = -np.log(np.where(block.labels == 1, chance, 1 - chance))
     # Only numbers have been kept: outcomes are told by their rate.
     told = _moved if state.terms.target == "number" else _watched
-    return [told(state, block, name, each) for name, each in found.items()]
+    for name, each in found.items():
+        yield told(state, block, name, each)
 
 
 def _watched(state: State, block: Block, name: str, column: Floats) -> Moved:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 
 from rescore.errors import Busy
 from rescore.trainer.database import Connection, query, translated
+from rescore.trainer.failing import Patience
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.loop.triggers import due
-from rescore.trainer.rounds import Facts, each, failures
+from rescore.trainer.rounds import Facts, Round, failures
 
 LOOK_SECONDS = 30.0
 """Between two looks at which models are due."""
@@ -31,17 +32,19 @@ class Learning:
     models: tuple[str, ...] = ()
     name: str = "learn"
     channel: str = "rescore_learn"
+    patience: Patience = field(default_factory=Patience, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Let each model that is due learn; say nothing when none is."""
         known = self.models or [name for (name,) in conn.execute(query("learn_models"))]
-        looked = each("model", known, lambda model: _one(conn, model, stop), stop)
+        told = Round(conn, "model", self.patience, stop)
+        looked = told.each(known, lambda model: _one(conn, model, stop))
         done = [facts for facts in looked if len(facts) > 1]
         return ({"learnt": done} if done else {}) | failures("model", done)
 
 
 def _one(conn: Connection, model: str, stop: Event) -> Facts:
-    why = due(conn, model)
+    why = due(conn, model, stop)
     if not why:
         return {}
     try:
@@ -49,7 +52,8 @@ def _one(conn: Connection, model: str, stop: Event) -> Facts:
             report = learn(conn, model, stop=stop)
     except Busy:
         return {}  # somebody else learns it
-    watch(conn, model)
+    if not stop.is_set():
+        watch(conn, model, stop)
     rounds = [
         {"action": done.action, "version": done.version, "examples": done.examples,
          "reasons": list(done.reasons)}

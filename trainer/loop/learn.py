@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, cast
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rescore.errors import Busy, NotFinite
 from rescore.trainer.database import Connection, one, query, translated
+from rescore.trainer.failing import Stopped
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.record import (
@@ -39,7 +40,7 @@ class LearningReport:
 
     Attributes
     ----------
-    rounds: in order, at least one.
+    rounds: in order, at least one unless it was stopped.
     seconds: from first query to last.
     """
 
@@ -82,7 +83,7 @@ def learn(
     max_batches: learn one round of no more than so many micro-batches.
     restart: leave what was learnt since the champion, and go on from it with what comes next.
     wait: for another session that learns this model.
-    stop: once set, the round is finished and no other begun.
+    stop: once set, the round is given up at the next micro-batch; the next call takes it up.
     progress: called with examples learnt so far, twice.
 
     Raises
@@ -93,10 +94,11 @@ def learn(
     """
     started, stop = time.monotonic(), stop or Event()
     rounds: list[Outcome] = []
-    with translated(), held(conn, model, wait=wait, stop=stop), _one_thread():
+    with translated(), held(conn, model, wait=wait, stop=stop), _one_thread(), suppress(Stopped):
         while not stop.is_set():
             first = not rounds
-            outcome = one_round(conn, model, max_batches, restart=restart and first, more=not first)
+            given = {"restart": restart and first, "more": not first}
+            outcome = one_round(conn, model, max_batches, stop=stop, **given)
             if outcome.action not in _IDLE or first:
                 rounds.append(outcome)
             if progress:
@@ -145,16 +147,22 @@ def one_round(
     *,
     restart: bool = False,
     more: bool = False,
+    stop: Event | None = None,
 ) -> Outcome:
     """Do one round: read, learn, judge, record; see :func:`learn`.
 
     Parameters
     ----------
     more: a round was done already: that nothing is left is not worth a row of the log.
+    stop: see :func:`learn`.
+
+    Raises
+    ------
+    Stopped: nothing was recorded.
     """
     state = read_state(conn, model, restart=restart)
     requests = one(conn, query("learn_requested"), (model,))
-    attempt = Attempt(state, Reader.of(conn, state))
+    attempt = Attempt(state, Reader.of(conn, state), stop)
     try:
         made = _tried(attempt, max_batches)
     except NotFinite as error:  # the definition must change: nothing is passed over

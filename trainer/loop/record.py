@@ -143,7 +143,8 @@ def _reason(why: Outcome) -> str:
 
 def _lock(conn: Connection, state: State) -> None:
     given = {"model": state.model, **state.watermark._asdict()}
-    conn.execute(query("learn_lock"), {**given, "champion": state.champion.number})
+    given |= {"champion": state.champion.number, "written": state.written}
+    conn.execute(query("learn_lock"), given)
 
 
 def _record(conn: Connection, state: State, end: Position, told: Mapping[str, Any]) -> None:

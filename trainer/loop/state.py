@@ -92,6 +92,7 @@ class State:
     position: after which examples are read: the watermark, or the start for a new line.
     standing: what learning remembers.
     fallback: what it would remember if it went on from the champion.
+    written: the transaction that last wrote where it stands; None where none has.
     """
 
     model: str
@@ -103,6 +104,7 @@ class State:
     position: Position
     standing: Standing
     fallback: Standing
+    written: str | None
 
 
 def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
@@ -123,7 +125,8 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
     row = conn.execute(query("learn_state"), (model,)).fetchone()
     if row is None:
         raise unknown_model(conn, model)
-    profile, clock, spec, champion, xid, number, line, served, memory, amount, treated = row
+    profile, clock, spec, champion, xid, number, line, served, memory, *more = row
+    amount, treated, written = more
     if champion is None:
         raise NotEnoughData(
             f'no version of model "{model}" serves: there is nothing to learn on from',
@@ -140,7 +143,9 @@ def read_state(conn: Connection, model: str, *, restart: bool = False) -> State:
         standing, position = Standing.from_json(memory), watermark
     terms = Terms.of(spec, number=amount, interventions=treated)
     standing = _testing(standing, terms)
-    return State(model, profile, terms, serving, version, watermark, position, standing, fallback)
+    return State(
+        model, profile, terms, serving, version, watermark, position, standing, fallback, written
+    )
 
 
 def _new_line(champion: Version, watermark: Position, clock: str) -> tuple[Standing, Position]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 from rescore.trainer.database import Connection, query, translated
@@ -20,13 +21,14 @@ NEWEST = 2_000
 _LAST = Position(2**62, 2**62)
 
 
-def due(conn: Connection, model: str) -> str | None:
+def due(conn: Connection, model: str, stop: Event | None = None) -> str | None:
     """Return why a model is to learn now, in words; None when it is not.
 
     Raises
     ------
     UnknownModel
     NotEnoughData: no version serves.
+    Stopped: ``stop`` was set.
     """
     with translated():
         state = read_state(conn, model)
@@ -43,7 +45,7 @@ def due(conn: Connection, model: str) -> str | None:
             return f"{labels} new labels"
         if not enough:
             return None
-        return _worse(conn, state) or _moved(conn, state)
+        return _worse(conn, state) or _moved(conn, state, stop)
 
 
 def _given(state: State) -> dict[str, Any]:
@@ -57,11 +59,11 @@ def _given(state: State) -> dict[str, Any]:
     }
 
 
-def _moved(conn: Connection, state: State) -> str | None:
+def _moved(conn: Connection, state: State, stop: Event | None) -> str | None:
     limit = state.terms.learn.when.drift
     if limit is None:
         return None
-    found = max(watch(conn, state.model), key=lambda each: each.excess, default=None)
+    found = max(watch(conn, state.model, stop), key=lambda each: each.excess, default=None)
     if found is None or found.excess <= limit:
         return None
     return f"{found.feature} moved by a stability index of {found.numbers['psi']:.3g}"

@@ -1,29 +1,19 @@
-"""Commands about who serves, and what came of it: challenge, shadow, demote, compare, uplift."""
+"""Who serves beside the champion, and what came of it: ``challenge``, ``compare``, ``uplift``."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rescore import console
+from rescore.commands.options import Dsn, Json, Model, Reason, Since, Sweep, Version
+from rescore.commands.shown import sweep_after
 
 if TYPE_CHECKING:
     from rescore.trainer.compare import Comparison
-    from rescore.trainer.run import Job
-    from rescore.trainer.sweep import Terms
 
-Dsn = Annotated[
-    str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reason = Annotated[str | None, typer.Option(help="Why; kept in the deployment history.")]
-Model = Annotated[str, typer.Argument(help="Name of the model.")]
-Version = Annotated[int, typer.Argument(help="Number of a recorded version; see `models`.")]
-Sweep = Annotated[bool, typer.Option(help="Rescore the customers that another version now serves.")]
-Since = Annotated[datetime | None, typer.Option(help="Only snapshots taken from then on.")]
+
 Rival = Annotated[
     int | None,
     typer.Argument(help="Default: the challenger, a shadow, or the version that served before."),
@@ -47,8 +37,8 @@ def challenge(
     part = share_of(share)
     with connection(dsn) as conn:
         ops.challenge(conn, model, version, part, reason)
-        _sweep(conn, model, wanted=sweep)
-    _show({"model": model, "challenger": version, "share": part}, json)
+    sweep_after(model, dsn, wanted=sweep)
+    console.show_one({"model": model, "challenger": version, "share": part}, json)
 
 
 def shadow(
@@ -60,7 +50,7 @@ def shadow(
 
     with connection(dsn) as conn:
         ops.shadow(conn, model, version, reason)
-    _show({"model": model, "shadow": version}, json)
+    console.show_one({"model": model, "shadow": version}, json)
 
 
 def demote(
@@ -77,8 +67,8 @@ def demote(
 
     with connection(dsn) as conn:
         ops.demote(conn, model, version, reason)
-        _sweep(conn, model, wanted=sweep)
-    _show({"model": model, "demoted": version}, json)
+    sweep_after(model, dsn, wanted=sweep)
+    console.show_one({"model": model, "demoted": version}, json)
 
 
 def compare(
@@ -127,23 +117,6 @@ def uplift(
     )
 
 
-def jobs(every: float, terms: Terms, alerts: Path | None) -> list[Job]:
-    """Return the jobs of `rescore run` that judge versions and, if a file says so, tell alerts."""
-    from rescore.trainer.alert_rules import load
-    from rescore.trainer.alerts import Alerting
-    from rescore.trainer.judge import ServedQuality
-    from rescore.trainer.rules import Judging
-
-    told: list[Job] = [Alerting(every, load(alerts))] if alerts else []
-    return [ServedQuality(every), Judging(every, terms), *told]
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (challenge, shadow, demote, compare, uplift):
-        app.command()(command)
-
-
 def _show_comparison(found: Comparison) -> None:
     from rescore.trainer.comparison_report import lines, served_rows, table
 
@@ -151,18 +124,3 @@ def _show_comparison(found: Comparison) -> None:
     if rows := served_rows(found):
         console.show(rows, as_json=False, title="outcomes by who served")
     console.print_lines(lines(found))
-
-
-def _sweep(conn: Any, model: str, *, wanted: bool) -> None:
-    from rescore.trainer import operations as ops
-
-    if wanted:
-        with console.progress(f"rescore by {model}") as progress:
-            ops.sweep_model(conn, model, progress)
-
-
-def _show(row: dict[str, Any], json: bool) -> None:
-    if json:
-        console.print_json(row)
-    else:
-        console.show_values(row)

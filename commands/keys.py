@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from rescore import console
+from rescore.commands.options import Dsn, Json
 
 keys = typer.Typer(no_args_is_help=True, help="Keys that sign model versions.")
 
-Dsn = Annotated[
-    str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 Name = Annotated[str, typer.Argument(help="Name of the key.")]
 
 
@@ -28,7 +26,7 @@ def generate(
 
     public = trusted.generate(file)
     made = {"key": file, "public": public}
-    _show(made | {"fingerprint": trusted.fingerprint(trusted.public_key(public))}, json)
+    console.show_one(made | {"fingerprint": trusted.fingerprint(trusted.public_key(public))}, json)
 
 
 @keys.command("add")
@@ -43,7 +41,7 @@ def add(
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
-        _show({"name": name, "fingerprint": trusted.add(conn, name, file)}, json)
+        console.show_one({"name": name, "fingerprint": trusted.add(conn, name, file)}, json)
 
 
 @keys.command("list")
@@ -65,11 +63,4 @@ def remove(name: Name, dsn: Dsn = None, json: Json = False) -> None:
 
     with connection(dsn) as conn:
         trusted.remove(conn, name)
-    _show({"name": name, "removed": True}, json)
-
-
-def _show(row: dict[str, object], json: bool) -> None:
-    if json:
-        console.print_json(row)
-    else:
-        console.show_values(row)
+    console.show_one({"name": name, "removed": True}, json)

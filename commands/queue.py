@@ -1,4 +1,4 @@
-"""``rescore fold``, ``pause`` and ``resume``: what waits to be counted, and when nothing is."""
+"""``fold``, ``pause`` and ``resume``: what waits to be counted, and when nothing is."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rescore import console
+from rescore.commands.options import Dsn, Json, Profile
 
 if TYPE_CHECKING:
     from rescore.trainer.database import Connection
 
-Dsn = Annotated[
-    str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Profile = Annotated[str, typer.Argument(help="Name of the profile.")]
+
 Timeout = Annotated[float, typer.Option(help="Seconds to wait for the tables, each time.")]
 
 
@@ -45,7 +42,7 @@ def pause(
 
     with connection(dsn) as conn:
         disabled = pausing.pause(conn, profile, reason, lock_timeout=lock_timeout)
-    _show({"profile": profile, "triggers disabled": disabled}, json)
+    console.show_one({"profile": profile, "triggers disabled": disabled}, json)
 
 
 def resume(
@@ -70,11 +67,4 @@ def _fold(conn: Connection, profile: str, batch: int, json: bool) -> None:
     with console.progress(f"count {profile}") as progress:
         folded = ops.fold(conn, profile, batch, progress)
     told = {"rows": folded.rows, "customers": folded.customers, "seconds": folded.seconds}
-    _show({"profile": profile, **told}, json)
-
-
-def _show(row: dict[str, object], json: bool) -> None:
-    if json:
-        console.print_json(row)
-    else:
-        console.show_values(row)
+    console.show_one({"profile": profile, **told}, json)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rescore import console
+from rescore.commands.options import Dsn, Json
 
 outbox = typer.Typer(no_args_is_help=True, help="Moves of scores, written for others to read.")
 
@@ -19,10 +20,6 @@ class Start(str, Enum):
     now = "now"
 
 
-Dsn = Annotated[
-    str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Consumer = Annotated[str, typer.Argument(help="Name of the consumer.")]
 
 
@@ -85,7 +82,7 @@ def ack(
 
     with connection(dsn) as conn:
         done = box.acknowledge(conn, consumer, position)
-    _show_one({"consumer": consumer, "position": position, "acknowledged": done}, json)
+    console.show_one({"consumer": consumer, "position": position, "acknowledged": done}, json)
 
 
 @outbox.command("drop")
@@ -96,7 +93,7 @@ def drop(consumer: Consumer, dsn: Dsn = None, json: Json = False) -> None:
 
     with connection(dsn) as conn:
         box.drop(conn, consumer)
-    _show_one({"consumer": consumer, "dropped": True}, json)
+    console.show_one({"consumer": consumer, "dropped": True}, json)
 
 
 @outbox.command("prune")
@@ -113,7 +110,7 @@ def prune(
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
-        _show_one({"deleted": box.prune(conn, keep, force=force)}, json)
+        console.show_one({"deleted": box.prune(conn, keep, force=force)}, json)
 
 
 def _show_rows(rows: list[dict[str, Any]], json: bool) -> None:
@@ -123,10 +120,3 @@ def _show_rows(rows: list[dict[str, Any]], json: bool) -> None:
         return
     show = ("id", "score", "key", "old", "new", "old_band", "new_band", "at")
     console.show([{name: row[name] for name in show} for row in rows], as_json=False)
-
-
-def _show_one(row: dict[str, Any], json: bool) -> None:
-    if json:
-        console.print_json(row)
-    else:
-        console.show_values(row)

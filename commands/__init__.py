@@ -1,0 +1,1 @@
+"""The commands, a file a subject: parse, call, print; no logic."""

@@ -1,0 +1,81 @@
+"""``install``, ``plan``, ``apply``, ``schema``: the database brought to a definition."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rescore import console
+from rescore.commands.options import Drop, Dsn, File, Json
+
+
+def install(
+    dsn: Dsn = None,
+    python_path: Annotated[
+        list[str] | None,
+        typer.Option(help="Directory for the server's Python; repeat for several. Superuser only."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring the database to this version's schema; does nothing where it is there already."""
+    from rescore.sql import install as sql_install
+    from rescore.trainer.database import address
+
+    console.show_one(vars(sql_install.install(address(dsn), python_path=python_path)), json)
+
+
+def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) -> None:
+    """Print the SQL that apply would run."""
+    from rescore.compiler.apply import plan as make_plan
+    from rescore.compiler.definition import load
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        made = make_plan(conn, load(file), drop=drop)
+    if json:
+        console.print_json({"changes": made.changes, "notes": made.notes, "sql": made.script})
+    else:
+        console.print_lines([f"-- {line}" for line in [*made.changes, *made.notes]])
+        console.print_lines([made.script or "-- nothing to do"])
+
+
+def apply(
+    file: File,
+    dsn: Dsn = None,
+    drop: Drop = False,
+    indexes: Annotated[bool, typer.Option(help="Create missing indexes on event keys.")] = True,
+    lock_timeout: Annotated[
+        float,
+        typer.Option(help="Seconds to wait for locks, each of 60 times.", min=0.01),
+    ] = 0.5,
+    json: Json = False,
+) -> None:
+    """Bring the database to a definition: profile table, triggers, functions, backfill."""
+    from rescore.compiler.apply import apply as apply_definition
+    from rescore.compiler.definition import load
+    from rescore.trainer.database import connection
+
+    definition = load(file)
+    with connection(dsn) as conn, console.progress("backfill") as progress:
+        made = apply_definition(
+            conn,
+            definition,
+            source=file.read_text("utf-8"),
+            drop=drop,
+            create_indexes=indexes,
+            lock_timeout=lock_timeout,
+            progress=progress,
+        )
+    if json:
+        console.print_json({"changes": made.changes, "notes": made.notes})
+    else:
+        console.print_lines(made.changes or ["nothing to do"])
+        console.print_lines([f"note: {note}" for note in made.notes])
+
+
+def schema() -> None:
+    """Print the JSON Schema of definition files, for editors."""
+    from rescore.compiler.definition import json_schema
+
+    console.print_json(json_schema())

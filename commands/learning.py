@@ -1,0 +1,163 @@
+"""``train``, ``examples``, ``learn``, and what is kept out of learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rescore import console
+from rescore.commands.options import (
+    Candidate,
+    Dsn,
+    Json,
+    Model,
+    Moments,
+    Most,
+    Reason,
+    Sweep,
+    Until,
+)
+from rescore.commands.shown import rows, sweep_after
+
+if TYPE_CHECKING:
+    from rescore.trainer.train import TrainingReport
+
+
+def train(
+    model: Model,
+    dsn: Dsn = None,
+    moments: Moments = "monthly",
+    until: Until = None,
+    most: Most = 24,
+    passes: Annotated[
+        int | None, typer.Option(help="Passes of partial_fit; default: a million examples.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the shuffling.")] = 0,
+    publish: Annotated[bool, typer.Option("--publish", help="Publish the new version.")] = False,
+    candidate: Candidate = False,
+    sweep: Sweep = True,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Train on past moments, measure on the newest, and publish if asked."""
+    from rescore.trainer import report
+    from rescore.trainer.database import connection
+    from rescore.trainer.train import publish_trained
+    from rescore.trainer.train import train as train_model
+
+    chosen = report.parse_moments(moments)
+    with connection(dsn) as conn, console.progress(f"train {model}") as progress:
+        made = train_model(
+            conn,
+            model,
+            moments=chosen,
+            until=report.with_zone(until),
+            most=most,
+            passes=passes,
+            seed=seed,
+            progress=progress,
+        )
+        try:
+            if publish or candidate:
+                made = publish_trained(conn, made, candidate=candidate, reason=reason)
+        finally:  # what was learnt is told even when it is refused
+            _show_training(made, json)
+    sweep_after(model, dsn, wanted=sweep and publish and not candidate)
+
+
+def examples(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="A .csv or .npz file.", dir_okay=False)],
+    dsn: Dsn = None,
+    moments: Moments = "monthly",
+    until: Until = None,
+    most: Most = 24,
+    json: Json = False,
+) -> None:
+    """Write the training examples to a file, for notebooks."""
+    from rescore.trainer import report
+    from rescore.trainer.database import connection
+    from rescore.trainer.export import export
+
+    chosen, present = report.parse_moments(moments), report.with_zone(until)
+    with connection(dsn) as conn, console.progress(f"examples {model}") as progress:
+        rows = export(conn, model, out, moments=chosen, until=present, most=most, progress=progress)
+    console.show_one({"model": model, "file": out, "examples": rows}, json)
+
+
+def learn(
+    model: Model,
+    dsn: Dsn = None,
+    max_batches: Annotated[
+        int | None, typer.Option(help="One round of no more micro-batches than this.", min=1)
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Go on from the champion, not from what was refused.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="For a session that learns this model already.")
+    ] = False,
+    sweep: Sweep = True,
+    json: Json = False,
+) -> None:
+    """Learn on from what was resolved since the last round; exit code 3 when the gate refuses."""
+    from rescore.trainer.database import connection
+    from rescore.trainer.loop.learn import learn as learn_model
+    from rescore.trainer.loop.report import summary
+
+    with connection(dsn) as conn, console.progress(f"learn {model}") as progress:
+        made = learn_model(
+            conn, model, max_batches=max_batches, restart=restart, wait=wait, progress=progress
+        )
+    if json:
+        console.print_json(made.to_json())
+    else:
+        console.print_lines(summary(made))
+    sweep_after(model, dsn, wanted=sweep and made.published)
+    raise typer.Exit(3 if made.refused else 0)
+
+
+def drift(model: Model, dsn: Dsn = None, json: Json = False) -> None:
+    """Compare the newest snapshots with what the serving version learnt from, column by column."""
+    from rescore.trainer.database import connection
+    from rescore.trainer.loop.drift import watch
+
+    with connection(dsn) as conn:
+        rows = [each.to_json() for each in watch(conn, model)]
+    columns = ("feature", "psi", "psi_by_chance", "outside", "before", "now", "changed_at")
+    some = [{name: row[name] for name in columns} for row in rows] if not json else rows
+    console.show(some, as_json=json, empty="nothing to compare")
+
+
+def quarantine(dsn: Dsn = None, json: Json = False) -> None:
+    """List the snapshots kept out of learning, by model and reason."""
+    rows("quarantined", dsn, json, empty="nothing is kept out")
+
+
+def release(
+    model: Model,
+    snapshot: Annotated[
+        list[int] | None, typer.Option("--id", help="A snapshot; repeat. Default: all.")
+    ] = None,
+    dsn: Dsn = None,
+    json: Json = False,
+) -> None:
+    """Let snapshots out of quarantine: they are learnt whatever they hold."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        console.show_one({"model": model, "released": ops.release(conn, model, snapshot)}, json)
+
+
+def _show_training(made: TrainingReport, json: bool) -> None:
+    from rescore.trainer import report
+
+    if json:
+        console.print_json(made.to_json())
+    else:
+        console.print_lines(report.summary(made))
+        if table := report.bins(made):
+            console.show(table, as_json=False, title="calibration")

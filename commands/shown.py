@@ -1,0 +1,41 @@
+"""What several commands do at their end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rescore import console
+
+
+def sweep_after(model: str, dsn: str | None, *, wanted: bool) -> None:
+    """Bring a profile's scores to the version that now serves, where that is wanted."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    if wanted:
+        with connection(dsn) as conn, console.progress(f"rescore by {model}") as progress:
+            ops.sweep_model(conn, model, progress)
+
+
+def rows(
+    command: str,
+    dsn: str | None,
+    json: bool,
+    *values: Any,
+    show: tuple[str, ...] = (),
+    rare: frozenset[str] = frozenset(),
+    empty: str = "nothing",
+) -> list[dict[str, Any]]:
+    """Print the rows of an operation: all they hold as JSON, the columns named as a table.
+
+    Those that are rare are shown where a row has something in them.
+    """
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        found: list[dict[str, Any]] = getattr(ops, command)(conn, *values)
+    shown = [name for name in show if name not in rare or any(row[name] for row in found)]
+    some = [{name: row[name] for name in shown} for row in found] if show and not json else found
+    console.show(some, as_json=json, empty=empty)
+    return found

@@ -1,0 +1,42 @@
+"""What ``rescore run`` says of each round, as one object or as a line for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rescore.trainer.rounds import Facts
+
+
+def entry(what: str, **facts: Any) -> Facts:
+    """Return what the log is to say of something."""
+    return {"at": now(), "job": what, **facts}
+
+
+def now() -> str:
+    """Return the time of day, with its zone, as the log has it."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def line(facts: Facts, *, traces: bool = False) -> str:
+    """Return what happened as one line for people.
+
+    Parameters
+    ----------
+    traces: below it, where what nobody expected was raised.
+    """
+    hidden = ("at", "job", "profiles", "learnt", "seconds", "trace")
+    shown = {k: v for k, v in facts.items() if k not in hidden}
+    shown |= {each["model"]: _of_model(each) for each in facts.get("learnt", [])}
+    parts = [f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in shown.items()]
+    if "seconds" in facts:
+        parts.append(f"{facts['seconds']:.1f} s")
+    trace = f"\n{facts['trace'].rstrip()}" if traces and "trace" in facts else ""
+    return f"{facts['at']} {facts['job']}: {', '.join(parts)}{trace}"
+
+
+def _of_model(facts: Facts) -> str:
+    rounds = facts.get("rounds", [])
+    told = [f"{each['action']} {each['version'] or ''}".strip() for each in rounds]
+    ended = "failed" if "error" in facts else "stopped"
+    return f"{', '.join(told) or ended} ({facts.get('why', 'see error')})"
