@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,12 +40,16 @@ def pieces(block: Block, size: int, kept: Mask, suspects: dict[int, str]) -> Ite
     """
     found = block if kept.all() else block.take(kept)
     before = np.concatenate([[0], np.cumsum(kept)]).tolist()
+    at = sorted(suspects)
     others = (block.weights == 0) & ~block.treated
     for start in range(0, len(block), size):
         stop = min(start + size, len(block))
         yield Piece(
             found.take(slice(before[start], before[stop])),
-            {int(block.ids[n]): why for n, why in suspects.items() if start <= n < stop},
+            {
+                int(block.ids[n]): suspects[n]
+                for n in at[bisect_left(at, start) : bisect_left(at, stop)]
+            },
             Position(int(block.xids[stop - 1]), int(block.ids[stop - 1])),
             float(block.due[start:stop].max()),
             int(np.count_nonzero(others[start:stop])),
