@@ -2,7 +2,7 @@
 .PHONY: help setup demo replay choose test test-long torture lint bench bench-quick docs clean
 
 help:             ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
 
 setup:            ## PostgreSQL with PL/Python, and .venv
 	@server/setup.sh

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from rescore import console
+from rescore import __version__, console
 from rescore.commands import definition, learning, queue, running, traffic, upkeep, versions
 from rescore.commands.demo import demo
 from rescore.commands.keys import keys
@@ -16,58 +16,70 @@ from rescore.commands.outbox import outbox
 from rescore.commands.server import server
 from rescore.errors import RescoreError
 
-COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Define": (definition.install, definition.plan, definition.apply, definition.schema),
-    "Learn": (
+PANELS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
+    "A profile": (
+        definition.install,
+        definition.plan,
+        definition.apply,
+        definition.schema,
+        upkeep.status,
+        upkeep.doctor,
+    ),
+    "Models": (
         learning.train,
         learning.examples,
-        learning.learn,
-        learning.drift,
-        learning.quarantine,
-        learning.release,
-    ),
-    "Serve": (
-        versions.models,
         versions.publish,
+        versions.models,
+        versions.verify_model,
+        keys,
+    ),
+    "Who serves": (
         versions.promote,
         versions.rollback,
-        versions.verify_model,
         traffic.challenge,
         traffic.shadow,
         traffic.demote,
         traffic.compare,
         traffic.uplift,
     ),
-    "Keep going": (
-        running.run,
-        running.schedule,
-        upkeep.sweep,
+    "Learning on": (
         upkeep.snapshot,
-        queue.fold,
-        queue.pause,
-        queue.resume,
+        learning.learn,
+        learning.drift,
+        learning.quarantine,
+        learning.release,
     ),
-    "Look and mend": (
-        upkeep.status,
-        upkeep.doctor,
-        upkeep.verify,
-        upkeep.rebuild,
-        upkeep.forget,
-    ),
+    "Up to date": (running.run, running.schedule, upkeep.sweep, queue.fold, outbox),
+    "Upkeep": (upkeep.verify, upkeep.rebuild, queue.pause, queue.resume, upkeep.forget),
+    "To try out": (demo, server),
 }
-GROUPS = {"outbox": (outbox, "Keep going"), "keys": (keys, "Serve"), "server": (server, "Try")}
+"""The headings of ``rescore --help``, and what stands below each."""
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="A score in the row: scoring and online learning inside PostgreSQL.",
 )
-for panel, functions in COMMANDS.items():
-    for function in functions:
-        app.command(rich_help_panel=panel)(function)
-app.command(rich_help_panel="Try")(demo)
-for name, (group, panel) in GROUPS.items():
-    app.add_typer(group, name=name, rich_help_panel=panel)
+for panel, members in PANELS.items():
+    for member in members:
+        if isinstance(member, typer.Typer):
+            app.add_typer(member, rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel)(member)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        console.say(f"rescore {__version__}")
+        raise typer.Exit
+
+
+Version = typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is.")
+
+
+@app.callback()
+def _options(version: Annotated[bool, Version] = False) -> None:
+    """What goes before a command."""
 
 
 def main() -> None:

@@ -34,6 +34,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Step = Callable[[int, int], None]
 
+WIDEST = 40
+"""Characters of a table's cell that stay on one line."""
+
 
 def show(
     rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "", empty: str = "nothing"
@@ -114,16 +117,14 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     table = Table(title=title or None, title_justify="left", box=SIMPLE, pad_edge=False)
     longest = max(rows[0], key=lambda name: max(len(_cell(row[name])) for row in rows))
     for name in rows[0]:  # the column with the longest text is the one that wraps, at its words
+        texts = [name, *(_cell(row[name]) for row in rows)]
+        wraps = name == longest or max(map(len, texts)) > WIDEST
+        parts = [word for text in texts for word in text.split()] if wraps else texts
         table.add_column(
             name,
             justify="right" if _numeric(rows, name) else "left",
-            no_wrap=name != longest,
-            # On a narrow terminal lines get longer: no word is cut.
-            min_width=max(
-                len(word)
-                for text in (name, *(_cell(row[name]) for row in rows))
-                for word in text.split() or [""]
-            ),
+            no_wrap=not wraps,
+            min_width=max(map(len, parts), default=0),  # nothing is cut: lines get longer
             overflow="fold",
         )
     for row in rows:

@@ -6,6 +6,7 @@ The same table stands in ``docs/errors.md``. SQL raises the SQLSTATE, Python the
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -219,3 +220,8 @@ BY_SQLSTATE: dict[str, type[RescoreError]] = _subclasses(RescoreError)
 def from_database(sqlstate: str, message: str, detail: str = "", hint: str = "") -> RescoreError:
     """Return the exception for a SQLSTATE of class ``RS`` (the base class when unknown)."""
     return BY_SQLSTATE.get(sqlstate, RescoreError)(message, detail=detail, hint=hint)
+
+
+def unprefixed(message: str) -> str:
+    """Return a message without what PL/Python puts before those that pass through it."""
+    return re.sub(r"^(?:plpy\.(?:SPI)?Error: )+", "", message)

@@ -7,6 +7,8 @@ from typing import Any
 
 from rescore.bench.results import Result
 
+# The reader's font may be wider than the one the names were measured with.
+PADDING = {"left": 50, "top": 5, "right": 20, "bottom": 5}
 METRICS = {"per_second", "rows_per_second"}
 THEMES = {"light": ("#1f2430", "#3465a4"), "dark": ("#e6e6e6", "#729fcf")}
 
@@ -42,21 +44,30 @@ def _rows(results: list[Result]) -> list[dict[str, Any]]:
 def _chart(altair: Any, rows: list[dict[str, Any]], ink: str, fill: str) -> Any:
     """Bars on a logarithmic scale from the baseline: left of 1 is slower."""
     base = altair.Chart(altair.Data(values=rows))
-    ratio = altair.X("ratio:Q", scale=altair.Scale(type="log"), title="rate, times the baseline's")
+    ratios = [row["ratio"] for row in rows]
+    scale = altair.Scale(type="log", domain=[min(ratios) / 3, max(ratios) * 2], nice=False)
+    ratio = altair.X("ratio:Q", scale=scale, title="rate, times the baseline's")
     contender = altair.Y("contender:N", sort=None, title=None)
     bars = base.mark_bar(color=fill).encode(x=ratio, x2=altair.datum(1), y=contender)
     label = altair.Text("ratio:Q", format=".2~g")
-    labels = base.mark_text(align="left", dx=4, color=ink).encode(x=ratio, y=contender, text=label)
-    panel = altair.layer(bars, labels).properties(width=420)
+    numbers = [
+        base.transform_filter(f"datum.ratio {side} 1")
+        .mark_text(align=align, dx=dx, color=ink)
+        .encode(x=ratio, y=contender, text=label)
+        for side, align, dx in (("<", "right", -4), (">=", "left", 4))
+    ]
+    panel = altair.layer(bars, *numbers).properties(width=420)
     grouped = panel.facet(row=altair.Row("work:N", title=None, sort=None, header=_header(altair)))
     return (
         grouped.resolve_scale(y="independent")
-        .configure(background="transparent")
-        .configure_axis(labelColor=ink, titleColor=ink, gridOpacity=0.2)
+        .configure(background="transparent", padding=PADDING)
+        .configure_axis(labelLimit=300, labelColor=ink, titleColor=ink, gridOpacity=0.2)
         .configure_view(stroke=None)
         .configure_header(labelColor=ink)
     )
 
 
 def _header(altair: Any) -> Any:
-    return altair.Header(labelAngle=0, labelAlign="left", labelOrient="top", labelFontWeight="bold")
+    return altair.Header(
+        labelAngle=0, labelAnchor="start", labelOrient="top", labelFontWeight="bold"
+    )

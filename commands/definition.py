@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rescore import console
 from rescore.commands.options import Drop, Dsn, File, Json
+
+if TYPE_CHECKING:
+    from rescore.compiler.definition import Definition
 
 
 def install(
@@ -31,8 +34,10 @@ def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) ->
     from rescore.compiler.definition import load
     from rescore.trainer.database import connection
 
+    definition = load(file)
+    _check_estimators(definition)
     with connection(dsn) as conn:
-        made = make_plan(conn, load(file), drop=drop)
+        made = make_plan(conn, definition, drop=drop)
     if json:
         console.print_json({"changes": made.changes, "notes": made.notes, "sql": made.script})
     else:
@@ -57,6 +62,7 @@ def apply(
     from rescore.trainer.database import connection
 
     definition = load(file)
+    _check_estimators(definition)
     with connection(dsn) as conn, console.progress("backfill") as progress:
         made = apply_definition(
             conn,
@@ -79,3 +85,12 @@ def schema() -> None:
     from rescore.compiler.definition import json_schema
 
     console.print_json(json_schema())
+
+
+def _check_estimators(definition: Definition) -> None:
+    """Refuse misspelt parameters now, not when it is first trained."""
+    for model in definition.models.values():
+        if "estimator" in model.model_fields_set:  # scikit-learn takes seconds to import
+            from rescore.trainer.estimators import make_estimator
+
+            make_estimator(model.estimator, seed=0)

@@ -10,7 +10,7 @@ import typer
 from rescore import console
 from rescore.commands.options import Dsn, Json
 
-keys = typer.Typer(no_args_is_help=True, help="Keys that sign model versions.")
+keys = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign model versions.")
 
 
 Name = Annotated[str, typer.Argument(help="Name of the key.")]

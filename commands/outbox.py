@@ -10,7 +10,9 @@ import typer
 from rescore import console
 from rescore.commands.options import Dsn, Json
 
-outbox = typer.Typer(no_args_is_help=True, help="Moves of scores, written for others to read.")
+outbox = typer.Typer(
+    name="outbox", no_args_is_help=True, help="Moves of scores, written for others to read."
+)
 
 
 class Start(str, Enum):

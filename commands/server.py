@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ import typer
 from rescore import console
 from rescore.commands.options import Home, Json
 
-server = typer.Typer(no_args_is_help=True, help="The private PostgreSQL for demo and tests.")
+server = typer.Typer(
+    name="server", no_args_is_help=True, help="The private PostgreSQL for demo and tests."
+)
 
 
 @server.command("start")
@@ -26,7 +29,7 @@ def server_start(
     running = private.start(home, tuning)
     console.show_one(vars(running), json)
     if not json:
-        console.print_lines([f"export RESCORE_DSN='{running.dsn}'"])
+        console.print_lines([f"export RESCORE_DSN={shlex.quote(running.dsn)}"])
 
 
 @server.command("stop")

@@ -15,9 +15,9 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
     columns = (
         "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
-        "backfilling", "incidents",
+        "backfilling", "paused", "incidents",
     )  # fmt: skip
-    rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling"})
+    rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling", "paused"})
     rows("status", dsn, json, show=columns, rare=rare)
 
 

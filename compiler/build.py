@@ -80,6 +80,7 @@ class _Builder:
         d, t = self.definition, self.tables
         self._check_readable()
         self._check_key()
+        self._check_history()
         kept = tuple(s for s in map(self._source, d.events) if s.states)
         inputs, derived = keep(
             [self._input(n) for n in d.features],
@@ -116,6 +117,12 @@ class _Builder:
         )
         self._check_names(made)
         return made
+
+    def _check_history(self) -> None:
+        """Refuse a misspelt column: the past of the one that was meant would be left out."""
+        if table := self.tables.profile:
+            for column in self.definition.profile.history:
+                table.column(column, "profile.history")
 
     def _check_readable(self) -> None:
         """Names stand in generated SQL, beside names of rescore's own."""

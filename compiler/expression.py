@@ -241,5 +241,5 @@ def _no_column(name: str, columns: Collection[str], place: str) -> DoesNotFit:
     return DoesNotFit(
         f'{start}SQL expression: there is no column "{name}"',
         detail=f"Columns: {', '.join(sorted(columns))}.",
-        hint=did_you_mean(name, columns),
+        hint=did_you_mean(name, columns) or f"A text is written in single quotes: '{name}'.",
     )

@@ -70,11 +70,12 @@ DECLARE
     p rescore.profiles;
 BEGIN
     SELECT * INTO p FROM rescore.profiles AS q WHERE q.profile = NEW.profile;
-    -- All at once, in the order of the keys: the first of these triggers leaves nothing to the others.
+    -- All at once, in the order of the keys: the first of these triggers leaves nothing to the others. Of each statement
+    -- the lowest id is marked, and a later statement has higher ones.
     IF p.profile IS NOT NULL AND EXISTS (SELECT FROM rescore.queue AS q WHERE q.profile = NEW.profile AND q.id = NEW.id) THEN
         PERFORM rescore._fold_ids(p, ARRAY(
             SELECT q.id FROM rescore.queue AS q
-            WHERE q.profile = NEW.profile AND q.id >= NEW.id AND q.xid = pg_current_xact_id() AND q.at_commit));
+            WHERE q.profile = NEW.profile AND q.id >= NEW.id AND q.xid = pg_current_xact_id()));
     END IF;
     RETURN NULL;
 END

@@ -34,6 +34,7 @@ from rescore.errors import (
     PythonMissing,
     RescoreError,
     from_database,
+    unprefixed,
 )
 from rescore.migrations.tables import SCHEMA
 
@@ -190,7 +191,7 @@ def _set_python_path(
     if python_path is not None:
         if reason := _import_from(driver, python_path):
             raise PythonMissing(
-                f"{reason.diag.message_primary}",
+                unprefixed(reason.diag.message_primary or str(reason)),
                 detail=f"Given were {', '.join(python_path) or 'no directories'}.",
                 hint="Name one directory that holds the package rescore and one that holds "
                 "scikit-learn; the server's account must be able to read both.",
@@ -212,7 +213,8 @@ def _try_own_path(driver: Driver, error: psycopg.Error) -> tuple[list[str], list
         return own, []
     options = " ".join(f"--python-path {shlex.quote(folder)}" for folder in own)
     return [], [
-        f"{error.diag.message_primary}: models that are not linear cannot be scored; run "
+        f"{unprefixed(error.diag.message_primary or str(error))}: "
+        "models that are not linear cannot be scored; run "
         f"`rescore install {options or '--python-path DIRECTORY'}` as a superuser, with "
         "directories that the server's account can read: one holds the package rescore, one "
         "scikit-learn for the server's version of Python."

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import Any
 
 import psycopg
@@ -255,3 +256,19 @@ def test_an_answer_that_is_nonsense_is_an_error_of_the_round(conn: Connection) -
         facts = alerting({"webhook": webhook}, health={}).work(conn, Event())
         thread.join(timeout=10)
     assert "could not tell" in facts["error"]
+
+
+def test_a_command_that_takes_long_keeps_nobody_from_stopping(
+    conn: Connection, tmp_path: Path
+) -> None:
+    slow = "import sys, time; sys.stdin.read(); time.sleep(60)"
+    job = alerting({"command": [sys.executable, "-c", slow], "timeout": 100}, health={})
+    stop = Event()
+    Timer(1.0, stop.set).start()
+    started = time.monotonic()
+    assert "could not tell" in job.work(conn, stop)["error"]
+    assert time.monotonic() - started < 10
+    hasty = alerting({"command": [sys.executable, "-c", slow], "timeout": 0.5}, health={})
+    assert "timed out after 0.5 seconds" in hasty.work(conn, Event())["error"]
+    out = tmp_path / "told"
+    assert alerting(writes_to(out), health={}).work(conn, Event())["told"]  # and told later

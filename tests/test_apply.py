@@ -337,6 +337,11 @@ REFUSED = {
         BASIC.replace("count: true}", 'count: true, where: "amnt > 1"}'),
         "amnt",
     ),
+    "the past of an unknown column": (
+        "CREATE TABLE customer_profile (customer_id bigint PRIMARY KEY, age int)",
+        BASIC.replace("type: bigint}}", "type: bigint}, history: {aeg: static}}"),
+        'profile.history: table public.customer_profile has no column "aeg"',
+    ),
     "a plain column without a table": (
         "",
         BASIC.replace("  spend:", "  age: {column: age}\n  spend:"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from threading import Event
@@ -21,10 +22,26 @@ from rescore.tests.support import one
 from rescore.trainer import compare_rows
 from rescore.trainer import operations as ops
 from rescore.trainer.compare import Rules, compare, traffic
+from rescore.trainer.comparison_report import uplift_rows
+from rescore.trainer.learning.intervals import Interval
 from rescore.trainer.rules import Judging, act, decide
 from rescore.trainer.sweep import Terms
+from rescore.trainer.uplift import Uplift
 
 Connection = psycopg.Connection[Any]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((0.25, 0.125, 0.5), "0.25 (0.125 to 0.5)"),
+        ((0.25, math.nan, math.nan), "0.25 (not known how surely)"),
+        ((math.nan, math.nan, math.nan), "not known"),
+    ],
+)
+def test_what_is_not_known_is_said_so(numbers: tuple[float, float, float], said: str) -> None:
+    found = Uplift("churn", 9, 5, 2, *(Interval(*numbers, 0.95, 3) for _ in range(5)))
+    assert [row["at 95%"] for row in uplift_rows(found)] == [said] * 5
 
 
 @pytest.fixture

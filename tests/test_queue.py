@@ -64,6 +64,13 @@ def waiting(conn: Connection) -> int:
     return int(one(conn, "SELECT count(*) FROM rescore.queue"))
 
 
+def fill(conn: Connection) -> None:
+    """Let the queue be full."""
+    use(conn, *range(1000, 1100))
+    use(conn, *range(1100, 1300 - waiting(conn)))
+    assert waiting(conn) == 200
+
+
 def right(conn: Connection) -> bool:
     """Whether every counter is what its events say, and every score what its counters say."""
     wrong = conn.execute("SELECT * FROM rescore.verify('customers')").fetchall()
@@ -176,6 +183,40 @@ def test_a_fold_that_fails_leaves_everything_where_it_was(conn: Connection) -> N
     conn.execute("ALTER TABLE lost RENAME TO usage")
     conn.execute("DELETE FROM rescore.incident_log")
     conn.execute("CALL rescore.fold('customers')")
+    assert right(conn)
+
+
+def test_an_old_snapshot_that_counts_sees_that_others_have_counted(
+    conn: Connection, plain_dsn: str
+) -> None:
+    """What came and went since left the row as it was: the fold writes it all the same."""
+    use(conn, 7)
+    conn.execute("CALL rescore.fold('customers')")
+    conn.execute("DELETE FROM usage WHERE customer_id = 7")
+    fill(conn)
+    with psycopg.connect(plain_dsn) as old, psycopg.connect(plain_dsn, autocommit=True) as other:
+        old.isolation_level = IsolationLevel.REPEATABLE_READ
+        use(old, 7)  # too many: counted when it commits
+        use(other, 7)
+        conn.execute("CALL rescore.fold('customers')")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            old.commit()
+    conn.execute("CALL rescore.fold('customers')")
+    assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1
+    assert right(conn)
+
+
+def test_what_a_full_queue_counts_at_commit_is_counted_in_the_order_of_the_keys(
+    conn: Connection,
+) -> None:
+    """By one fold, wherever in the table the rows of the queue came to lie."""
+    fill(conn)
+    with conn.transaction():
+        use(conn, 9, 8)
+        use(conn, 7)
+        flagged = "SELECT array_agg(key ORDER BY id) FROM rescore.queue WHERE at_commit"
+        assert one(conn, flagged) in (["8", "7"], ["9", "7"])
+    assert waiting(conn) == 200
     assert right(conn)
 
 

@@ -280,3 +280,16 @@ def test_a_replay_goes_on_as_well(plain_dsn: str) -> None:
     assert (faulty.tries, len(sound.backends)) == (4, 4)
     errors = [facts["error"] for facts in said if facts["job"] == "faulty"]
     assert errors == ["ZeroDivisionError: division by zero"] * 4
+
+
+def test_facts_that_cannot_be_said_end_nothing(plain_dsn: str) -> None:
+    said: list[str] = []
+    sound, odd = Sound(), Faulty(lambda conn: None, broken=False)
+
+    def say(facts: dict[str, Any]) -> None:
+        if facts.get("done") == 2:
+            raise TypeError("Object of type set is not JSON serializable")
+        said.append(facts["job"])
+
+    with running(plain_dsn, [sound, odd], say):
+        until(lambda: "connection" in said and said.count("sound") > 3 and said.count("faulty") > 3)

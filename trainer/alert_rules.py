@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rescore.compiler.definition_errors import bad_definition, refuse, translate
 from rescore.compiler.definition_part import Part
-from rescore.compiler.definition_types import Interval, Text
+from rescore.compiler.definition_types import Interval, Number, Text
 from rescore.compiler.places import read
 from rescore.errors import BadDefinition
 
@@ -48,7 +48,7 @@ class Quality(Part):
     """A model's quality on resolved snapshots is surely worse than it should be."""
 
     metric: Literal["auc", "pr_auc", "log_loss", "brier"] = Field("auc", description="of what")
-    worse_than: float = Field(description="the bound")
+    worse_than: Number = Field(description="the bound")
     within: Interval = Field(timedelta(days=90), description="snapshots no older than this")
 
 
@@ -62,7 +62,7 @@ class Judged(Part):
 class Drift(Part):
     """A column has moved away from training."""
 
-    psi: Annotated[float, Field(gt=0)] = Field(
+    psi: Annotated[Number, Field(gt=0)] = Field(
         0.25, description="population stability index, above what chance alone makes"
     )
 
@@ -77,7 +77,7 @@ class Stale(Part):
 class Latency(Part):
     """Scoring one customer by key takes too long."""
 
-    ms: Annotated[float, Field(gt=0)] = Field(description="median of twenty calls, in ms")
+    ms: Annotated[Number, Field(gt=0)] = Field(description="median of twenty calls, in ms")
 
 
 class Rules(Part):

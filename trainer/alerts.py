@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -24,7 +21,6 @@ from rescore.trainer.alert_rules import (
     Latency,
     Quality,
     Stale,
-    Tell,
 )
 from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query
@@ -34,6 +30,7 @@ from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, intervals
 from rescore.trainer.learning.metrics import METRICS
 from rescore.trainer.rounds import Facts, Round, failures, sums
+from rescore.trainer.tell import tell
 
 CALLS = 20
 FEWEST = 50  # resolved snapshots; of fewer, quality says nothing
@@ -160,18 +157,18 @@ class Alerting:
         """Do one round; what could not be told, or a rule that fails, is taken up in the next."""
         asked = [rule for rule in CHECKS if getattr(self.alerts.rules, rule) is not None]
         looked = Round(conn, "rule", self.patience, stop)
-        done = looked.each(asked, lambda rule: self._one(conn, rule))
+        done = looked.each(asked, lambda rule: self._one(conn, rule, stop))
         told = [message for facts in done for message in facts.get("told", ())]
         facts = sums(done, ("open",)) | ({"told": "; ".join(told)} if told else {})
         return facts | failures("rule", done)
 
-    def _one(self, conn: Connection, rule: str) -> Facts:
+    def _one(self, conn: Connection, rule: str, stop: Event) -> Facts:
         """Look at what a rule names, and tell what is new."""
         told, failed = list[str](), list[str]()
         found = list(CHECKS[rule](conn, getattr(self.alerts.rules, rule)))
         for each in found:
             if one(conn, query("alert_found"), (each.cause, rule, each.message)):
-                why = self._tell(conn, rule, each)
+                why = self._tell(conn, rule, each, stop)
                 (failed if why else told).append(why or each.message)
         causes = [each.cause for each in found]
         conn.execute(query("alert_gone"), (rule, causes))
@@ -179,60 +176,11 @@ class Alerting:
             del self.partly[gone]
         return {"open": len(found), "told": told} | ({"error": "; ".join(failed)} if failed else {})
 
-    def _tell(self, conn: Connection, rule: str, found: Found) -> str:
+    def _tell(self, conn: Connection, rule: str, found: Found, stop: Event) -> str:
         """Tell, and return why it could not be done; empty when it was."""
         text = json.dumps({"rule": rule, "cause": found.cause, "message": found.message})
-        why = tell(self.alerts.tell, text, self.partly.setdefault(found.cause, set()))
+        why = tell(self.alerts.tell, text, self.partly.setdefault(found.cause, set()), stop)
         if not why:
             conn.execute(query("alert_sent"), (found.cause,))
             del self.partly[found.cause]
         return why
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Refuses to be sent elsewhere: that would ask for another page, without what is told."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follow nothing."""
-
-
-_POSTING = urllib.request.build_opener(_NoRedirects)
-
-
-def tell(whom: Tell, text: str, done: set[str]) -> str:
-    """Run the command and post to the webhook; return why one failed, empty when none did.
-
-    Parameters
-    ----------
-    done: which of the two have been told; those are not told again, and who is told now is added.
-    """
-    failed = []
-    for name, way in _WAYS.items():
-        if getattr(whom, name) is None or name in done:
-            continue
-        try:
-            way(whom, text)
-            done.add(name)
-        # An address that is none is a ValueError, an answer that is none an HTTPException.
-        except (OSError, subprocess.SubprocessError, HTTPException, ValueError) as error:
-            failed.append(f"could not tell: {error}")
-    return "; ".join(failed)
-
-
-def _run(whom: Tell, text: str) -> None:
-    subprocess.run(
-        whom.command or (),
-        input=text.encode(),
-        timeout=whom.timeout,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
-def _post(whom: Tell, text: str) -> None:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(whom.webhook or "", text.encode(), headers)
-    _POSTING.open(request, timeout=whom.timeout).close()
-
-
-_WAYS = {"command": _run, "webhook": _post}

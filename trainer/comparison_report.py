@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from rescore.trainer.compare import Comparison
@@ -56,4 +57,8 @@ def lines(found: Comparison) -> list[str]:
 
 
 def _text(interval: Interval) -> str:
+    if not isfinite(interval.estimate):
+        return "not known"
+    if not interval.known:
+        return f"{interval.estimate:.4g} (not known how surely)"
     return f"{interval.estimate:.4g} ({interval.low:.4g} to {interval.high:.4g})"

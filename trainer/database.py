@@ -18,6 +18,11 @@ from rescore import errors
 
 Connection = psycopg.Connection[TupleRow]
 
+WHO_MAY = (
+    "connect as a member of rescore_reader (to read), rescore_trainer (train, publish, sweep) or "
+    "rescore_admin (apply, verify, forget), or ask the owner of the table for a grant"
+)
+
 
 def connect(dsn: str | None = None) -> Connection:
     """Open a connection in autocommit mode.
@@ -97,7 +102,7 @@ def translate(error: psycopg.Error) -> errors.RescoreError:
     if state.startswith("RS"):
         return errors.from_database(state, message, detail, hint)
     if state == "42501":
-        return errors.NotAllowed(message, detail=detail, hint=hint or "ask the owner for a grant")
+        return errors.NotAllowed(message, detail=detail, hint=hint or WHO_MAY)
     if state in ("55P03", "57014"):
         return errors.Busy(message, detail=detail, hint=hint or "try again")
     if _names_rescore(state, message):
@@ -106,6 +111,8 @@ def translate(error: psycopg.Error) -> errors.RescoreError:
         )
     if not state or state.startswith(("08", "57P")):
         return errors.NoServer(f"the connection was lost: {message}")
+    if state == "23503":
+        hint = hint or "delete the rows that refer to it first"
     return errors.RescoreError(message, detail=detail or f"SQLSTATE {state}", hint=hint)
 
 
@@ -126,7 +133,7 @@ def one(
 def _parts(error: psycopg.Error) -> tuple[str, str, str]:
     diag = error.diag
     return (
-        diag.message_primary or _text(error),
+        errors.unprefixed(diag.message_primary or _text(error)),
         diag.message_detail or "",
         diag.message_hint or "",
     )

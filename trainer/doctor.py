@@ -21,8 +21,9 @@ RESULTS = {"ok": "right", "warning": "warning", "error": "wrong"}
 def examine(dsn: str | None) -> list[dict[str, str]]:
     """Return one row per check: ``check``, ``result`` (right, missing, warning, wrong), ``detail``.
 
-    ``missing`` is what rescore can do without, at a price that the detail names; a ``warning``
-    is one of ``rescore.health``. Without the schema nothing of it is looked at.
+    ``missing`` is what rescore can do without, at a price that the detail names, or what this role
+    may not look at; a ``warning`` is one of ``rescore.health``. Without the schema nothing of it
+    is looked at.
     """
     try:
         conn = connect(dsn)
@@ -39,11 +40,18 @@ def _examined(conn: Connection) -> Iterator[dict[str, str]]:
         try:
             result, detail = check(conn)
         except psycopg.Error as error:
-            result, detail = "wrong", str(translate(error))
+            result, detail = _failed(name, error)
         yield _row(name, result, detail)
         if name == "schema" and result == "wrong":
             return
     yield from _health(conn)
+
+
+def _failed(name: str, error: psycopg.Error) -> tuple[str, str]:
+    """A check that this role may not make has found nothing wrong."""
+    if isinstance(error, psycopg.errors.InsufficientPrivilege) and name != "schema":
+        return "missing", f"not looked at: {error.diag.message_primary}"
+    return "wrong", str(translate(error))
 
 
 def _health(conn: Connection) -> Iterator[dict[str, str]]:

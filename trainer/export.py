@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -81,9 +83,10 @@ def _write_csv(
     progress: Progress,
 ) -> int:
     rows = 0
+    file.write(_header([source.key, "moment", *(name for name, _ in columns), "label"]))
     for done, moment in enumerate(moments, 1):
-        statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, HEADER {})").format(
-            _statement(source, columns, moment), sql.Literal(done == 1)
+        statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(
+            _statement(source, columns, moment)
         )
         with conn.cursor() as cursor:
             with cursor.copy(statement) as copy:
@@ -94,19 +97,18 @@ def _write_csv(
     return rows
 
 
+def _header(names: Sequence[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(names)
+    return line.getvalue().encode()
+
+
 def _statement(source: ex.Source, columns: Columns, moment: Moment) -> sql.Composed:
-    named = [
-        sql.SQL("({})::pg_catalog.float8 AS {}").format(
-            ex.written(expression), sql.Identifier(name)
-        )
-        for name, expression in columns
+    values = [
+        sql.SQL("({})::pg_catalog.float8").format(ex.written(expression))
+        for _, expression in columns
     ]
-    return query(
-        "export",
-        key_name=sql.Identifier(source.key),
-        columns=sql.SQL(",\n").join(named),
-        **ex.outcome_parts(source, moment),
-    )
+    return query("export", columns=sql.SQL(",\n").join(values), **ex.outcome_parts(source, moment))
 
 
 def _write_npz(

@@ -66,8 +66,8 @@ def read_judged(conn: Connection, state: Traffic) -> Judged | None:
     if row is None or row[4] < state.rules.customers:
         return None
     version, against, metric, examples, customers, left, gain = row
-    wide = _at_any_look(gain, state.rules)
-    return Judged(version, against, metric, examples, customers, left, wide)
+    found = _at_any_look(gain, state.rules)
+    return Judged(version, against, metric, examples, customers, left, found)
 
 
 def _at_any_look(kept: Mapping[str, Any], rules: Rules) -> Interval:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,10 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise _no_key(path, "private")
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise WrongUsage(f"{path} can be read or written by others", hint=f"run `chmod 600 {path}`")
+        raise WrongUsage(
+            f"{path} can be read or written by others",
+            hint=f"run `chmod 600 {shlex.quote(str(path))}`",
+        )
     return key
 
 

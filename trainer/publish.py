@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,15 @@ from rescore.trainer.usage import NoArtefact, unknown_model
 
 @dataclass(frozen=True)
 class Deployment:
-    """How a database serves a model: its inputs, its engine, and whether it has PL/Python."""
+    """How a database serves a model: its inputs, its engine, and whether it has PL/Python.
+
+    ``unknown_past`` names inputs that ``rescore examples`` and ``rescore train`` leave out.
+    """
 
     inputs: tuple[Input, ...]
     engine: str
     python: bool
+    unknown_past: frozenset[str]
 
 
 def publish(
@@ -117,7 +121,7 @@ def read_deployment(conn: Connection, model: str) -> Deployment:
     row = conn.execute(query("deployment"), (model,)).fetchone()
     if row is None:
         raise unknown_model(conn, model)
-    return Deployment(tuple(map(Input.from_json, row[0])), row[1], row[2])
+    return Deployment(tuple(map(Input.from_json, row[0])), row[1], row[2], frozenset(row[3]))
 
 
 @contextmanager
@@ -176,12 +180,27 @@ def _own_contract(
     form: artifact.Format,
 ) -> Contract:
     """The deployment's inputs, their open categories as names or an earlier version tell."""
-    if all(each.top is None for each in deployment.inputs):
+    if not deployment.unknown_past and all(each.top is None for each in deployment.inputs):
         return Contract(deployment.inputs)
     estimator = artifact.load(data, form)
     names = feature_names(estimator)
-    earlier = None if names else _earlier_contract(conn, model, feature_count(estimator))
-    return earlier or from_names(deployment.inputs, names or [])
+    if names:
+        return from_names(_taken(deployment, names), names)
+    columns = feature_count(estimator)
+    if earlier := _earlier_contract(conn, model, columns):
+        return earlier
+    told = [from_names(inputs, []) for inputs in (deployment.inputs, _taken(deployment, []))]
+    return next((each for each in told if len(each.columns()) == columns), told[0])
+
+
+def _taken(deployment: Deployment, names: Sequence[str]) -> tuple[Input, ...]:
+    """The inputs less those that examples leave out and the estimator has no column of."""
+
+    def told(each: Input) -> bool:
+        own = {*each.columns()}
+        return any(name in own or name.startswith(f"{each.name}=") for name in names)
+
+    return tuple(x for x in deployment.inputs if x.name not in deployment.unknown_past or told(x))
 
 
 def _earlier_contract(conn: Connection, model: str, columns: int) -> Contract | None:

@@ -18,9 +18,9 @@ from typing import Protocol
 
 from psycopg import sql
 
-from rescore.errors import Busy, NoServer
+from rescore.errors import Busy
 from rescore.trainer.database import Connection, connection, one, query, translated
-from rescore.trainer.failing import Patience, quietly
+from rescore.trainer.failing import Patience, explained, quietly
 from rescore.trainer.rounds import Facts, Round, failures, sums
 from rescore.trainer.run_log import entry
 from rescore.trainer.sweep import Progress, Terms, sweep
@@ -154,10 +154,10 @@ def run(
                     failed += "error" in facts
                     say(facts)
                 return failed
-        except NoServer as lost:
+        except Exception as lost:  # mostly NoServer; nothing else may end it, either
             if once or not standby:
                 raise
-            say(entry("connection", error=lost.message, retry=backoff))
+            say(entry("connection", **explained(lost), retry=backoff))
         stop.wait(backoff)
         backoff = min(backoff * 2, LONGEST_BACKOFF)
     return failed

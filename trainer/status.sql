@@ -1,6 +1,6 @@
 -- One row per deployed model. Calls nothing; reads rescore.deployments, rescore.profiles,
--- rescore.deployment_history, rescore.incident_log, rescore.learn_log, rescore.feature_drift and
--- rescore.quarantined.
+-- rescore.deployment_history, rescore.incident_log, rescore.learn_log, rescore.feature_drift,
+-- rescore.quarantined and rescore.queue_lag.
 SELECT d.model, d.profile, d.champion, d.challenger, d.challenger_share, d.shadows, d.engine, d.score_columns, p.clock,
        (SELECT pg_catalog.concat_ws(' ', g.action, g.version, pg_catalog.to_char(g.at, 'YYYY-MM-DD HH24:MI')) FROM rescore.learn_log AS g
         WHERE g.model = d.model ORDER BY g.id DESC LIMIT 1) AS learnt,
@@ -8,6 +8,7 @@ SELECT d.model, d.profile, d.champion, d.challenger, d.challenger_share, d.shado
         WHERE f.model = d.model AND (f.psi - f.psi_by_chance > 0.25 OR f.changed_at IS NOT NULL)) AS moved,
        (SELECT coalesce(pg_catalog.sum(q.snapshots), 0)::pg_catalog.int8 FROM rescore.quarantined AS q WHERE q.model = d.model) AS quarantined,
        p.backfill_from IS NOT NULL AS backfilling,
+       (SELECT l.paused_at FROM rescore.queue_lag AS l WHERE l.profile = d.profile) AS paused,
        (SELECT pg_catalog.max(h.at) FROM rescore.deployment_history AS h
         WHERE h.model = d.model AND h.action IN ('publish', 'promote', 'rollback')) AS since,
        (SELECT pg_catalog.count(*) FROM rescore.incident_log AS i

@@ -47,7 +47,9 @@ def _chart(altair: Any, weekly: list[dict[str, Any]], ink: str) -> Any:
         .configure_axis(labelColor=ink, titleColor=ink, gridOpacity=0.2)
         .configure_view(stroke=None)
         .configure_title(color=ink, fontWeight="normal")
-        .configure_legend(labelColor=ink, orient="top", title=None, labelLimit=300)
+        .configure_legend(
+            labelColor=ink, orient="top", title=None, labelLimit=300, columnPadding=40
+        )
     )
 
 

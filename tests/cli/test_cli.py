@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import joblib
 import numpy as np
 import psycopg
 import pytest
+import typer
 from psycopg.conninfo import make_conninfo
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -155,6 +157,26 @@ def test_tables_wrap_one_column_at_its_words(capfd: pytest.CaptureFixture[str]) 
     }
 
 
+def test_help_lists_every_command_once_under_a_heading(run: Run) -> None:
+    shown = run("--help").out
+    for heading, members in cli.PANELS.items():
+        assert f" {heading} " in shown
+        for member in members:
+            group = member.info.name if isinstance(member, typer.Typer) else None
+            name = group or getattr(member, "__name__", "").replace("_", "-")
+            assert len(re.findall(rf"^\W* {name} ", shown, re.MULTILINE)) == 1
+    assert run("--version").out == f"rescore {rescore.__version__}\n"
+
+
+def test_no_cell_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+    since, learnt = "2026-11-21 17:04", "nothing 2026-11-21 16:56"
+    row = {"model": "m" * 30, "champion": 3, "since": since, "learnt": learnt, "incidents": 0}
+    console.show([row], as_json=False)
+    out = capfd.readouterr().out
+    assert since in out
+    assert {*learnt.split()} <= {*out.split()}
+
+
 def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
     console.show_one({"dsn": "host=/run dbname=x", "port": 5432, "missing": []}, as_json=False)
     assert capfd.readouterr().out.splitlines() == [
@@ -216,11 +238,11 @@ def test_what_cannot_be_meant_exits_with_two(
 def test_a_misspelt_parameter_is_refused(run: Run, shop: Path) -> None:
     wrong = "{label: churned, estimator: {sgd_classifier: {alhpa: 0.1}}}"
     shop.write_text(DEFINITION.replace("{label: churned}", wrong))
-    run("apply", shop)
-    done = run("train", "churn", "--until", "2025-01-15")
-    assert done.code == 2
-    assert 'sgd_classifier has no parameter "alhpa"' in done.err
-    assert 'did you mean "alpha"?' in done.err
+    for command in ("plan", "apply"):
+        done = run(command, shop)
+        assert done.code == 2
+        assert 'sgd_classifier has no parameter "alhpa"' in done.err
+        assert 'did you mean "alpha"?' in done.err
 
 
 def test_a_report_outlives_a_refused_publish(run: Run, shop: Path, db: Any) -> None:
@@ -378,6 +400,8 @@ def test_the_doctor_tells_what_health_finds(run: Run, shop: Path) -> None:
     assert found["paused"]["result"] == "wrong"
     assert "rescore resume" in found["paused"]["detail"]
     assert found["champions"]["result"] == "warning", "no version serves yet"
+    assert run("status", "--json").json[0]["paused"]
+    assert "paused" in run("status").out
 
 
 def test_install_twice_changes_nothing_the_second_time(run: Run, empty_dsn: str) -> None:

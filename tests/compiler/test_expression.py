@@ -138,6 +138,9 @@ def test_a_column_the_table_lacks_is_named_with_the_closest() -> None:
         check("amuont > 1", COLUMNS, "here")
     assert caught.value.hint == 'Did you mean "amount"?'
     assert check("amuont > 1", None, "here").columns == {"amuont"}
+    with pytest.raises(DoesNotFit) as unquoted:
+        check("status = zzz", COLUMNS, "here")
+    assert unquoted.value.hint == "A text is written in single quotes: 'zzz'."
 
 
 @pytest.mark.parametrize(

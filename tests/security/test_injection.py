@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,6 +24,7 @@ from rescore.errors import BadDefinition, DoesNotFit
 from rescore.tests.security.names import PLAIN, QUOTES, Names, made_of, names, values
 from rescore.tests.support import define, one, publish
 from rescore.trainer import operations as ops
+from rescore.trainer.export import export
 from rescore.trainer.train import train
 
 Connection = psycopg.Connection[Any]
@@ -140,12 +143,12 @@ NASTY = Names(
 )
 
 
-def test_names_of_every_kind_work_from_definition_to_score(fresh: Opened) -> None:
+def test_names_of_every_kind_work_from_definition_to_score(fresh: Opened, tmp_path: Path) -> None:
     with fresh() as conn:
         make_tables(conn, NASTY)
         define(conn, NASTY.definition())
         work(conn, NASTY)
-        learn(conn, NASTY)
+        learn(conn, NASTY, tmp_path)
 
 
 @given(made_of(names, values))
@@ -207,8 +210,8 @@ def log(conn: Connection, n: Names, name: str) -> None:
     ops.forget(conn, name, "77")
 
 
-def learn(conn: Connection, n: Names) -> None:
-    """Train on a year of orders, and publish what is learnt."""
+def learn(conn: Connection, n: Names, folder: Path) -> None:
+    """Train on a year of orders, publish what is learnt, and export what it was learnt from."""
     table = sql.Identifier(n.schema, n.orders)
     columns = [sql.Identifier(c) for c in (n.key, n.time, n.amount, n.kind)]
     conn.execute(
@@ -219,6 +222,11 @@ def learn(conn: Connection, n: Names) -> None:
     )
     made = train(conn, "m", publish=True)
     assert made.version == 2
+    file = folder / f"{n.score.replace('/', '_')}.csv"
+    assert export(conn, "m", file) == made.examples
+    with file.open(encoding="utf-8", newline="") as opened:
+        header = next(csv.reader(opened))
+    assert {n.key, n.total, f"{n.last}={n.category}", "label"} <= set(header)
     largest = ops.verify_model(conn, "m")
     assert largest is not None
     assert largest < 1e-9

@@ -52,6 +52,31 @@ def test_sqlstates_become_classes(
     assert caught.value.hint == "the hint"
 
 
+@pytest.mark.parametrize(
+    ("statement", "cls", "hint"),
+    [
+        ("SET ROLE pg_monitor; CREATE SCHEMA mine", errors.NotAllowed, "rescore_admin (apply"),
+        (
+            "CREATE TEMPORARY TABLE a (k int PRIMARY KEY); INSERT INTO a VALUES (1);"
+            "CREATE TEMPORARY TABLE b (k int REFERENCES a); INSERT INTO b VALUES (1); DELETE FROM a",
+            errors.RescoreError,
+            "delete the rows that refer to it first",
+        ),
+    ],
+)
+def test_hints_where_the_server_gives_none(
+    empty_dsn: str, statement: str, cls: type[errors.RescoreError], hint: str
+) -> None:
+    with pytest.raises(cls) as caught, connection(empty_dsn) as conn:
+        conn.execute(statement.encode())
+    assert hint in caught.value.hint
+
+
+def test_messages_lose_what_plpython_puts_before_them() -> None:
+    assert errors.unprefixed("plpy.SPIError: plpy.Error: no such module") == "no such module"
+    assert errors.unprefixed("unknown model plpy.Error: x") == "unknown model plpy.Error: x"
+
+
 def test_a_database_without_rescore_says_to_install(empty_dsn: str) -> None:
     for name in ("models", "model", "verify"):
         with pytest.raises(errors.NotInstalled) as caught, connection(empty_dsn) as conn:

@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sklearn.base import clone
 
 import rescore
@@ -47,6 +48,18 @@ def live_design(conn: Connection) -> np.ndarray:
         "rescore.clock()) FROM customers c ORDER BY customer_id"
     )
     return np.array([row for (row,) in rows])
+
+
+def test_no_transaction_stays_open_while_examples_are_read(shop: Connection) -> None:
+    """Which would hold back the vacuum of the whole server: between two steps there is none."""
+    statuses = []
+    train(shop, "churn", until=UNTIL, progress=lambda *_: statuses.append(status(shop)))
+    assert len(statuses) > 3
+    assert set(statuses) == {TransactionStatus.IDLE}
+
+
+def status(conn: Connection) -> TransactionStatus:
+    return conn.info.transaction_status
 
 
 def test_published_version_scores_the_rows_as_the_pipeline_does(shop: Connection) -> None:
@@ -213,6 +226,19 @@ def test_an_array_fitted_model_takes_the_contract_of_an_earlier_version(shop: Co
     version = rescore.publish(refitted(made.pipeline, len(made.features)), model="churn", conn=shop)
     found = shop.execute("SELECT contract FROM rescore.models WHERE version = %s", (version,))
     assert found.fetchone() == (made.contract.to_json(),)
+
+
+def test_what_is_fitted_on_examples_needs_no_feature_of_unknown_past(shop: Connection) -> None:
+    made = train(shop, "back", until=UNTIL, passes=2)
+    assert "age" in made.left_out
+    named = refitted(made.pipeline, len(made.features))
+    named[0].feature_names_in_ = np.array(made.features, dtype=object)
+    version = rescore.publish(named, model="back", conn=shop)
+    found = shop.execute("SELECT contract FROM rescore.models WHERE version = %s", (version,))
+    assert found.fetchone() == (made.contract.to_json(),)
+    named[0].feature_names_in_ = np.array([*made.features[1:], "orders?"], dtype=object)
+    with pytest.raises(ContractViolated, match="lacks orders and has orders"):
+        rescore.publish(named, model="back", conn=shop)
 
 
 def test_open_categories_are_never_frozen_to_none(shop: Connection) -> None:

@@ -41,7 +41,7 @@ def due(conn: Connection, model: str, stop: Event | None = None) -> str | None:
             return f"request {requested}"
         enough = labels >= (learn.examples or learn.batch)
         if when.every and _is_time(waited, when.every, enough=enough):
-            return "first round" if waited is None else f"{when.every} since the last round"
+            return "first round" if waited is None else f"{_said(when.every)} since the last round"
         if when.labels and labels >= when.labels:
             return f"{labels} new labels"
         if not enough:
@@ -52,6 +52,11 @@ def due(conn: Connection, model: str, stop: Event | None = None) -> str | None:
 def _is_time(waited: float | None, every: timedelta, *, enough: bool) -> bool:
     """Say whether a round is due by time: the first, and one after a clock went back, by number."""
     return enough if waited is None or waited < 0 else waited >= every.total_seconds()
+
+
+def _said(length: timedelta) -> str:
+    days, rest = divmod(length, timedelta(days=1))
+    return str(length) if rest else f"{days} day{'s' if days > 1 else ''}"
 
 
 def _given(state: State) -> dict[str, Any]:
