@@ -80,15 +80,6 @@ def apply(
         console.print_lines([f"note: {note}" for note in made.notes])
 
 
-def _check_estimators(definition: Definition) -> None:
-    """Refuse misspelt parameters now, not when it is first trained."""
-    for model in definition.models.values():
-        if "estimator" in model.model_fields_set:  # scikit-learn takes seconds to import
-            from rescore.trainer.estimators import make_estimator
-
-            make_estimator(model.estimator, seed=0)
-
-
 def schema() -> None:
     """Print the JSON Schema of definition files, for editors."""
     from rescore.compiler.definition import json_schema
