@@ -76,6 +76,8 @@ def _prepare(conn: Connection, count: int) -> None:
     conn.execute(files("rescore.bench").joinpath("learn_again.sql").read_bytes())
     _resolved(conn, 1, count)
     conn.execute("VACUUM ANALYZE rescore.snapshots")
+    # Whoever reads would else have to write out, page by page, what was just loaded.
+    conn.execute("CHECKPOINT")
 
 
 def _define(conn: Connection, batch: int) -> None:

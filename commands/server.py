@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ def server_start(
     running = private.start(home, tuning)
     console.show_one(vars(running), json)
     if not json:
-        console.print_lines([f"export RESCORE_DSN='{running.dsn}'"])
+        console.print_lines([f"export RESCORE_DSN={shlex.quote(running.dsn)}"])
 
 
 @server.command("stop")

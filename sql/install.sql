@@ -87,7 +87,7 @@ BEGIN
         FROM pg_catalog.pg_proc AS p
         WHERE p.pronamespace = 'rescore'::regnamespace AND p.proname NOT IN ('predict', 'predict_key')
           AND p.xmin <> pg_catalog.pg_current_xact_id()::xid
-          AND NOT EXISTS (SELECT FROM pg_catalog.pg_language AS l WHERE l.oid = p.prolang AND l.lanname = 'plpython3u'
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_language AS l WHERE l.oid = p.prolang AND l.lanname IN ('plpython3u', 'internal')
                           AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user))
     LOOP
         EXECUTE pg_catalog.format('DROP %s %s', stale.kind, stale.signature);

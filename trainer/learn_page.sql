@@ -1,13 +1,15 @@
--- Examples as one row: each column joined in its binary form, so that nobody reads number by number
--- (trainer/loop/block.py). The hash is that of rescore.share, whose share are the first 52 bits; it is kept
+-- Examples as one row: each column one array in binary form, so that nobody reads number by number
+-- (trainer/loop/packed.py). The hash is that of rescore.share, whose share are the first 52 bits; it is kept
 -- since 077_resolve.sql keeps it. Scores and treatments only where they are asked for (`scored`).
--- Calls nothing; reads what the examples read: learn_batch.sql, learn_tests.sql, learn_recent.sql.
-SELECT pg_catalog.count(*), pg_catalog.string_agg(coalesce(e.hash, pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || e.key, 'UTF8')), 1, 8)), ''),
-       pg_catalog.string_agg(pg_catalog.int8send(e.id), ''), pg_catalog.string_agg(pg_catalog.xid8send(e.resolved), ''),
-       pg_catalog.string_agg(pg_catalog.timestamptz_send(e.taken_at), ''), pg_catalog.string_agg(pg_catalog.timestamptz_send(e.due_at), ''),
-       pg_catalog.string_agg(pg_catalog.float8send(e.label), ''), pg_catalog.string_agg(pg_catalog.float8send(e.score), '') FILTER (WHERE {scored}),
-       pg_catalog.string_agg(pg_catalog.boolsend(e.holdout), ''), pg_catalog.string_agg(pg_catalog.boolsend(e.treated), '') FILTER (WHERE {scored}),
-       pg_catalog.string_agg(pg_catalog.array_send(e.design), '')
+-- Calls `packed`: rescore._packed, or array_send where that is not there.
+-- Reads what the examples read: learn_batch.sql, learn_tests.sql, learn_recent.sql.
+SELECT coalesce(pg_catalog.bool_and(e.is_example), true), pg_catalog.count(*),
+       pg_catalog.string_agg(coalesce(e.hash, pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || e.key, 'UTF8')), 1, 8)), ''),
+       {packed}(pg_catalog.array_agg(e.id)), {packed}(pg_catalog.array_agg(e.resolved)),
+       {packed}(pg_catalog.array_agg(e.taken_at)), {packed}(pg_catalog.array_agg(e.due_at)),
+       {packed}(pg_catalog.array_agg(e.label)), {packed}(pg_catalog.array_agg(e.score) FILTER (WHERE {scored})),
+       {packed}(pg_catalog.array_agg(e.holdout)), {packed}(pg_catalog.array_agg(e.treated) FILTER (WHERE {scored})),
+       {packed}(pg_catalog.array_agg(e.design))
 FROM (
 {examples}
 ) AS e

@@ -106,15 +106,15 @@ def _day(conn: Connection, source: ex.Source, columns: Sequence[str], day: date)
                  for rows in (logged, logged & learnt)))  # fmt: skip
 
 
-def choose(report: TrainingReport, found: dict[date, Day], method: Method, size: int) -> Choice:
+def choose(first: Any, memory: Memory, found: dict[date, Day], method: Method, size: int) -> Choice:
     """Learn as the loop would have, and say how well its versions did.
 
     Parameters
     ----------
+    first, memory: the first version, and what it remembers.
     size: examples of a micro-batch.
     """
-    kept = report.lineage["memory"]
-    learner = Learner.resume(report.pipeline, method, Memory.from_json(kept))
+    learner = Learner.resume(first, method, memory)
     loop, served = Prequential(learner), Tested(probability=True)
     serving, last, waiting = learner.estimator, TRAINED - HORIZON, _Waiting(size)
     for day, known in _in_order(found):
@@ -184,11 +184,11 @@ def run(say: Say, bought: list[Purchase], dsn: str) -> list[Choice]:
         report = train(conn, MODEL, until=moment(TRAINED))
         spec: dict[str, Any] = dict(ex.read_source(conn, MODEL).spec)
         found = days_of(conn, report)
-    terms = Terms.of(spec)
+    terms, memory = Terms.of(spec), Memory.from_json(report.lineage["memory"])
     say(f"{len(found)} days of snapshots, trained on {report.examples:,} examples")
     choices = []
     for method in methods(terms):
-        choices.append(choose(report, found, method, terms.learn.batch))
+        choices.append(choose(report.pipeline, memory, found, method, terms.learn.batch))
         say(str(choices[-1]))
     for line in table(choices):
         say(line)

@@ -68,6 +68,24 @@ def test_many_pages_are_learnt_as_one(conn: Connection, monkeypatch: pytest.Monk
     assert np.array_equal(paged.tests().ids, at_once.tests().ids)
 
 
+def test_what_is_no_example_is_passed_over_and_told(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PAGE_BYTES", 0)
+    stream(conn, 1200)
+    assert all(page.whole for page in reader(conn).stream(START, 1200))
+    # Of another version: too short for a block, in a page of which it is no example.
+    conn.execute("UPDATE rescore.snapshots SET version = 99, design = '{1}' WHERE id = 250")
+    conn.execute("UPDATE rescore.snapshots SET censored = true WHERE id BETWEEN 391 AND 440")
+    pages = list(reader(conn).stream(START, 1200))
+    assert [page.whole for page in pages] == [True, True] + [False] * 10
+    ids = np.concatenate([page.block.ids for page in pages]).tolist()
+    assert ids == [n for n in range(1, 1201) if n != 250 and not 391 <= n <= 440]
+    [outcome] = learn(conn, "churn", max_batches=10).rounds
+    assert outcome.action == "published"
+    assert outcome.skipped == {"censored": 50, "other columns": 1}
+
+
 def test_rounds_of_a_backlog_end_where_the_next_begins(
     conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,9 @@ def test_a_signal_ends_a_long_round_soon(
     stream(conn, 10_000)
     conn.close()
     other, log = twin(server, plain_dsn), tmp_path / "log"
+    started = time.monotonic()
     learning(other)
+    undisturbed = time.monotonic() - started
     with log.open("w") as said, psycopg.connect(plain_dsn, autocommit=True) as watching:
         process = subprocess.Popen([*COMMAND, "run", "--dsn", plain_dsn], stdout=said)
         held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()"
@@ -65,7 +67,7 @@ def test_a_signal_ends_a_long_round_soon(
         assert process.wait(30) == 0
         took = time.monotonic() - told
         assert one(watching, "SELECT count(*) FROM rescore.learn_log") == 0
-    assert took < 2.0
+    assert took < max(2.0, undisturbed / 3)  # where the machine has much else to do
     assert "churn stopped (first round)" in log.read_text()
     learning(plain_dsn)
     alone, disturbed = ended(other), ended(plain_dsn)

@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sklearn.base import clone
 
 import rescore
@@ -47,6 +48,18 @@ def live_design(conn: Connection) -> np.ndarray:
         "rescore.clock()) FROM customers c ORDER BY customer_id"
     )
     return np.array([row for (row,) in rows])
+
+
+def test_no_transaction_stays_open_while_examples_are_read(shop: Connection) -> None:
+    """Which would hold back the vacuum of the whole server: between two steps there is none."""
+    statuses = []
+    train(shop, "churn", until=UNTIL, progress=lambda *_: statuses.append(status(shop)))
+    assert len(statuses) > 3
+    assert set(statuses) == {TransactionStatus.IDLE}
+
+
+def status(conn: Connection) -> TransactionStatus:
+    return conn.info.transaction_status
 
 
 def test_published_version_scores_the_rows_as_the_pipeline_does(shop: Connection) -> None:

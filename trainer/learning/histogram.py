@@ -8,6 +8,7 @@ tell how far chance moves a metric (`rescore.trainer.learning.intervals`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.special import expit, logit
 
 from rescore.errors import BadFeature, NotFinite
 from rescore.trainer.learning.hashing import Groups
+from rescore.trainer.learning.places import Places
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -102,7 +104,7 @@ class ScoreHistogram:
         scores = _finite(scores)
         outcomes = np.asarray(labels).astype(np.intp)
         given = checked_weights(weights, len(scores))
-        bins = np.searchsorted(self.edges, scores, side="right")
+        bins = self._bins(scores)
         odds, losses = _log_odds_and_losses(scores, outcomes, self.probability)
         cells = (groups * 2 + outcomes) * self.counts.shape[2] + bins
         np.add.at(self.counts.reshape(-1), cells, given)
@@ -110,6 +112,15 @@ class ScoreHistogram:
             self.losses[:, column] += np.bincount(groups, given * loss, len(self.losses))
         for row, value in enumerate((scores, odds)):
             self.sums[row] += np.bincount(bins, given * value, len(self.sums[row]))
+
+    def _bins(self, scores: Floats) -> NDArray[np.intp]:
+        if not self.probability or scores.min(initial=0) < 0 or scores.max(initial=0) > 1:
+            return np.searchsorted(self.edges, scores, side="right")
+        return self._places.of(scores)
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.edges)
 
     def __add__(self, other: ScoreHistogram) -> ScoreHistogram:
         """Return the histogram of both sets of examples; their edges must be the same."""
@@ -167,7 +178,7 @@ def _log_odds_and_losses(
         return scores, ()
     kept = np.clip(scores, EDGE, 1 - EDGE)
     yes, no = np.log(kept), np.log1p(-kept)
-    return yes - no, (-np.where(outcomes, yes, no), (scores - outcomes) ** 2)
+    return yes - no, (-np.where(outcomes == 1, yes, no), (scores - outcomes) ** 2)
 
 
 def _edges(scores: Floats, probability: bool, bins: int) -> Floats:

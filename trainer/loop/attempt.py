@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from threading import Event
 from typing import Any
@@ -24,9 +23,10 @@ from rescore.trainer.learning.learner import Learner
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.learning.prequential import Prequential, gives_probabilities
 from rescore.trainer.learning.target import measured, typed
-from rescore.trainer.loop.block import Block, Position
+from rescore.trainer.loop.block import Block
 from rescore.trainer.loop.guard import Guard
 from rescore.trainer.loop.kept import Learnt, Newest
+from rescore.trainer.loop.pieces import Piece, pieces
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.state import State
 
@@ -39,33 +39,13 @@ MOST_TO_REFER = 20_000
 """Examples by whose distribution drift is told, the newest."""
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A micro-batch: what of it can be learnt or tested, what not, and where it ends.
-
-    Attributes
-    ----------
-    suspects: ids of what is to be quarantined, each with its reason.
-    due: when the last of its examples could be resolved, in seconds since 1970.
-    spoken_for: untreated examples that the holdout stands for.
-    size: how many examples it had.
-    """
-
-    kept: Block
-    suspects: dict[int, str]
-    end: Position
-    due: float
-    spoken_for: int
-    size: int
-
-
 class Attempt:
     """Learns from examples, micro-batch by micro-batch, and judges what comes of it.
 
     Attributes
     ----------
     position: the last example that was learnt, or passed over for good.
-    passed: how many examples there were up to it.
+    whole: whether all that was resolved, as far as it was read, are examples.
     suspects: ids of snapshots to be quarantined, each with its reason.
     spoken_for: examples not learnt since the holdout stands for them.
     """
@@ -80,7 +60,7 @@ class Attempt:
         suspect = state.terms.learn.suspect_share
         self.guard = Guard(state.line.reference, self.names, suspect, reader.released)
         self.position = self.read_to = state.position
-        self.passed = 0
+        self.whole = True
         self.suspects: dict[int, str] = {}
         self.spoken_for = 0
         self._waiting: deque[Piece] = deque()
@@ -104,34 +84,36 @@ class Attempt:
         if exactly and not self.reader.reaches(before, size):
             return False
         with closing(self._batches(size)) as found:  # pages are read ahead, by another thread
-            for batches in found:
-                self._waiting.extend(map(self._piece, batches))
+            for block in found:
+                self._waiting.extend(self._pieces(block))
                 self.read_to = self._waiting[-1].end
                 self._learn()
         return self.read_to != before
 
-    def _batches(self, size: int) -> Generator[list[Block], None, None]:
+    def _batches(self, size: int) -> Generator[Block, None, None]:
         """Yield micro-batches as they are read; the last may be short where all were there."""
         batch = self.state.terms.learn.batch
         pages: list[Block] = []
-        for page in self.reader.stream(self.read_to, size):
+        for page, is_whole in self.reader.stream(self.read_to, size):
             pages, size = [*pages, page], size - len(page)
+            self.whole = self.whole and is_whole
             found = sum(map(len, pages))
             whole = found // batch * batch if size else found
             if whole:
                 block = Block.joined(pages)
-                yield [block.take(slice(n, min(n + batch, whole))) for n in range(0, whole, batch)]
+                yield block.take(slice(0, whole))
                 pages = [block.take(slice(whole, None))] if whole < found else []
 
-    def _piece(self, block: Block) -> Piece:
-        found = self.guard.suspects(block)
-        suspects = {int(block.ids[n]): why for n, why in found.items()}
-        others = int(((block.weights == 0) & ~block.treated).sum())
-        end, due, size = block.end, float(block.due.max()), len(block)
-        good = block.weights > 0
-        good[list(found)] = False
-        kept = block if good.all() else block.take(good)
-        return Piece(kept, suspects, end, due, others, size)
+    def _pieces(self, block: Block) -> Iterator[Piece]:
+        size = self.state.terms.learn.batch
+        suspects = self.guard.suspects_of_batches(block, size)
+        kept = block.weights > 0
+        kept[list(suspects)] = False
+        if not self._by_time:
+            tested = shares(block.hashes) < (self.state.terms.learn.test_share or 0)
+            self._tests.add(block.take(kept & tested & (block.taken >= self._known_before)))
+            kept &= ~tested
+        return pieces(block, size, kept, suspects)
 
     def _learn(self) -> None:
         """Learn what is not kept for testing, in order."""
@@ -140,15 +122,9 @@ class Attempt:
             go_on(self._stop)
             piece = self._waiting.popleft()
             self.spoken_for += piece.spoken_for
-            self._step(piece.kept if self._by_time else self._without_tests(piece.kept))
+            self._step(piece.kept)
             self.suspects |= piece.suspects
             self.position = piece.end
-            self.passed += piece.size
-
-    def _without_tests(self, block: Block) -> Block:
-        tested = shares(block.hashes) < (self.state.terms.learn.test_share or 0)
-        self._tests.add(block.take(tested & (block.taken >= self._known_before)))
-        return block.take(~tested)
 
     def _step(self, block: Block) -> None:
         if not len(block):

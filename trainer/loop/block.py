@@ -1,4 +1,4 @@
-"""Examples read in bulk: a page of them is one row of the answer, each column one binary value.
+"""Examples read in bulk: a page of them is one row of the answer, each column one array.
 
 psycopg takes longer for a row, and for each number of an array, than learning it does. Here the
 server joins what it would have sent one by one, and arrays are seen in it without a loop.
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rescore.errors import NotEnoughData
 from rescore.trainer.learning.hashing import Hashes
+from rescore.trainer.loop.packed import incomplete, unpacked
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _SINCE_1970 = 946_684_800_000_000  # microseconds until 2000, when PostgreSQL's time begins
 _COLUMNS = {
-    "hashes": ">u8", "ids": ">i8", "xids": ">i8", "taken": ">i8", "due": ">i8", "labels": ">f8",
-    "scores": ">f8", "holdout": "?", "treated": "?",
+    "ids": "i8", "xids": "i8", "taken": "i8", "due": "i8", "labels": "f8",
+    "scores": "f8", "holdout": "?", "treated": "?",
 }  # fmt: skip
 _UNREAD = {"scores": np.nan, "treated": False}
 
@@ -72,20 +72,21 @@ class Block:
 
         Parameters
         ----------
-        row: how many examples there are, and the columns of ``_COLUMNS`` and the design rows, each
-            joined as their types send them; None for what was not asked for.
+        row: how many examples there are, their hashes joined, the columns of ``_COLUMNS`` and the
+            design rows, each an array in binary form; None for what was not asked for.
         columns: of the design row.
 
         Raises
         ------
         NotEnoughData: a column is not as long as it should be.
         """
-        count, *joined, design = row
+        count, hashes, *joined, design = row
         parts = dict(zip(_COLUMNS, joined, strict=True))
         found = {name: _column(data, name, count) for name, data in parts.items()}
         for name in ("taken", "due"):
             found[name] = (found[name] + _SINCE_1970) / 1e6
-        return cls(**found, weights=np.ones(count), design=_design(design, count, columns))
+        rows = unpacked(design, "f8", (count, columns)) if count else np.empty((0, columns))
+        return cls(_hashes(hashes, count), **found, weights=np.ones(count), design=rows)
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
@@ -96,7 +97,11 @@ class Block:
 
     def take(self, rows: Any) -> Block:
         """Return the examples of a mask, a slice or indices."""
-        return Block(*(getattr(self, name)[rows] for name in _FIELDS))
+        columns = (getattr(self, name) for name in _FIELDS)
+        if isinstance(rows, np.ndarray) and rows.dtype == bool:
+            # For rows of a matrix in a quarter of the time that indexing takes.
+            return Block(*(np.compress(rows, column, axis=0) for column in columns))
+        return Block(*(column[rows] for column in columns))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,25 +115,14 @@ class Block:
 _FIELDS = [field.name for field in fields(Block)]
 
 
-def _column(data: bytes | None, name: str, count: int) -> Any:
-    kind = np.dtype(_COLUMNS[name])
+def _column(data: bytes | None, name: str, count: int) -> NDArray[Any]:
+    kind = _COLUMNS[name]
     if data is None and (name in _UNREAD or not count):
-        return np.full(count, _UNREAD.get(name, 0), kind.newbyteorder("="))
-    return _viewed(data, kind, count).astype(kind.newbyteorder("="))
+        return np.full(count, _UNREAD.get(name, 0), kind)
+    return unpacked(data or b"", kind, (count,))
 
 
-def _design(data: bytes | None, count: int, columns: int) -> Floats:
-    """Return design rows, joined as arrays without NULLs are sent."""
-    item = np.dtype([("length", ">i4"), ("value", ">f8")])
-    kind = np.dtype([("array", ">i4", (5,)), ("items", item, (columns,))])
-    return _viewed(data, kind, count)["items"]["value"].astype(np.float64)
-
-
-def _viewed(data: bytes | None, kind: np.dtype[Any], count: int) -> NDArray[Any]:
-    if len(data or b"") != count * kind.itemsize:
-        raise NotEnoughData(
-            "the snapshots read are not complete",
-            detail="A value is NULL, or a design row has not as many columns as its contract.",
-            hint="Install the same version of rescore in the database and here.",
-        )
-    return np.frombuffer(data or b"", kind)
+def _hashes(data: bytes | None, count: int) -> Hashes:
+    if len(data or b"") != 8 * count:
+        raise incomplete()
+    return np.frombuffer(data or b"", ">u8").astype(np.uint64)

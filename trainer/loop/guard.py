@@ -34,6 +34,14 @@ class Guard:
     most: float
     released: Callable[[Integers], NDArray[np.bool_]]
 
+    def suspects_of_batches(self, block: Block, size: int) -> dict[int, str]:
+        """Return the same of several micro-batches of so many examples, each judged by itself."""
+        if self.reference is None or not self._far(self._looked_at(block)).any():
+            return {}
+        starts = range(0, len(block), size)
+        found = ((n, self.suspects(block.take(slice(n, n + size)))) for n in starts)
+        return {start + n: why for start, some in found for n, why in some.items()}
+
     def suspects(self, block: Block) -> dict[int, str]:
         """Return the positions in a batch of what is to be kept out, each with its reason."""
         if self.reference is None or not len(block):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,12 +18,12 @@ class Newest:
     Attributes
     ----------
     most: how many are kept.
-    enough: says whether so many will do; while they do not, twice as many are kept.
+    enough: says whether so many will do; while they do not, twice as many are kept. None: always.
     """
 
     most: int
-    enough: Callable[[Block], bool] = lambda _: True
-    _blocks: list[Block] = field(default_factory=list, init=False)
+    enough: Callable[[Block], bool] | None = None
+    _blocks: deque[Block] = field(default_factory=deque, init=False)
     _count: int = field(default=0, init=False)
 
     def add(self, block: Block) -> None:
@@ -33,16 +34,16 @@ class Newest:
             self._trim()
 
     def _trim(self) -> None:
-        newest = self.block
-        if not self.enough(newest):
+        if self.enough and not self.enough(self.block):
             self.most *= 2
             return
-        self._blocks, self._count = [newest], len(newest)
+        while self._count - len(self._blocks[0]) >= self.most:
+            self._count -= len(self._blocks.popleft())
 
     @property
     def block(self) -> Block:
         """The newest, in order; at least one block must have been added."""
-        return Block.joined(self._blocks).take(slice(-self.most, None))
+        return Block.joined(list(self._blocks)).take(slice(-self.most, None))
 
 
 @dataclass

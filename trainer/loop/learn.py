@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import Any, cast
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rescore.errors import Busy, NotFinite
 from rescore.trainer.database import Connection, one, query, translated
@@ -25,8 +27,8 @@ from rescore.trainer.loop.record import (
 from rescore.trainer.loop.state import State, read_state
 
 Progress = Callable[[int, int], None]
-MOST = 1_000_000
-"""Examples of a round, where the definition does not say how many."""
+MOST = 4_000_000
+"""Examples of a round, where the definition does not say: what who is killed must learn anew."""
 RETRY_SECONDS = 0.2
 _IDLE = ("nothing", "waiting")
 _ACTIONS = {"pass": "published", "refuse": "refused"}
@@ -92,7 +94,7 @@ def learn(
     """
     started, stop = time.monotonic(), stop or Event()
     rounds: list[Outcome] = []
-    with translated(), held(conn, model, wait=wait, stop=stop), suppress(Stopped):
+    with translated(), held(conn, model, wait=wait, stop=stop), _one_thread(), suppress(Stopped):
         while not stop.is_set():
             first = not rounds
             given = {"restart": restart and first, "more": not first}
@@ -105,6 +107,14 @@ def learn(
             if outcome.action in _IDLE or max_batches is not None:
                 break
     return LearningReport(model, tuple(rounds), time.monotonic() - started)
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Keep linear algebra from sharing out products this small: it costs more than it gains.
+
+    And sums of parts would depend on the number of processors, and with them what is learnt.
+    """
+    return cast(AbstractContextManager[Any], threadpool_limits(limits=1, user_api="blas"))
 
 
 @contextmanager

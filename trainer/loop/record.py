@@ -98,7 +98,7 @@ def record_version(
     """
     learnt, standing = attempt.learnt, _standing(state, attempt, made.memory)
     assert learnt is not None
-    skipped = attempt.reader.skipped(state.position, attempt.position, attempt.passed)
+    skipped = attempt.reader.skipped(state.position, attempt.position, whole=attempt.whole)
     if attempt.spoken_for:
         skipped["spoken for by the holdout"] = attempt.spoken_for
     period = {name: at.isoformat() for name, at in _period(learnt).items()}

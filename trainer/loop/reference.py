@@ -52,7 +52,15 @@ def refer_to_snapshots(
         return False
     names = contract.columns()
     reader = Reader(
-        conn, model, like_columns(conn, model, contract), len(names), 0, EVER, False, None
+        conn,
+        model,
+        like_columns(conn, model, contract),
+        len(names),
+        0,
+        EVER,
+        False,
+        None,
+        one(conn, query("learn_packs")),
     )
     block = reader.recent(MOST_TO_REFER, resolved=False)
     if len(block) < FEWEST_TO_REFER:
