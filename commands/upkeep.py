@@ -98,7 +98,9 @@ def forget(
     from rescore.trainer.database import connection
 
     if not undo:
-        rows("forget", dsn, json, profile, key)
+        removed = rows("forget", dsn, json, profile, key)
+        if not json and not any(each["removed"] for each in removed):
+            console.say("nobody had this key; what comes of it will not be counted")
         return
     with connection(dsn) as conn:
         console.show_one({"profile": profile, "lifted": ops.remember(conn, profile, key)}, json)

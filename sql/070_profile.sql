@@ -11,10 +11,14 @@ AS $$
 BEGIN
     RETURN QUERY EXECUTE format('SELECT d.key::text, d.feature::text, d.stored::text, d.expected::text FROM rescore_compiled.%I() AS d',
                                 (rescore._profile(profile)).slug || '__differences');
+EXCEPTION
+    WHEN undefined_function OR undefined_column OR undefined_table OR datatype_mismatch THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS014', MESSAGE = format('profile %s no longer fits its tables', profile), DETAIL = SQLERRM || '.',
+            HINT = 'Bring it to the tables as they are now with `rescore apply`; rescore.health names what has changed.';
 END
 $$;
 COMMENT ON FUNCTION rescore.verify(text) IS
-    'Every stored value of a profile that differs from a recount of its events; empty means right.';
+    'Every stored value of a profile that differs from a recount of its events; empty means right; RS014 where its tables have changed under it.';
 
 CREATE OR REPLACE FUNCTION rescore.rebuild(profile text)
 RETURNS bigint

@@ -189,6 +189,14 @@ def test_events_of_a_replication_role_are_missed_and_found(
     assert right(conn)
 
 
+def test_what_cannot_be_recounted_is_said_to_have_changed(conn: Connection) -> None:
+    conn.execute("ALTER TABLE orders RENAME COLUMN amount TO price")
+    with pytest.raises(psycopg.Error, match="no longer fits its tables") as caught:
+        conn.execute("SELECT * FROM rescore.verify('customers')")
+    assert (caught.value.sqlstate, "amount" in (caught.value.diag.message_detail or "")) == ("RS014", True)
+    assert red(conn)
+
+
 @pytest.mark.parametrize("way", list(WAYS), indirect=True)
 def test_partitions(empty: Connection, way: str) -> None:
     conn = empty

@@ -119,6 +119,14 @@ def test_from_definition_to_rollback(run: Run, shop: Path) -> None:
     assert "import inside" in checks
 
 
+def test_forgetting_says_whether_there_was_anybody(run: Run, shop: Path) -> None:
+    run("apply", shop)
+    assert "nobody had this key" not in run("forget", "customers", 1).out
+    assert "nobody had this key" in run("forget", "customers", 123456).out
+    assert run("forget", "customers", 123456, "--undo", "--json").json["lifted"] is True
+    assert {row["removed"] for row in run("forget", "customers", 123456, "--json").json} == {0}
+
+
 def test_output_fits_80_columns(run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("apply", shop)
     assert "recorded as candidate version 1" in run("train", "churn", "--candidate").out
