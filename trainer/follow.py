@@ -32,7 +32,7 @@ from rescore.trainer.usage import WrongUsage
 
 TOLD, REACHED = "rescore_clock", "rescore_clock_reached"
 """Channels: of the moments told, and of those the runner has reached."""
-REPEAT_SECONDS = 5.0
+REPEAT_SECONDS = 1.0
 
 
 def follow(dsn: str | None, jobs: Sequence[Job], *, say: Say, stop: Event) -> int:

@@ -195,7 +195,7 @@ def test_what_starts_a_round(conn: Connection) -> None:
     when(conn, "{every: 2 days}")
     assert due(conn, "churn") is None
     stream(conn, 10, seed=5, day=4)
-    assert str(due(conn, "churn")).startswith("2 days, 0:00:00 since")
+    assert str(due(conn, "churn")).startswith("2 days since")
 
 
 def test_a_clock_that_was_wrong_is_not_waited_out(conn: Connection) -> None:
