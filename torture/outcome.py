@@ -73,4 +73,4 @@ class Size:
 
 
 SHORT = Size(seconds=1.5, crashes=2, events=3_000, publishes=6, restores=2)
-LONG = Size(seconds=20, crashes=20, events=100_000, publishes=50, restores=4)
+LONG = Size(seconds=20, crashes=30, events=100_000, publishes=50, restores=4)
