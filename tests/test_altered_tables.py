@@ -193,7 +193,10 @@ def test_what_cannot_be_recounted_is_said_to_have_changed(conn: Connection) -> N
     conn.execute("ALTER TABLE orders RENAME COLUMN amount TO price")
     with pytest.raises(psycopg.Error, match="no longer fits its tables") as caught:
         conn.execute("SELECT * FROM rescore.verify('customers')")
-    assert (caught.value.sqlstate, "amount" in (caught.value.diag.message_detail or "")) == ("RS014", True)
+    assert (caught.value.sqlstate, "amount" in (caught.value.diag.message_detail or "")) == (
+        "RS014",
+        True,
+    )
     assert red(conn)
 
 
