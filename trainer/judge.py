@@ -22,7 +22,7 @@ from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
-from rescore.trainer.learning.hashing import hash_keys
+from rescore.trainer.learning.hashing import below, hash_keys
 from rescore.trainer.learning.intervals import Interval, difference, intervals
 from rescore.trainer.learning.metrics import METRICS, Metric, metric
 from rescore.trainer.loop.state import read_version
@@ -130,7 +130,8 @@ def _judge(
     row = conn.execute(query("judge_counts"), given).fetchone()
     assert row is not None  # an aggregate of no rows is one
     snapshots, left, period, resolved = row
-    served = _read(conn, given | {"share": min(1.0, MOST / max(snapshots - left, 1))})
+    share = min(1.0, MOST / max(snapshots - left, 1))
+    served = _read(conn, given | {"least": below(1 - share)})
     against = one(conn, query("judge_against"), (model, version))
     other = None if against is None else _scores_of(conn, model, version, against, served)
     made = Judgement(
