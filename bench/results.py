@@ -128,6 +128,21 @@ def load(path: Path = LATEST) -> list[Result]:
     return [Result(**entry) for entry in json.loads(path.read_text())]
 
 
+def merged(stored: Iterable[Result], new: Iterable[Result]) -> list[Result]:
+    """Return the results of all works, the new ones in place of those stored of the same works.
+
+    Ratios are within one work, and a work is within one run.
+    """
+    return [each for results in (_by_work(stored) | _by_work(new)).values() for each in results]
+
+
+def _by_work(results: Iterable[Result]) -> dict[str, list[Result]]:
+    found: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        found[result.work].append(result)
+    return found
+
+
 def machine() -> str:
     """Describe the machine in one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

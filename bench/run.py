@@ -26,7 +26,7 @@ from rescore.bench.context import Context
 from rescore.bench.page import write
 from rescore.bench.plot import plot
 from rescore.bench.report import show
-from rescore.bench.results import LATEST, machine, save, summarise
+from rescore.bench.results import LATEST, load, machine, merged, save, summarise
 from rescore.bench.scale import FULL, QUICK, TINY
 from rescore.bench.telling import Teller, telling
 from rescore.server.account import default_home
@@ -107,6 +107,8 @@ def _budgets(scale: str, only: list[str] | None) -> dict[str, float]:
 def _report(given: argparse.Namespace, context: Context, version: str) -> None:
     console = Console()
     results = summarise(context.samples.all)
+    if given.only and given.output.exists():
+        results = merged(load(given.output), results)
     title = f"PostgreSQL {version}; {machine()}; {given.scale}"
     save(results, given.output)
     show(console, results, title)
@@ -122,7 +124,12 @@ def _parse() -> argparse.Namespace:
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--quick", dest="scale", action="store_const", const="quick")
     scale.add_argument("--scale", choices=list(SCALES))
-    parser.add_argument("--only", action="append", choices=list(WORKS), help="repeat for several")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(WORKS),
+        help="repeat for several; what else is stored stays",
+    )
     parser.add_argument("--output", type=Path, default=LATEST, help="where the results go")
     parser.add_argument("--page", type=Path, help="directory of plot and table; the results' own")
     parser.add_argument("--home", type=Path, help="directory of the bench's private server")

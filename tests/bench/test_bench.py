@@ -17,7 +17,7 @@ import pytest
 from rescore.bench.context import Context
 from rescore.bench.pgbench import Turn
 from rescore.bench.publishing import replanned
-from rescore.bench.results import Sample, Samples, load, summarise
+from rescore.bench.results import Result, Sample, Samples, load, merged, summarise
 from rescore.bench.scale import FULL
 from rescore.bench.targets import TARGETS, verdicts
 from rescore.server.account import default_home
@@ -119,6 +119,15 @@ def test_results_are_medians_and_ratios_under_the_same_conditions() -> None:
     assert found["a", 1].value == 20
     assert (found["a", 4].low, found["a", 4].high, found["a", 4].turns) == (20, 60, 3)
     assert [found["a", n].ratio for n in (1, 4)] == [2, 2]
+
+
+def test_works_measured_again_take_the_place_of_what_was_stored_of_them() -> None:
+    def of(value: float, *works: str) -> list[Result]:
+        return summarise([Sample(work, "a", "m", value, "a") for work in works])
+
+    found = merged(of(1, "first", "second", "third"), of(2, "second", "new"))
+    told = [(result.work, result.value) for result in found]
+    assert told == [("first", 1), ("second", 2), ("third", 1), ("new", 2)]
 
 
 def test_a_baseline_of_zero_or_none_has_no_ratio() -> None:
