@@ -39,13 +39,24 @@ WIDEST = 40
 
 
 def show(
-    rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "", empty: str = "nothing"
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    as_json: bool,
+    columns: Sequence[str] = (),
+    title: str = "",
+    empty: str = "nothing",
 ) -> None:
-    """Print rows as a table (or, of none, a word), or as one JSON array."""
+    """Print rows as a table (or, of none, a word), or as one JSON array.
+
+    Parameters
+    ----------
+    columns: of the table; none for all. JSON has all.
+    """
     if as_json:
         print_json(rows)
     elif rows:
-        table = _table(rows, title)
+        shown = [{name: row[name] for name in columns} for row in rows] if columns else rows
+        table = _table(shown, title)
         needed = Measurement.get(out, out.options.update(width=10_000), table).minimum
         out.print(table, width=max(out.width, needed))
     else:

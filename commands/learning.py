@@ -83,8 +83,8 @@ def examples(
 
     chosen, present = report.parse_moments(moments), report.with_zone(until)
     with connection(dsn) as conn, console.progress(f"examples {model}") as progress:
-        rows = export(conn, model, out, moments=chosen, until=present, most=most, progress=progress)
-    console.show_one({"model": model, "file": out, "examples": rows}, json)
+        made = export(conn, model, out, moments=chosen, until=present, most=most, progress=progress)
+    console.show_one({"model": model, "file": out, "examples": made}, json)
 
 
 def learn(
@@ -125,10 +125,9 @@ def drift(model: Model, dsn: Dsn = None, json: Json = False) -> None:
     from rescore.trainer.loop.drift import watch
 
     with connection(dsn) as conn:
-        rows = [each.to_json() for each in watch(conn, model)]
+        moved = [each.to_json() for each in watch(conn, model)]
     columns = ("feature", "psi", "psi_by_chance", "outside", "before", "now", "changed_at")
-    some = [{name: row[name] for name in columns} for row in rows] if not json else rows
-    console.show(some, as_json=json, empty="nothing to compare")
+    console.show(moved, as_json=json, columns=columns, empty="nothing to compare")
 
 
 def quarantine(dsn: Dsn = None, json: Json = False) -> None:

@@ -34,8 +34,7 @@ def list_consumers(dsn: Dsn = None, json: Json = False) -> None:
     with connection(dsn) as conn:
         rows = box.consumers(conn)
     show = ("consumer", "pending", "oldest", "read_at", "acknowledged_at")
-    some = rows if json else [{name: row[name] for name in show} for row in rows]
-    console.show(some, as_json=json, empty="no consumers")
+    console.show(rows, as_json=json, columns=show, empty="no consumers")
 
 
 @outbox.command("read")
@@ -121,4 +120,4 @@ def _show_rows(rows: list[dict[str, Any]], json: bool) -> None:
             console.print_json(row)
         return
     show = ("id", "score", "key", "old", "new", "old_band", "new_band", "at")
-    console.show([{name: row[name] for name in show} for row in rows], as_json=False)
+    console.show(rows, as_json=False, columns=show)

@@ -36,6 +36,5 @@ def rows(
     with connection(dsn) as conn:
         found: list[dict[str, Any]] = getattr(ops, command)(conn, *values)
     shown = [name for name in show if name not in rare or any(row[name] for row in found)]
-    some = [{name: row[name] for name in shown} for row in found] if show and not json else found
-    console.show(some, as_json=json, empty=empty)
+    console.show(found, as_json=json, columns=shown, empty=empty)
     return found
