@@ -196,9 +196,18 @@ def apply(form: LinearForm, rows: ArrayLike) -> Vector:
     """
     import numpy as np
 
-    z = np.asarray(rows, dtype=float) @ np.asarray(form.weights) + form.intercept
-    if form.link == "logistic":
-        return cast("Vector", 1 / (1 + np.exp(-np.clip(z, -STEEPEST, STEEPEST))))
-    if form.link == "clip":
-        return cast("Vector", (np.clip(z, -1, 1) + 1) / 2)
-    return cast("Vector", z)
+    return linked(
+        np.asarray(rows, dtype=float) @ np.asarray(form.weights) + form.intercept, form.link
+    )
+
+
+def linked(margins: Vector, link: Link) -> Vector:
+    """Return the scores of margins, both of shape (rows,)."""
+    import numpy as np
+
+    if link == "logistic":
+        kept = np.minimum(np.maximum(margins, -STEEPEST), STEEPEST)
+        return cast("Vector", 1 / (1 + np.exp(-kept)))
+    if link == "clip":
+        return cast("Vector", (np.clip(margins, -1, 1) + 1) / 2)
+    return margins

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from rescore.errors import NotEnoughData, NotSupported
 from rescore.plpython import estimators
-from rescore.plpython.linear import LinearForm, Link, apply, fold
+from rescore.plpython.linear import LinearForm, fold
 from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.logistic import fit_line, fit_offset
 
@@ -84,11 +84,6 @@ def _platts_targets(positives: Floats, negatives: Floats) -> tuple[Floats, Float
     low = 1 / (negatives.sum() + 2)
     softened = positives * high + negatives * low
     return softened[None], (positives + negatives - softened)[None]
-
-
-def through_link(margins: Floats, link: Link) -> Floats:
-    """Return the scores of a linear form's margins, shape (n,)."""
-    return apply(LinearForm([1.0], 0.0, link), margins[:, None])
 
 
 def calibrated(estimator: Any, platt: Platt) -> Any:

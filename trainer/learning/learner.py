@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from rescore.plpython import estimators
-from rescore.plpython.linear import apply, fold
+from rescore.plpython.linear import Link, fold, linked
 from rescore.plpython.prediction import score
 from rescore.trainer.estimators import make_estimator, make_scaler
 from rescore.trainer.fit import refusals
@@ -26,7 +26,6 @@ from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import (
     Platt,
     calibrated,
-    through_link,
     uncalibrated,
 )
 from rescore.trainer.learning.histogram import log_odds
@@ -62,6 +61,9 @@ class Learner:
         self.method, self.memory = method, memory
         self._scalers, self._model = scalers, model
         self._moves = model.follows and len(scalers) == 1 and scaling.can_move(scalers[0])
+        fitted = self._moves and scaling.is_fitted(scalers[0])
+        self._map = scaling.Affine.of(scalers[0]) if fitted else None
+        self._link: Link | None = None
 
     @classmethod
     def start(cls, method: Method) -> Learner:
@@ -145,15 +147,29 @@ class Learner:
 
         A linear model is scored in its linear form, as it would be by the server.
         """
-        form = fold(self._serving())
-        if form is None:
+        linear = self._linear()
+        if linear is None:
             scores = score(self._serving(), design)
             margins = log_odds(scores) if self.gives_probabilities else scores
         else:
-            margins = apply(replace(form, link="identity"), design)
-            scores = through_link(margins, form.link)
+            weights, intercept, link = linear
+            margins = design @ weights + intercept
+            scores = linked(margins, link)
         platt = self.memory.calibration
         return Scores(margins, scores if platt is None else platt.apply(margins))
+
+    def _linear(self) -> tuple[Floats, float, Link] | None:
+        """Return weights and intercept for design rows, and the link; None if it is not linear."""
+        if self._link is None or self._map is None:
+            form = fold(self._serving())
+            if form is None:
+                return None
+            self._link = form.link
+            return np.array(form.weights), form.intercept, form.link
+        # What `fold` does, which takes as long as a third of the learning.
+        coefficients = self._model.estimator.coef_.ravel()
+        intercept = float(self._model.estimator.intercept_[0] + coefficients @ self._map.shift)
+        return coefficients * self._map.factor, intercept, self._link
 
     def learn(self, batch: Batch, elapsed: float = 0.0) -> None:
         """Learn a batch, in its order.
@@ -176,10 +192,11 @@ class Learner:
 
     def _scaled(self, batch: Batch, left: float) -> Floats:
         if self._moves:
-            change = scaling.move(self._scalers[0], batch.design, batch.weights, left)
-            if self._model.fitted:
-                self._model.follow(change)
-            return scaling.Affine.of(self._scalers[0]).apply(batch.design)
+            before, scaler = self._map, self._scalers[0]
+            self._map = scaling.move(scaler, batch.design, batch.weights, left)
+            if before is not None and self._model.fitted:
+                self._model.follow(self._map.after(before))
+            return self._map.apply(batch.design)
         design = batch.design
         for scaler in self._scalers:
             if not self._model.fitted:

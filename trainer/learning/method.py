@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -73,10 +73,10 @@ class Memory:
     def after(self, batch: Batch, left: float) -> Memory:
         """Return the memory after forgetting and one more batch."""
         kept = scaling.faded(self.examples, left) / self.examples if self.examples else 1.0
-        return replace(
-            self,
-            examples=self.examples * kept + float(batch.weights.sum()),
-            positives=self.positives * kept + float(batch.weights[batch.labels == 1].sum()),
+        return Memory(
+            self.examples * kept + float(batch.weights.sum()),
+            self.positives * kept + float(batch.weights @ (batch.labels == 1)),
+            self.calibration,
         )
 
 

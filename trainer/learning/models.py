@@ -67,7 +67,8 @@ class Model:
     @property
     def fitted(self) -> bool:
         """Whether it has learnt anything."""
-        return any(hasattr(self.estimator, name) for name in _NUMBERS)
+        known = vars(self.estimator)
+        return any(name in known for name in _NUMBERS)
 
     def learn(self, design: Floats, labels: Labels, weights: Floats) -> None:
         """Learn scaled examples, n > 0, in their order."""
@@ -130,9 +131,7 @@ class Linear(Model):
             super()._partial_fit(design, labels, weighted)
             return
         targets, weights = self._targets(labels), weighted.get("sample_weight")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._unchecked.learn(self.estimator, design, targets, weights)
+        self._unchecked.learn(self.estimator, design, targets, weights)
 
     def learn(self, design: Floats, labels: Labels, weights: Floats) -> None:
         size = CHUNK if self.rate else len(labels)
@@ -196,10 +195,11 @@ def classes(estimator: Any) -> NDArray[Any]:
 def check_finite(estimator: Any) -> None:
     """Raise NotFinite if a number of a fitted estimator is not finite, naming the first."""
     final = estimators.final_step(estimator)
+    known = vars(final)
     for name in _NUMBERS:
-        if not hasattr(final, name):
+        if name not in known:
             continue
-        parts = getattr(final, name)
+        parts = known[name]
         for part in parts if isinstance(parts, list) else [parts]:
             if not np.isfinite(part).all():
                 raise NotFinite(

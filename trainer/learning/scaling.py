@@ -64,7 +64,7 @@ def can_move(scaler: Any) -> bool:
 
 
 def move(scaler: Any, design: Floats, weights: Floats, left: float) -> Affine:
-    """Let a scaler forget, then learn a batch; return the map from its old to its new values.
+    """Let a scaler forget, then learn a batch; return its map.
 
     The sums are those of ``StandardScaler.partial_fit``, which takes five times as long with
     weights, and cuts a count that is not whole any more without them.
@@ -76,13 +76,16 @@ def move(scaler: Any, design: Floats, weights: Floats, left: float) -> Affine:
     weights: shape (n,), above 0.
     left: what forgetting leaves of an example's weight; 1 for nothing forgotten.
     """
-    if not hasattr(scaler, "n_samples_seen_"):
+    if not is_fitted(scaler):
         scaler.partial_fit(design, sample_weight=weights)
-        return Affine.of(scaler).after(Affine.of(scaler))
-    before = Affine.of(scaler)
-    if scaler.var_ is not None:
+    elif scaler.var_ is not None:
         _merge(scaler, design, weights, left)
-    return Affine.of(scaler).after(before)
+    return Affine.of(scaler)
+
+
+def is_fitted(scaler: Any) -> bool:
+    """Say whether a StandardScaler has learnt anything."""
+    return hasattr(scaler, "n_samples_seen_")
 
 
 def _merge(scaler: Any, design: Floats, weights: Floats, left: float) -> None:

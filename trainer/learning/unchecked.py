@@ -7,6 +7,7 @@ learning; the others look at parameters, classes, shapes and values that were lo
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,30 +17,7 @@ Floats = NDArray[np.float64]
 
 _PREPARED = ("_loss_function_", "_expanded_class_weight")
 _STATE = ("coef_", "intercept_", "t_")
-
-
-class _Rewound(np.random.RandomState):
-    """A generator that gives every batch what one seeded anew would.
-
-    To seed one takes as long as learning 200 examples, to set it back as long as 100. Whoever
-    learns draws the same numbers each time: seeds, before anything is looked at.
-    """
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self._drawn: list[Any] = []
-        self._next = 0
-
-    def rewind(self) -> None:
-        """Begin again."""
-        self._next = 0
-
-    def randint(self, *given: Any, **more: Any) -> Any:
-        """Return a number drawn now, or the one that was drawn in its place before."""
-        if self._next == len(self._drawn):
-            self._drawn.append(super().randint(*given, **more))
-        self._next += 1
-        return self._drawn[self._next - 1]
+_MOST = np.iinfo(np.int32).max
 
 
 class Unchecked:
@@ -58,7 +36,9 @@ class Unchecked:
         plain = type(estimator).__name__ == "SGDClassifier"
         seeded = plain and not estimator.average and isinstance(estimator.random_state, int)
         self.same: bool | None = None if seeded and estimator.class_weight is None else False
-        self._random = _Rewound(estimator.random_state if seeded else 0)
+        # Each batch draws what one seeded anew would: two numbers, always the same.
+        drawn = np.random.RandomState(estimator.random_state if seeded else 0)
+        self._seeds = drawn.randint(1, _MOST), drawn.randint(_MOST)
 
     def learn(self, estimator: Any, design: Floats, targets: Any, weights: Floats | None) -> None:
         """Learn examples, n > 0; the estimator has learnt some before.
@@ -70,11 +50,13 @@ class Unchecked:
         weights: shape (n,), not negative; None for 1.
         """
         if self.same:
-            self._step(estimator, design, targets, weights)
+            _step(estimator, design, targets, weights, self._seeds)
             return
         before = copy.deepcopy(estimator) if self.same is None else None
         given = {} if weights is None else {"sample_weight": weights}
-        estimator.partial_fit(design, targets, **given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # columns without names
+            estimator.partial_fit(design, targets, **given)
         if before is not None:
             self.same = self._ends_the_same(before, estimator, design, targets, weights)
 
@@ -84,33 +66,58 @@ class Unchecked:
         try:
             for name in _PREPARED:
                 setattr(before, name, getattr(after, name))
-            self._step(before, design, targets, weights)
+            _step(before, design, targets, weights, self._seeds)
         except (ImportError, AttributeError, TypeError, ValueError):
             return False
         return all(np.array_equal(getattr(before, name), getattr(after, name)) for name in _STATE)
 
-    def _step(self, estimator: Any, design: Floats, targets: Any, weights: Floats | None) -> None:
-        self._random.rewind()
-        given = np.ones(len(design)) if weights is None else weights
-        _step(estimator, design, targets, given, self._random)
 
+def _step(
+    estimator: Any,
+    design: Floats,
+    targets: Any,
+    weights: Floats | None,
+    seeds: tuple[int, int],
+) -> None:
+    """Do what ``fit_binary`` of scikit-learn's _stochastic_gradient.py does, of one pass."""
+    from sklearn.linear_model._sgd_fast import _plain_sgd64
+    from sklearn.linear_model._stochastic_gradient import CyHalfBinomialLoss
+    from sklearn.utils._seq_dataset import ArrayDataset64
 
-def _step(estimator: Any, design: Floats, targets: Any, weights: Floats, random: Any) -> None:
-    from sklearn.linear_model._stochastic_gradient import fit_binary
-
-    heavier = estimator._expanded_class_weight
-    coefficients, intercept, passes = fit_binary(
-        estimator,
-        1,
-        np.ascontiguousarray(design),
-        targets,
+    low = 0.0 if isinstance(estimator._loss_function_, CyHalfBinomialLoss) else -1.0
+    labels = np.where(targets == estimator.classes_[1], 1.0, low)
+    given = np.ones(len(design)) if weights is None else weights
+    examples = ArrayDataset64(np.ascontiguousarray(design), labels, given, seeds[0])
+    negative, positive = estimator._expanded_class_weight
+    coefficients, intercept, _, _, passes = _plain_sgd64(
+        estimator.coef_.ravel(),
+        estimator.intercept_[0],
+        None,  # of averages, as below
+        0,
+        estimator._loss_function_,
+        estimator._get_penalty_type(estimator.penalty),
         estimator.alpha,
-        estimator.learning_rate,
+        estimator._get_l1_ratio(),
+        examples,
+        np.zeros(len(design), dtype=np.bool_),  # none is kept for stopping early
+        estimator.early_stopping,
+        None,
+        int(estimator.n_iter_no_change),
         1,
-        heavier[1],
-        heavier[0],
-        weights,
-        random_state=random,
+        -np.inf if estimator.tol is None else estimator.tol,
+        int(estimator.fit_intercept),
+        int(estimator.verbose),
+        int(estimator.shuffle),
+        seeds[1],
+        positive,
+        negative,
+        estimator._get_learning_rate_type(estimator.learning_rate),
+        estimator.eta0,
+        estimator.power_t,
+        0,
+        estimator.t_,
+        1.0,
+        estimator.average,
     )
     estimator.t_ += passes * len(design)
     estimator.n_iter_ = passes

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.trainer.failing import go_on
-from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt
 from rescore.trainer.learning.checks import sanity
 from rescore.trainer.learning.gate import Decision, PairedScores, gate
@@ -26,7 +25,7 @@ from rescore.trainer.learning.target import measured, typed
 from rescore.trainer.loop.block import Block
 from rescore.trainer.loop.guard import Guard
 from rescore.trainer.loop.kept import Learnt, Newest
-from rescore.trainer.loop.pieces import Piece, pieces
+from rescore.trainer.loop.pieces import Piece, pieces, runs
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.state import State
 
@@ -113,28 +112,28 @@ class Attempt:
             tested = shares(block.hashes) < (self.state.terms.learn.test_share or 0)
             self._tests.add(block.take(kept & tested & (block.taken >= self._known_before)))
             kept &= ~tested
-        return pieces(block, size, kept, suspects)
+        return pieces(block, size, kept, suspects, self.target)
 
     def _learn(self) -> None:
         """Learn what is not kept for testing, in order."""
         limit = self._since() if self._by_time else np.inf
+        learnt = []
         while self._waiting and self._waiting[0].due <= limit:
             go_on(self._stop)
             piece = self._waiting.popleft()
             self.spoken_for += piece.spoken_for
-            self._step(piece.kept)
+            if len(piece.batch):
+                self._step(piece)
+                learnt.append(piece)
             self.suspects |= piece.suspects
             self.position = piece.end
+        for block in runs(learnt):
+            self._learnt.add(block)
 
-    def _step(self, block: Block) -> None:
-        if not len(block):
-            return
-        newest = float(block.taken.max())
-        elapsed = 0.0 if self._latest is None else max(newest - self._latest, 0.0) / DAY
-        self._latest = newest if self._latest is None else max(newest, self._latest)
-        batch = Batch(block.design, block.labels, block.hashes, block.weights, self.target)
-        self.loop.step(batch, elapsed)
-        self._learnt.add(block)
+    def _step(self, piece: Piece) -> None:
+        before = piece.newest if self._latest is None else self._latest
+        self.loop.step(piece.batch, max(piece.newest - before, 0.0) / DAY)
+        self._latest = max(piece.newest, before)
 
     @property
     def _by_time(self) -> bool:
@@ -142,8 +141,7 @@ class Attempt:
 
     def _since(self) -> float:
         """Return the moment from which on examples are tested on, not learnt."""
-        kept = [piece.kept for piece in self._waiting if len(piece.kept)]
-        newest = max((float(block.taken.max()) for block in kept), default=-np.inf)
+        newest = max((piece.newest for piece in self._waiting), default=-np.inf)
         return newest - self.state.terms.learn.test_length.total_seconds()
 
     @property

@@ -86,8 +86,8 @@ def test_after_a_long_silence_something_is_left() -> None:
 @given(designs, designs)
 def test_the_change_leads_from_old_values_to_new_ones(first: Any, second: Any) -> None:
     scaler = learnt([first])
-    before = scaler.transform(second)
-    change = move(scaler, second, np.ones(len(second)), 1.0)
+    before, old = scaler.transform(second), Affine.of(scaler)
+    change = move(scaler, second, np.ones(len(second)), 1.0).after(old)
     now = scaler.transform(second)
     assert np.allclose(before * change.factor + change.shift, now, rtol=1e-6, atol=1e-6)
     assert np.allclose(Affine.of(scaler).apply(second), now, rtol=1e-9, atol=1e-9)
