@@ -207,7 +207,7 @@ def linked(margins: Vector, link: Link) -> Vector:
 
     if link == "logistic":
         kept = np.minimum(np.maximum(margins, -STEEPEST), STEEPEST)
-        return cast("Vector", 1 / (1 + np.exp(-kept)))
+        return 1 / (1 + np.exp(-kept))
     if link == "clip":
-        return cast("Vector", (np.clip(margins, -1, 1) + 1) / 2)
+        return (np.clip(margins, -1, 1) + 1) / 2
     return margins

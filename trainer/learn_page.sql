@@ -1,15 +1,15 @@
 -- Examples as one row: each column one array in binary form, so that nobody reads number by number
 -- (trainer/loop/packed.py). The hash is that of rescore.share, whose share are the first 52 bits; it is kept
 -- since 077_resolve.sql keeps it. Scores and treatments only where they are asked for (`scored`).
--- Calls `packed`: rescore._packed, or array_send where that is not there.
+-- Calls `packed`: rescore._packed, and in `rows` rescore._joined; array_send where these are not there.
 -- Reads what the examples read: learn_batch.sql, learn_tests.sql, learn_recent.sql.
-SELECT coalesce(pg_catalog.bool_and(e.is_example), true), pg_catalog.count(*),
-       pg_catalog.string_agg(coalesce(e.hash, pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || e.key, 'UTF8')), 1, 8)), ''),
-       {packed}(pg_catalog.array_agg(e.id)), {packed}(pg_catalog.array_agg(e.resolved)),
-       {packed}(pg_catalog.array_agg(e.taken_at)), {packed}(pg_catalog.array_agg(e.due_at)),
-       {packed}(pg_catalog.array_agg(e.label)), {packed}(pg_catalog.array_agg(e.score) FILTER (WHERE {scored})),
-       {packed}(pg_catalog.array_agg(e.holdout)), {packed}(pg_catalog.array_agg(e.treated) FILTER (WHERE {scored})),
-       {packed}(pg_catalog.array_agg(e.design))
+SELECT coalesce(pg_catalog.bool_and({all_are}), true), pg_catalog.count(*),
+       pg_catalog.string_agg(coalesce(s.hash, pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || s.key, 'UTF8')), 1, 8)), ''),
+       {packed}(pg_catalog.array_agg(s.id)), {packed}(pg_catalog.array_agg(s.resolved)),
+       {packed}(pg_catalog.array_agg(s.taken_at)), {packed}(pg_catalog.array_agg(s.due_at)),
+       {packed}(pg_catalog.array_agg(coalesce(s.label, {unlabelled}))), {packed}(pg_catalog.array_agg(coalesce(s.score, 'NaN')) FILTER (WHERE {scored})),
+       {packed}(pg_catalog.array_agg(coalesce(s.holdout, false))), {packed}(pg_catalog.array_agg(s.treated_at IS NOT NULL) FILTER (WHERE {scored})),
+       {rows}
 FROM (
 {examples}
-) AS e
+) AS s

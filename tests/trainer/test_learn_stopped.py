@@ -26,7 +26,7 @@ from rescore.trainer.loop.job import Learning
 from rescore.trainer.loop.learn import learn
 
 Connection = psycopg.Connection[Any]
-SLOWLY = LEARN.replace("batch: 100, examples: 1000", "batch: 5, examples: 10000")
+SLOWLY = LEARN.replace("batch: 100, examples: 1000", "batch: 2, examples: 10000")
 
 
 class After(threading.Event):
@@ -61,7 +61,7 @@ def test_a_signal_ends_a_long_round_soon(
         process = subprocess.Popen([*COMMAND, "run", "--dsn", plain_dsn], stdout=said)
         held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()"
         until(lambda: one(watching, held) > 1, 60)  # the runner's, and that of who learns
-        time.sleep(0.5)
+        time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         told = time.monotonic()
         assert process.wait(30) == 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rescore.errors import BadDefinition, BadFeature
 from rescore.trainer.learning.checks import Check
-from rescore.trainer.learning.hashing import Hashes, groups
+from rescore.trainer.learning.hashing import Hashes, distinct, groups
 from rescore.trainer.learning.histogram import BINS, GROUPS
 from rescore.trainer.learning.intervals import Interval, Side, difference, intervals
 from rescore.trainer.learning.metrics import METRICS, Metric
@@ -221,9 +221,7 @@ def _counts(pairs: PairedScores, rules: Rules) -> tuple[Check, ...]:
             ("positives", "customers with the outcome", hashes[labels == 1], rules.positives),
             ("negatives", "customers without the outcome", hashes[labels == 0], rules.negatives),
         ]
-    return tuple(
-        _enough(name, what, np.unique(of).size, needed) for name, what, of, needed in found
-    )
+    return tuple(_enough(name, what, distinct(of), needed) for name, what, of, needed in found)
 
 
 def _enough(name: str, what: str, found: int, needed: int) -> Check:

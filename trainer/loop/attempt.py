@@ -16,7 +16,7 @@ from rescore.trainer.failing import go_on
 from rescore.trainer.learning.calibration import Platt
 from rescore.trainer.learning.checks import sanity
 from rescore.trainer.learning.gate import Decision, PairedScores, gate
-from rescore.trainer.learning.hashing import shares
+from rescore.trainer.learning.hashing import distinct, shares
 from rescore.trainer.learning.histogram import ScoreHistogram
 from rescore.trainer.learning.learner import Learner
 from rescore.trainer.learning.method import Memory
@@ -176,10 +176,10 @@ class Attempt:
 
     def _enough(self, block: Block) -> bool:
         rules = self.state.terms.rules
-        customers = np.unique(block.hashes).size
+        customers = distinct(block.hashes)
         if self.target != "outcome":
             return bool(customers >= rules.customers)
-        found = [np.unique(block.hashes[block.labels == label]).size for label in (0, 1)]
+        found = [distinct(block.hashes[block.labels == label]) for label in (0, 1)]
         return (
             customers >= rules.customers
             and found[0] >= rules.negatives

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.trainer.learning.hashing import Hashes
-from rescore.trainer.loop.packed import incomplete, unpacked
+from rescore.trainer.loop.packed import incomplete, unpacked, unpacked_rows
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -73,7 +73,7 @@ class Block:
         Parameters
         ----------
         row: how many examples there are, their hashes joined, the columns of ``_COLUMNS`` and the
-            design rows, each an array in binary form; None for what was not asked for.
+            design rows, in binary form; None for what was not asked for.
         columns: of the design row.
 
         Raises
@@ -85,8 +85,15 @@ class Block:
         found = {name: _column(data, name, count) for name, data in parts.items()}
         for name in ("taken", "due"):
             found[name] = (found[name] + _SINCE_1970) / 1e6
-        rows = unpacked(design, "f8", (count, columns)) if count else np.empty((0, columns))
+        rows = unpacked_rows(design or b"", (count, columns)) if count else np.empty((0, columns))
         return cls(_hashes(hashes, count), **found, weights=np.ones(count), design=rows)
+
+    @staticmethod
+    def end_of(row: Sequence[Any]) -> Position:
+        """Return the position of the last example of such a row, which has at least one."""
+        count, _, ids, xids, *_ = row
+        last = (_column(data, "ids", count)[-1] for data in (xids, ids))
+        return Position(*map(int, last))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.failing import go_on
 from rescore.trainer.learning.drift import drift, recent
+from rescore.trainer.learning.hashing import distinct
 from rescore.trainer.learning.histogram import EDGE
 from rescore.trainer.loop.attempt import moment
 from rescore.trainer.loop.block import Block
@@ -116,7 +117,7 @@ def _columns(state: State, reader: Reader) -> Iterator[Moved]:
 def _moved(state: State, block: Block, name: str, column: Floats) -> Moved:
     kept, numbers = state.champion.reference or {}, {}
     if name in kept:
-        customers = state.champion.customers, np.unique(block.hashes).size
+        customers = state.champion.customers, distinct(block.hashes)
         now = recent(kept, [name], column[:, None])
         numbers = drift(kept[name], now[name], customers).to_json()
     return _told(state, block, name, numbers, changed(column))

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from rescore.errors import NotEnoughData
 
 _NATIVE = {"little": "<", "big": ">"}
+_ORDERS = {b"\1\0\0\0": "<", b"\0\0\0\1": ">"}
+"""By the first number of an array of one dimension."""
+_FLOAT8 = 701  # the type's number, in every PostgreSQL
 _OTHER = {"little": ">", "big": "<"}
 
 
@@ -41,6 +44,32 @@ def unpacked(data: bytes, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
         raise incomplete()
     # A copy: where they begin in the answer, the processor could not add them up at full speed.
     return found.astype(number.newbyteorder("=")).reshape(shape)
+
+
+def unpacked_rows(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the numbers of arrays that are rows of a matrix, in an array of their own.
+
+    Parameters
+    ----------
+    data: from ``rescore._joined``, one array after the other, each with its header; or from
+        ``array_send`` of an array of rows, see :func:`unpacked`.
+    shape: of the matrix, not empty.
+
+    Raises
+    ------
+    NotEnoughData: it has a NULL, or another shape.
+    """
+    order = _ORDERS.get(data[:4])
+    if order is None:
+        return unpacked(data, "f8", shape)
+    count, columns = shape
+    row = np.dtype([("header", f"{order}i4", 5), ("numbers", f"{order}f8", columns)])
+    if len(data) != count * row.itemsize:
+        raise incomplete()
+    found = np.frombuffer(data, row)
+    if (found["header"] != [1, 0, _FLOAT8, columns, 1]).any():
+        raise incomplete()
+    return found["numbers"].astype(np.float64)
 
 
 def incomplete() -> NotEnoughData:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import sql
+from psycopg import RawCursor, sql
 from psycopg.errors import ArraySubscriptError
 
 from rescore.trainer.database import Connection, one, query
@@ -20,11 +23,28 @@ from rescore.trainer.loop.packed import incomplete
 from rescore.trainer.loop.state import State, like_columns
 from rescore.trainer.loop.treatment import weighed
 
-PAGE_BYTES = 4_000_000
-"""About how much is read at a time: enough that a query costs nothing, little enough for memory."""
-MOST_OF_PAGE = 10_000
-"""Examples: of more, columns that grow no longer fit into the cache of the server's processor."""
+PAGE_BYTES = 1_800_000
+"""About how much is read at a time: enough that a query costs nothing, little enough for memory
+and for the processor's cache."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
+
+
+PAGES_AHEAD = 2
+"""That are read while one is learnt: with one, the server waits whenever learning takes longer."""
+_OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
+_PACKED, _SENT = sql.Identifier("rescore", "_packed"), sql.Identifier("pg_catalog", "array_send")
+_JOINED = sql.SQL("{}(s.design, NULL)").format(sql.Identifier("rescore", "_joined"))
+_ROWS_SENT = sql.SQL("{}(pg_catalog.array_agg(s.design))").format(_SENT)
+T = TypeVar("T")
+Row = list[Any]
+"""Of ``learn_page.sql``, without its first column."""
+
+
+class Sent(NamedTuple):
+    """A page as it was sent; see `Page`."""
+
+    row: Row
+    whole: bool
 
 
 class Page(NamedTuple):
@@ -91,54 +111,65 @@ class Reader:
     @property
     def page(self) -> int:
         """Examples of one query."""
-        return min(max(PAGE_BYTES // (12 * self.columns + 80), 100), MOST_OF_PAGE)
+        most = PAGE_BYTES // (12 * self.columns + 80)
+        # Whole micro-batches, if these are of a thousand: what is left over must be copied.
+        return most // 1000 * 1000 or max(most, 100)
 
     def past(self, position: Position, size: int) -> Block:
         """Return the next examples after a position, so many or all there are."""
         blocks = [page.block for page in self.stream(position, size)]
-        return Block.joined(blocks) if blocks else self._page(position, 0, whole=False).block
+        return Block.joined(blocks) if blocks else self._block("learn_batch", _OF_NOTHING)
 
     def stream(self, position: Position, size: int) -> Iterator[Page]:
         """Yield the next examples after a position, so many or all there are, page by page.
 
-        While a page is used, the server prepares the next: nobody else may use the connection.
+        While pages are used, the server prepares the next: nobody else may use the connection.
         """
-        with ThreadPoolExecutor(1) as ahead:
-            left = size
-            coming = ahead.submit(self._page, position, min(left, self.page), whole=True)
-            while left:
-                asked, (block, whole) = min(left, self.page), coming.result()
-                left = left - asked if len(block) == asked else 0
-                if left:
-                    asking = block.end, min(left, self.page)
-                    coming = ahead.submit(self._page, *asking, whole=whole)
-                if len(block):
-                    yield Page(weighed(block, self.held_out), whole)
+        with closing(ahead(self._pages(position, size), PAGES_AHEAD)) as pages:
+            for row, whole in pages:
+                yield Page(weighed(Block.read(row, self.columns), self.held_out), whole)
+
+    def _pages(self, position: Position, size: int) -> Iterator[Sent]:
+        """Yield the same as they are sent: what is done elsewhere, the server need not wait for.
+
+        Where a page is expected to be whole and is not, it is read once more without the rest.
+        """
+        statement, whole = cache(self._batch), True  # to put one together takes a millisecond
+        while size:
+            asked = min(size, self.page)
+            row = self._read(statement(asked, whole), position)
+            if row is None and whole:
+                whole = False
+                row = self._read(statement(asked, whole), position)
+            if row is None:
+                raise incomplete()
+            found = row[0]
+            if found:
+                yield Sent(row, whole)
+                position = Block.end_of(row)
+            size = size - asked if found == asked else 0
+
+    def _batch(self, size: int, whole: bool) -> str:
+        place = {"xid": sql.SQL("$1"), "id": sql.SQL("$2")}
+        given = {"size": size, "whole": whole, "bound": self.bound, **place}
+        return self._page("learn_batch", given, all_are=self._is_example)
 
     def reaches(self, position: Position, size: int) -> bool:
         """Say whether there are so many examples after a position."""
-        statement = self._statement("learn_reaches", position, size=size, bound=self.bound)
+        given = {"size": size, "bound": self.bound, **position._asdict()}
+        statement = self._statement("learn_reaches", given)
         return bool(one(self.conn, statement))
-
-    def _page(self, position: Position, size: int, *, whole: bool) -> Page:
-        """Read a page; where it is expected to be whole and is not, once more without the rest."""
-        given = {"size": size, "bound": self.bound}
-        if whole:
-            found = self._found("learn_batch", position, whole=True, **given)
-            if found is not None:
-                return Page(found, True)
-        return Page(self._block("learn_batch", position, whole=False, **given), False)
 
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
         given = {"share": below(share), "since": since or EVER, "size": size}
-        block = weighed(self._block("learn_tests", position, **given), self.held_out)
+        block = weighed(self._block("learn_tests", given | position._asdict()), self.held_out)
         return block.take(block.weights > 0)
 
     def recent(self, size: int, *, resolved: bool) -> Block:
         """Return the newest snapshots, only those with a label or all."""
-        asked = self._statement("learn_recent", Position(0, 0), size=size, resolved=resolved)
-        return _complete(self._read(asked, scored=True))
+        given = {"size": size, "resolved": resolved}
+        return self._block("learn_recent", given, scored=True, unlabelled="NaN")
 
     def released(self, ids: Integers) -> NDArray[np.bool_]:
         """Say which snapshots somebody let out of quarantine, shape (n,)."""
@@ -159,34 +190,63 @@ class Reader:
         given |= {"versions": self.versions, "after": self.after, "labelled": self.labelled}
         return dict(self.conn.execute(query("learn_skipped"), given).fetchall())
 
-    def _block(self, name: str, position: Position, **more: Any) -> Block:
-        return _complete(self._found(name, position, **more))
+    def _block(self, name: str, given: Mapping[str, Any], **how: Any) -> Block:
+        row = self._read(self._page(name, given, **how))
+        if row is None:
+            raise incomplete()
+        return Block.read(row, self.columns)
 
-    def _found(self, name: str, position: Position, **more: Any) -> Block | None:
-        return self._read(self._statement(name, position, **more), scored=self._weighs)
-
-    def _read(self, examples: sql.Composed, *, scored: bool) -> Block | None:
+    def _read(self, page: str, after: Position | None = None) -> Row | None:
         """Return what was selected; None where not all are examples, or they make no block."""
-        name = ("rescore", "_packed") if self.packs else ("pg_catalog", "array_send")
-        given = {"salt": sql.Literal(self.salt), "scored": sql.Literal(scored)}
-        page = query("learn_page", examples=examples, packed=sql.Identifier(*name), **given)
-        with self.conn.cursor(binary=True) as cursor:
+        with RawCursor(self.conn) as cursor:
             try:
-                row = cursor.execute(page).fetchone()
+                # As texts: of the same types each time, the statement is planned once.
+                place = [str(number) for number in after or ()]
+                row = cursor.execute(page, place, prepare=bool(place), binary=True).fetchone()
             except ArraySubscriptError:  # design rows of different lengths are no array
                 return None
         assert row is not None
         whole, *columns = row
-        return Block.read(columns, self.columns) if whole else None
+        return columns if whole else None
 
-    def _statement(self, name: str, position: Position, **more: Any) -> sql.Composed:
-        given = {"model": self.model, "versions": self.versions, "after": self.after}
-        given |= {"salt": self.salt, **position._asdict(), **more}
-        given |= {"labelled": self.labelled, "weigh": self._weighs}
-        return query(name, **{n: sql.Literal(value) for n, value in given.items()})
+    def _page(
+        self,
+        name: str,
+        given: Mapping[str, Any],
+        *,
+        all_are: Any = True,
+        scored: bool = False,
+        unlabelled: str = "0",
+    ) -> str:
+        """Return the statement for a page of what the statement of that name selects."""
+        packed, rows = (_PACKED, _JOINED) if self.packs else (_SENT, _ROWS_SENT)
+        examples = self._statement(name, given)
+        how = {"salt": self.salt, "scored": scored or self._weighs, "unlabelled": unlabelled}
+        parts = {"examples": examples, "packed": packed, "rows": rows, "all_are": all_are, **how}
+        return query("learn_page", **_parts(parts)).as_string(self.conn)
+
+    def _statement(self, name: str, given: Mapping[str, Any]) -> sql.Composed:
+        known = {"model": self.model, "salt": self.salt, "versions": self.versions}
+        return query(name, **_parts({**known, "is_example": self._is_example, **given}))
+
+    @property
+    def _is_example(self) -> sql.Composed:
+        terms = {"labelled": self.labelled, "weigh": self._weighs}
+        known = {"versions": self.versions, "after": self.after}
+        return query("learn_is_example", **_parts({**terms, **known}))
 
 
-def _complete(found: Block | None) -> Block:
-    if found is None:
-        raise incomplete()
-    return found
+def _parts(given: Mapping[str, Any]) -> dict[str, sql.Composable]:
+    return {n: e if isinstance(e, sql.Composable) else sql.Literal(e) for n, e in given.items()}
+
+
+def ahead(items: Iterator[T], most: int) -> Generator[T, None, None]:
+    """Yield what an iterator yields; another thread asks for it, up to so many items ahead."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = deque(thread.submit(next, items, None) for _ in range(most))
+        try:
+            while (item := coming.popleft().result()) is not None:
+                coming.append(thread.submit(next, items, None))
+                yield item
+        finally:
+            thread.shutdown(cancel_futures=True)

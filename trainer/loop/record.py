@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from psycopg.types.json import Jsonb
 
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.drift import Reference
 from rescore.trainer.learning.gate import Decision
+from rescore.trainer.learning.hashing import distinct
 from rescore.trainer.learning.intervals import Interval
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.loop.attempt import Attempt, moment
@@ -202,7 +202,7 @@ def _reference(state: State, artefact: Any, learnt: Learnt) -> dict[str, Any]:
     newest = learnt.newest.block
     numbers = newest.labels if state.terms.target == "number" else None
     return refer(line.contract.columns(), newest.design, artefact, numbers) | {
-        "customers": int(np.unique(newest.hashes).size)
+        "customers": distinct(newest.hashes)
     }
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from psycopg.types.json import Jsonb
 
 from rescore.plpython.contract import Contract
 from rescore.plpython.prediction import score
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.drift import Reference, reference
+from rescore.trainer.learning.hashing import distinct
 from rescore.trainer.loop.reading import EVER, Reader
 from rescore.trainer.loop.state import like_columns
 
@@ -66,7 +66,7 @@ def refer_to_snapshots(
     if len(block) < FEWEST_TO_REFER:
         return False
     kept = refer(names, block.design, artefact)
-    customers = int(np.unique(block.hashes).size)
+    customers = distinct(block.hashes)
     lineage = {"examples": 0, "positives": 0, "memory": {}, "customers": customers, **kept}
     conn.execute(query("lineage"), (model, version, Jsonb(lineage)))
     return True

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from psycopg import sql
 from scipy.stats import chisquare
 
-from rescore.trainer.learning.hashing import below, groups, hash_keys, shares
+from rescore.trainer.learning.hashing import below, distinct, groups, hash_keys, shares
 
 KEYS: list[Any] = [
     0, -7, 2**63 - 1, "", "a", "Zürich ☂", "back\\slash", "it's", uuid.UUID(int=7),
@@ -58,3 +60,8 @@ def test_a_share_is_told_from_the_bytes(share: float) -> None:
     hashes = np.append(drawn, np.array(near, dtype=np.uint64))
     told = [each.to_bytes(8, "big") < below(share) for each in hashes.tolist()]
     assert told == (shares(hashes) < share).tolist()
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 5)))
+def test_customers_are_counted_once(hashes: list[int]) -> None:
+    assert distinct(np.array(hashes, dtype=np.uint64)) == len(set(hashes))
