@@ -10,7 +10,7 @@ import pytest
 
 from rescore.errors import NotEnoughData
 from rescore.trainer.database import query
-from rescore.trainer.loop.packed import unpacked
+from rescore.trainer.loop.packed import unpacked, unpacked_rows
 
 Connection = psycopg.Connection[Any]
 WAYS = ("rescore._packed", "array_send")
@@ -74,11 +74,42 @@ def test_nulls_and_other_shapes_are_told(
         unpacked(data, "f8", shape)
 
 
+ROWS = "(SELECT {} FROM generate_series(1.0, 40) AS n, LATERAL (SELECT {}::float8[] AS row) AS r)"
+JOINED, SENT = "rescore._joined(row, NULL ORDER BY n)", "array_send(array_agg(row ORDER BY n))"
+
+
+@pytest.mark.parametrize("way", [JOINED, SENT])
+def test_rows_one_after_the_other(conn: Connection, way: str) -> None:
+    found = unpacked_rows(fetched(conn, "", ROWS.format(way, "ARRAY[n, -n, n / 8]")), (40, 3))
+    n = np.arange(1.0, 41)
+    assert np.array_equal(found, np.column_stack([n, -n, n / 8]))
+    assert found.flags.aligned and found.flags.writeable and found.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "CASE WHEN n < 9 THEN ARRAY[n, n, n] END",
+        "ARRAY[n, NULL, n]",
+        "ARRAY[n, n]",
+        "CASE WHEN n % 2 = 0 THEN ARRAY[n, n] ELSE ARRAY[n, n, n, n] END",
+        "ARRAY[[n], [n], [n]]",
+        "('[0:2]={' || n || ',2,3}')",
+        "'{}'",
+    ],
+)
+def test_rows_that_make_no_matrix_are_told(conn: Connection, row: str) -> None:
+    data = fetched(conn, "", ROWS.format(JOINED, row))
+    with pytest.raises(NotEnoughData, match="not complete"):
+        unpacked_rows(data, (40, 3))
+
+
 def test_the_other_order_of_bytes(conn: Connection) -> None:
     data = fetched(conn, "rescore._packed", "ARRAY[0.5, -3]::float8[]")
     header, numbers = np.frombuffer(data[:20], "=i4"), np.frombuffer(data[20:], "=f8")
     turned = header.byteswap().tobytes() + numbers.byteswap().tobytes()
     assert unpacked(turned, "f8", (2,)).tolist() == [0.5, -3]
+    assert unpacked_rows(turned, (1, 2)).tolist() == [[0.5, -3]]
 
 
 def test_who_installs_without_a_superuser_reads_as_it_is_sent(conn: Connection) -> None:
@@ -90,6 +121,9 @@ def test_who_installs_without_a_superuser_reads_as_it_is_sent(conn: Connection) 
     assert packs()
     with conn.transaction(force_rollback=True):
         conn.execute("DROP FUNCTION rescore._packed")
+        assert not packs()
+    with conn.transaction(force_rollback=True):
+        conn.execute("DROP AGGREGATE rescore._joined(double precision[], bytea)")
         assert not packs()
     with conn.transaction(force_rollback=True):
         conn.execute("CREATE ROLE passer_by; GRANT USAGE ON SCHEMA rescore TO passer_by")
