@@ -83,14 +83,14 @@ DECLARE
     stale record;
 BEGIN
     FOR stale IN
-        SELECT p.oid::regprocedure::text AS signature, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS kind
+        SELECT p.oid::regprocedure::text AS signature
         FROM pg_catalog.pg_proc AS p
         WHERE p.pronamespace = 'rescore'::regnamespace AND p.proname NOT IN ('predict', 'predict_key')
           AND p.xmin <> pg_catalog.pg_current_xact_id()::xid
           AND NOT EXISTS (SELECT FROM pg_catalog.pg_language AS l WHERE l.oid = p.prolang AND l.lanname IN ('plpython3u', 'internal')
                           AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user))
     LOOP
-        EXECUTE pg_catalog.format('DROP %s %s', stale.kind, stale.signature);
+        EXECUTE pg_catalog.format('DROP ROUTINE %s', stale.signature);
     END LOOP;
 END
 $$

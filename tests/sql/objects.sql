@@ -32,8 +32,9 @@ WHERE c.relnamespace = 'rescore'::regnamespace AND NOT t.tgisinternal AND obj_de
 
 -- name: catalogue
 -- Every object of rescore with all that defines it, to be compared before and after.
-SELECT 'function', p.oid::text, pg_get_functiondef(p.oid), p.proacl::text, obj_description(p.oid, 'pg_proc')
-FROM pg_proc AS p WHERE p.pronamespace IN ('rescore'::regnamespace, 'rescore_compiled'::regnamespace)
+SELECT 'function', p.oid::text, CASE p.prokind WHEN 'a' THEN to_jsonb(a)::text ELSE pg_get_functiondef(p.oid) END, p.proacl::text, obj_description(p.oid, 'pg_proc')
+FROM pg_proc AS p LEFT JOIN pg_aggregate AS a ON a.aggfnoid = p.oid
+WHERE p.pronamespace IN ('rescore'::regnamespace, 'rescore_compiled'::regnamespace)
 UNION ALL
 SELECT 'relation', c.oid::text, c.relname || c.relkind::text || coalesce(pg_get_viewdef(c.oid), ''), c.relacl::text,
        obj_description(c.oid, 'pg_class')
