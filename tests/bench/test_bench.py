@@ -28,6 +28,8 @@ WORKS = {
     "single inserts": {"bare", "counter", "tutorial", "worker", "worker by hand", "rescore"},
     "insert of 50 rows": {"bare", "counter", "tutorial", "worker", "worker by hand", "rescore"},
     "COPY of 50 rows": {"bare", "counter", "tutorial", "worker", "worker by hand", "rescore"},
+    "insert of 50 rows, 2.5 a customer": {"bare", "counter", "worker", "rescore"},
+    "COPY of 50 rows, 2.5 a customer": {"bare", "counter", "worker", "rescore"},
     "SELECT predict": {
         "floor scan",
         "rescore",
