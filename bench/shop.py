@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -165,10 +166,17 @@ def literal(value: str) -> str:
     return sql.Literal(value).as_string(None)
 
 
-def events(count: int, profiles: int) -> Iterator[str]:
-    """Yield lines for ``COPY orders (customer_id, quantity, amount)``, spread over the profiles."""
+def events(count: int, profiles: int, customers: int = 0) -> Iterator[str]:
+    """Yield lines for ``COPY orders (customer_id, quantity, amount)``, spread over the profiles.
+
+    Parameters
+    ----------
+    customers: from how many each line's is drawn at random; 0: each line is another's.
+    """
+    drawn = random.Random(7)
     for n in range(count):
-        yield f"{n * 7919 % profiles + 1}\t{n % 9 + 1}\t{n % 200 + 0.5}\n"
+        place = drawn.randrange(customers) if customers else n
+        yield f"{place * 7919 % profiles + 1}\t{n % 9 + 1}\t{n % 200 + 0.5}\n"
 
 
 @cache

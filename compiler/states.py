@@ -148,6 +148,15 @@ class State:
         order = f"{self.time} {way}, ({self.value}){self.collate} {way}"
         return f"(array_agg({self.value} ORDER BY {order}) {only})[1]"
 
+    @property
+    def alone(self) -> str:
+        """SQL over ``e``: what :meth:`aggregate` makes of one row, without aggregating."""
+        if self.combine != "add":
+            return f"CASE WHEN {self.contributes} THEN {self.value} END"
+        value = self.value if self.value == "1" else f"COALESCE({self.value}, 0)"
+        only = f"CASE WHEN {self.counts} THEN {value} ELSE 0 END" if self.counts else value
+        return f"({only})::{self.type}"
+
     def _sum(self, signed: bool) -> str:
         only = f" FILTER (WHERE {self.counts})" if self.counts else ""
         if self.value == "1":

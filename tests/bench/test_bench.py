@@ -28,6 +28,8 @@ WORKS = {
     "single inserts": {"bare", "counter", "tutorial", "worker", "worker by hand", "rescore"},
     "insert of 50 rows": {"bare", "counter", "tutorial", "worker", "worker by hand", "rescore"},
     "COPY of 50 rows": {"bare", "counter", "tutorial", "worker", "worker by hand", "rescore"},
+    "insert of 50 rows, 2.5 a customer": {"bare", "counter", "worker", "rescore"},
+    "COPY of 50 rows, 2.5 a customer": {"bare", "counter", "worker", "rescore"},
     "SELECT predict": {
         "floor scan",
         "rescore",
@@ -152,6 +154,16 @@ def test_a_target_is_met_or_not(rate: float, met: bool) -> None:
     verdict = verdicts(summarise(samples.all))[0]
     assert (verdict.value, verdict.met) == (rate, met)
     assert all(v.met is None for v in verdicts([]))
+
+
+def test_a_ratio_without_a_bound_is_shown_and_not_judged() -> None:
+    (target, *_) = [t for t in TARGETS if t.bound is None]
+    samples = Samples()
+    for contender, value in ((target.contender, 3.0), (target.baseline, 2.0)):
+        where = {"baseline": target.baseline} | dict(target.conditions)
+        samples.add(target.work, contender, {target.metric: value}, **where)
+    (verdict,) = [v for v in verdicts(summarise(samples.all)) if v.name == target.name]
+    assert (verdict.wanted, verdict.value, verdict.met) == ("", 1.5, None)
 
 
 @pytest.mark.parametrize(("latest", "met"), [(-0.2, True), (3.0, False)])
