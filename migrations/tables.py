@@ -724,6 +724,22 @@ judgements = Table(
     "beside those of the version whose place it took",
 )
 
+relabelled = Table(
+    "relabelled",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _number("version", "Version that gave the scores", primary_key=True),
+    _xid("xid", "Transaction that changed what came of them", primary_key=True),
+    ForeignKeyConstraint(
+        ["model", "version"],
+        ["rescore.models.model", "rescore.models.version"],
+        name="relabelled_version_fkey",
+        ondelete="CASCADE",
+    ),
+    comment="One row per version and transaction that corrected, quarantined or released outcomes "
+    "of its scores, until it is judged by them",
+)
+
 learn_requests = Table(
     "learn_requests",
     metadata,

@@ -33,6 +33,7 @@ AS $$
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps,snapshots,snapshot_rounds}'),
     ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts,judgements}'),
+    ('relation', 2, false, '{SELECT,DELETE}', '{relabelled}'),
     ('relation', 2, false, '{SELECT}', '{learning,learn_log,lineage,learn_requests,released,drift_log,quarantined}'),
     ('relation', 4, true, '{SELECT,INSERT,UPDATE,DELETE}', '{removed_keys,queue}'),
     ('relation', 4, true, '{INSERT}', '{outbox,snapshots}'),
