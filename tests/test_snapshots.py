@@ -327,3 +327,27 @@ def test_a_clock_that_was_wrong_does_not_stop_the_rounds(conn: Connection) -> No
     assert snapshot(conn) == 0
     at(conn, "2026-01-03")
     assert snapshot(conn) == 20
+
+
+@pytest.mark.parametrize("clock", ["infinity", "-infinity"])
+def test_nothing_is_written_for_a_moment_that_is_none(conn: Connection, clock: str) -> None:
+    shop(conn, ON_EVENTS, models=("churn",))
+    everything = "SELECT jsonb_agg(to_jsonb(c) ORDER BY customer_id) FROM customers AS c"
+    before = one(conn, everything), one(conn, COUNT)
+    conn.execute("SELECT set_config('rescore.clock', %s, false)", [clock])
+    for statement in (
+        "SELECT rescore.snapshot('customers')",
+        "CALL rescore.log_snapshots('customers')",
+        "SELECT rescore.resolve('customers')",
+        "CALL rescore.sweep('customers')",
+        "SELECT rescore.rebuild('customers')",
+        "INSERT INTO orders (customer_id, ordered_at, amount) VALUES (1, '2026-01-01Z', 1)",
+        "UPDATE orders SET amount = 18 WHERE customer_id = 2",
+        "DELETE FROM orders WHERE customer_id = 3",
+        "INSERT INTO customers (customer_id) VALUES (1000)",
+    ):
+        with pytest.raises(psycopg.Error, match=f"rescore.clock is {clock}") as refused:
+            conn.execute(statement.encode())
+        assert refused.value.sqlstate == "RS020"
+    at(conn, "2026-01-01")
+    assert (one(conn, everything), one(conn, COUNT)) == before
