@@ -94,7 +94,7 @@ class Profile:
 
     @property
     def moment_sql(self) -> str:
-        """SQL: the moment events are counted for, which moves on in a transaction; RS020: infinite."""
+        """SQL: the moment events are counted for: it moves on in a transaction; never infinite."""
         real = "pg_catalog.clock_timestamp()"
         if self.clock == "now":
             return real
