@@ -26,8 +26,9 @@ BEGIN
     EXECUTE format('CREATE TABLE rescore.%I (LIKE rescore.snapshots INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
     EXECUTE format('COMMENT ON TABLE rescore.%I IS %L', name, format('Snapshots of %s (UTC)', to_char(first AT TIME ZONE 'UTC', 'YYYY-MM')));
     -- Who inserts now has yet to choose a partition, or has: none may choose by the old list and find the new one.
+    -- Readers are kept out with writers, since who has read and then writes would be waited for, and wait.
     IF first <= clock_timestamp() OR EXISTS (SELECT FROM rescore.snapshots_rest) THEN
-        LOCK TABLE rescore.snapshots IN SHARE ROW EXCLUSIVE MODE;
+        LOCK TABLE ONLY rescore.snapshots IN ACCESS EXCLUSIVE MODE;
     END IF;
     -- Rows that came before their partition; nobody adds another until this is committed.
     LOCK TABLE rescore.snapshots_rest IN ACCESS EXCLUSIVE MODE;

@@ -89,8 +89,6 @@ DECLARE
     due record;
     looked bigint := 0;
 BEGIN
-    -- Before they are read: who makes a partition waits for writers first, and then for all.
-    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     FOR m IN SELECT * FROM rescore._labelled(p) ORDER BY 1 LOOP
         -- In the order of the learner's other locks: none waits here, and a second session takes other rows.
         SELECT array_agg(d.id ORDER BY d.id) AS ids, array_agg(d.key ORDER BY d.id) AS keys, array_agg(d.taken_at ORDER BY d.id) AS taken INTO due
@@ -122,8 +120,6 @@ DECLARE
     found record;
     since timestamptz;
 BEGIN
-    -- Before they are read: who makes a partition waits for writers first, and then for all.
-    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     SELECT * INTO m FROM rescore._labelled(p) AS l WHERE l.model = _check_step.model;
     since := greatest(after_at, moment - m.horizon - rescore._seconds(p.definition, 'corrections', interval '30 days'));
     SELECT array_agg(d.id) AS ids, array_agg(d.key) AS keys, array_agg(d.taken_at) AS taken INTO found

@@ -12,8 +12,6 @@ DECLARE
     state record;
     is_first boolean;
 BEGIN
-    -- Before they are read: who makes a partition waits for writers first, and then for all.
-    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     INSERT INTO rescore.learning (model) VALUES (model) ON CONFLICT ON CONSTRAINT learning_pkey DO NOTHING;
     is_first := FOUND;
     SELECT l.watermark_xid, l.watermark_id, l.xmin AS written INTO state FROM rescore.learning AS l WHERE l.model = _learn_lock.model FOR UPDATE;
@@ -148,8 +146,6 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'RS020', MESSAGE = 'quarantine without a reason',
             DETAIL = 'Whoever releases the snapshots must know why they were kept out.', HINT = 'Pass a sentence.';
     END IF;
-    -- Before they are read: who makes a partition waits for writers first, and then for all.
-    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     INSERT INTO rescore.learning (model) VALUES (model) ON CONFLICT ON CONSTRAINT learning_pkey DO NOTHING;
     -- Written, not only locked: a round that is under way, and may be learning them, is told to begin again.
     UPDATE rescore.learning AS l SET model = l.model WHERE l.model = quarantine.model RETURNING l.* INTO state;

@@ -238,6 +238,21 @@ def test_who_resolves_while_a_past_partition_is_made_goes_on(conn: Connection, d
         assert making.result() == "snapshots_2020_05"
 
 
+def test_who_read_before_writing_while_a_past_partition_is_made_goes_on(
+    conn: Connection, dsn: str
+) -> None:
+    shop(conn, models=("churn",))
+    snapshot(conn)
+    with psycopg.connect(dsn) as writer, ThreadPoolExecutor() as pool:
+        ids = one(writer, "SELECT array_agg(id) FROM rescore.snapshots")
+        making = pool.submit(one, conn, "SELECT rescore._snapshot_partition('2020-05-05Z')")
+        while not one(writer, WAITS):
+            assert not making.done()
+        assert one(writer, "SELECT rescore.quarantine('churn', %s, 'a bot')", ids) == 20
+        writer.commit()
+        assert making.result() == "snapshots_2020_05"
+
+
 def test_old_partitions_are_dropped_but_not_those_others_need(conn: Connection) -> None:
     shop(conn, DEFINITION.replace("every: 1 day", "every: 1 day, keep: 40 days"), models=("churn",))
     for day in ("2026-01-01", "2026-02-20", "2026-03-25"):
