@@ -740,6 +740,25 @@ relabelled = Table(
     "of its scores, until it is judged by them",
 )
 
+runner_jobs = Table(
+    "runner_jobs",
+    metadata,
+    _text("job", "Name of the job, as in the log", primary_key=True),
+    _moment("at", "When a round of it last ended, to a minute as long as nothing changes"),
+    _text(
+        "error",
+        "What fails, of the job or of some of its profiles or models; null when nothing does",
+        nullable=True,
+    ),
+    _number("times", "How often it has failed one after the other"),
+    _moment(
+        "failing_since",
+        "When it failed first without having gone well since; null when nothing fails",
+        nullable=True,
+    ),
+    comment="One row per job of `rescore run`: how it went last",
+)
+
 learn_requests = Table(
     "learn_requests",
     metadata,

@@ -1,4 +1,4 @@
-"""What the runner is to judge anew.
+"""What the runner is to judge anew, and how its jobs went.
 
 Revision ID: 0015
 Revises: 0014
