@@ -1,10 +1,10 @@
 -- Examples as one row: each column one array in binary form, so that nobody reads number by number
--- (trainer/loop/packed.py). The hash is that of rescore.share, whose share are the first 52 bits; it is kept
--- since 077_resolve.sql keeps it. Scores and treatments only where they are asked for (`scored`).
--- Calls `packed`: rescore._packed, or array_send where that is not there.
+-- (trainer/loop/packed.py). The hash is kept since 077_resolve.sql keeps it. Scores and treatments only where they
+-- are asked for (`scored`).
+-- Calls rescore._hash and `packed`: rescore._packed, or array_send where that is not there.
 -- Reads what the examples read: learn_batch.sql, learn_tests.sql, learn_recent.sql.
 SELECT coalesce(pg_catalog.bool_and(e.is_example), true), pg_catalog.count(*),
-       pg_catalog.string_agg(coalesce(e.hash, pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to({salt} || ':' || e.key, 'UTF8')), 1, 8)), ''),
+       pg_catalog.string_agg(coalesce(e.hash, rescore._hash({salt}, e.key)), ''),
        {packed}(pg_catalog.array_agg(e.id)), {packed}(pg_catalog.array_agg(e.resolved)),
        {packed}(pg_catalog.array_agg(e.taken_at)), {packed}(pg_catalog.array_agg(e.due_at)),
        {packed}(pg_catalog.array_agg(e.label)), {packed}(pg_catalog.array_agg(e.score) FILTER (WHERE {scored})),
