@@ -17,7 +17,7 @@ import pytest
 from rescore import cli
 from rescore.errors import Busy, NoServer, UnknownProfile
 from rescore.tests.running import running, until
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile, publish
 from rescore.trainer import run as runner
 from rescore.trainer.run_log import line
 from rescore.trainer.sweep import Terms
@@ -41,10 +41,7 @@ COMMAND = [sys.executable, "-c", "from rescore.cli import main; main()"]
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(plain_dsn, SHOP, DEFINITION) as made:
         made.execute("INSERT INTO orders SELECT i FROM generate_series(1, 300) AS i")
         yield made
 

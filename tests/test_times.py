@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import one, open_profile
 
 Connection = psycopg.Connection[Any]
 NOON = "2024-03-01 12:00+00"
@@ -53,10 +53,7 @@ EDGES = {
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(TABLES.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(plain_dsn, TABLES, DEFINITION) as made:
         set_clock(made, NOON)
         yield made
 
