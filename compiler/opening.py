@@ -63,7 +63,7 @@ def _taken(plan: Profile, source: EventSource, states: Sequence[State], first_da
         before=earlier,
         states=states,
         openings=[(s.opening, _opening(plan, s, bool(first_day))) for s in states],
-    ).replace(MOMENT, f"(SELECT {plan.moment_sql})")
+    ).replace(MOMENT, plan.moment_sql)
 
 
 def _opening(plan: Profile, state: State, moved: bool) -> str:

@@ -88,18 +88,18 @@ class Profile:
 
     @property
     def scored_at(self) -> str:
-        """SQL: the moment of scores that are written; RS020 when it is infinite."""
+        """SQL: the clock of whoever writes counters and scores; RS020 when it is infinite."""
         clock = self.clock_sql
         return clock if self.clock == "now" else f"rescore._finite_clock({clock})"
 
     @property
     def moment_sql(self) -> str:
-        """SQL: the moment events are counted for: it moves on in a transaction; never infinite."""
+        """SQL: the moment events are counted for; it moves on within a transaction."""
         real = "pg_catalog.clock_timestamp()"
         if self.clock == "now":
             return real
         setting = "NULLIF(pg_catalog.current_setting('rescore.clock', true), '')"
-        return f"rescore._finite_clock(COALESCE({setting}::timestamptz, {real}))"
+        return f"COALESCE({setting}::timestamptz, {real})"
 
     def due(self, row: str, moment: str) -> str:
         """SQL condition: what the row stores of events no longer holds; empty: it always does."""

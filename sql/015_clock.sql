@@ -24,4 +24,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore._finite_clock(timestamptz) IS
-    'The clock as it was read; RS020 when it is infinite. For what is written: functions that are inlined cannot raise, and take it as missing.';
+    'The clock as it was read; RS020 when it is infinite: for what is written. What is only read takes it as missing.';

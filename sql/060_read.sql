@@ -73,11 +73,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN (SELECT CASE p.clock WHEN 'session' THEN rescore._finite_clock(rescore.clock()) ELSE now() END
+    RETURN (SELECT CASE p.clock WHEN 'session' THEN rescore.clock() ELSE now() END
             FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = _clock_of.model);
 END
 $$;
-COMMENT ON FUNCTION rescore._clock_of(text) IS 'The moment a model''s scores are for; NULL when there is no such model, RS020 when it is infinite.';
+COMMENT ON FUNCTION rescore._clock_of(text) IS 'The moment a model''s scores are for; NULL when there is no such model.';
 
 CREATE OR REPLACE FUNCTION rescore.predict_payload(model text, features jsonb)
 RETURNS double precision
