@@ -25,6 +25,7 @@ AS $$
         SELECT format('snapshots of %s', p.profile), coalesce(r.next_at, p.applied_at)
         FROM rescore.profiles AS p LEFT JOIN rescore.snapshot_rounds AS r ON r.profile = p.profile
         WHERE p.clock = 'now' AND rescore._seconds(p.definition, 'every', NULL) IS NOT NULL
+          AND EXISTS (SELECT FROM rescore.deployments AS d WHERE d.profile = p.profile AND d.champion IS NOT NULL)
         UNION ALL
         SELECT format('learning of %s', d.model),
                l.updated_at + CASE WHEN d.spec -> 'learn' ? 'when' THEN (d.spec #>> '{learn,when,every}')::interval ELSE interval '1 day' END
