@@ -45,18 +45,21 @@ def show(
     columns: Sequence[str] = (),
     title: str = "",
     empty: str = "nothing",
+    heading: bool = True,
 ) -> None:
     """Print rows as a table (or, of none, a word), or as one JSON array.
 
     Parameters
     ----------
     columns: of the table; none for all. JSON has all.
+    heading: whether the table says what its columns are; not where it goes on from one before.
     """
     if as_json:
         print_json(rows)
     elif rows:
         shown = [{name: row[name] for name in columns} for row in rows] if columns else rows
         table = _table(shown, title)
+        table.show_header = table.show_edge = heading
         needed = Measurement.get(out, out.options.update(width=10_000), table).minimum
         out.print(table, width=max(out.width, needed))
     else:

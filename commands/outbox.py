@@ -66,8 +66,9 @@ def read(
         if not ack and not follow:
             _show_rows(box.read(conn, consumer, batch), json)
             return
-        for rows in box.batches(conn, consumer, batch, every if follow else None):
-            _show_rows(rows, json)
+        batches = box.batches(conn, consumer, batch, every if follow else None)
+        for number, rows in enumerate(batches):
+            _show_rows(rows, json, heading=not number)
 
 
 @outbox.command("ack")
@@ -114,10 +115,10 @@ def prune(
         console.show_one({"deleted": box.prune(conn, keep, force=force)}, json)
 
 
-def _show_rows(rows: list[dict[str, Any]], json: bool) -> None:
+def _show_rows(rows: list[dict[str, Any]], json: bool, *, heading: bool = True) -> None:
     if json:
         for row in rows:
             console.print_json(row)
         return
     show = ("id", "score", "key", "old", "new", "old_band", "new_band", "at")
-    console.show(rows, as_json=False, columns=show)
+    console.show(rows, as_json=False, columns=show, heading=heading)

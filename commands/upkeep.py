@@ -19,6 +19,16 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
     )  # fmt: skip
     rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling", "paused"})
     rows("status", dsn, json, show=columns, rare=rare)
+    if not json:
+        _show_runner(dsn)
+
+
+def _show_runner(dsn: str | None) -> None:
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        console.print_lines([f"runner: {ops.runner(conn)['detail']}"])
 
 
 def sweep(

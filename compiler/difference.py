@@ -286,6 +286,9 @@ def _notes(profile: Profile, left: Sequence[str]) -> list[str]:
             "without a row is counted when the row is inserted"
         )
     if profile.unknown_past:
-        names = ", ".join(profile.unknown_past)
-        notes.append(f"the past of {names} is not known: training on past moments leaves it out")
+        names = ", ".join(name for name in profile.unknown_past if name != "only")
+        if names:
+            notes.append(f"the past of {names} is not known: past moments are learnt without")
+        if "only" in profile.unknown_past:
+            notes.append("whom `only` let score in the past is not known: all rows are learnt from")
     return notes

@@ -83,8 +83,14 @@ class Profile:
 
     @property
     def clock_sql(self) -> str:
-        """SQL: the moment scores are for."""
+        """SQL: the moment scores are for; inlined."""
         return "pg_catalog.now()" if self.clock == "now" else "rescore.clock()"
+
+    @property
+    def scored_at(self) -> str:
+        """SQL: the clock of whoever writes counters and scores; RS020 when it is infinite."""
+        clock = self.clock_sql
+        return clock if self.clock == "now" else f"rescore._finite_clock({clock})"
 
     @property
     def moment_sql(self) -> str:

@@ -724,6 +724,41 @@ judgements = Table(
     "beside those of the version whose place it took",
 )
 
+relabelled = Table(
+    "relabelled",
+    metadata,
+    _text("model", "Name of the model", primary_key=True),
+    _number("version", "Version that gave the scores", primary_key=True),
+    _xid("xid", "Transaction that changed what came of them", primary_key=True),
+    ForeignKeyConstraint(
+        ["model", "version"],
+        ["rescore.models.model", "rescore.models.version"],
+        name="relabelled_version_fkey",
+        ondelete="CASCADE",
+    ),
+    comment="One row per version and transaction that corrected, quarantined or released outcomes "
+    "of its scores, until it is judged by them",
+)
+
+runner_jobs = Table(
+    "runner_jobs",
+    metadata,
+    _text("job", "Name of the job, as in the log", primary_key=True),
+    _moment("at", "When a round of it last ended, to a minute as long as nothing changes"),
+    _text(
+        "error",
+        "What fails, of the job or of some of its profiles or models; null when nothing does",
+        nullable=True,
+    ),
+    _number("times", "How often it has failed one after the other"),
+    _moment(
+        "failing_since",
+        "When it failed first without having gone well since; null when nothing fails",
+        nullable=True,
+    ),
+    comment="One row per job of `rescore run`: how it went last",
+)
+
 learn_requests = Table(
     "learn_requests",
     metadata,

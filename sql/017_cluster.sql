@@ -37,7 +37,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO rescore.cluster AS c (system, earlier) VALUES (rescore._system(), _count_on.earlier)
     ON CONFLICT (cluster_id) DO UPDATE
-        SET earlier = greatest(c.earlier, excluded.earlier), system = excluded.system, xid = excluded.xid, moved_at = now()
+        SET earlier = greatest(c.earlier, excluded.earlier), system = excluded.system, xid = excluded.xid, moved_at = now();
+    -- A savepoint's writes have a number of their own, which only the row tells: this writes it under the same one.
+    UPDATE rescore.cluster AS c SET xid = ((c.xid::text::bigint & ~4294967295) | c.xmin::text::bigint)::text::xid8;
 $$;
 COMMENT ON FUNCTION rescore._count_on(bigint) IS
     'Notes that this is the server, and that its transactions are counted on from this number at least.';

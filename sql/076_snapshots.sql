@@ -14,7 +14,7 @@ DECLARE
     first timestamptz := date_trunc('month', moment, 'UTC');
     name text := format('snapshots_%s', to_char(first AT TIME ZONE 'UTC', 'YYYY_MM'));
 BEGIN
-    IF NOT isfinite(moment) OR to_regclass(format('rescore.%I', name)) IS NOT NULL THEN
+    IF to_regclass(format('rescore.%I', name)) IS NOT NULL THEN
         RETURN name;
     END IF;
     -- Two who find it missing: the second waits here and sees it.
@@ -26,8 +26,9 @@ BEGIN
     EXECUTE format('CREATE TABLE rescore.%I (LIKE rescore.snapshots INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
     EXECUTE format('COMMENT ON TABLE rescore.%I IS %L', name, format('Snapshots of %s (UTC)', to_char(first AT TIME ZONE 'UTC', 'YYYY-MM')));
     -- Who inserts now has yet to choose a partition, or has: none may choose by the old list and find the new one.
+    -- Readers are kept out with writers, since who has read and then writes would be waited for, and wait.
     IF first <= clock_timestamp() OR EXISTS (SELECT FROM rescore.snapshots_rest) THEN
-        LOCK TABLE rescore.snapshots IN SHARE ROW EXCLUSIVE MODE;
+        LOCK TABLE ONLY rescore.snapshots IN ACCESS EXCLUSIVE MODE;
     END IF;
     -- Rows that came before their partition; nobody adds another until this is committed.
     LOCK TABLE rescore.snapshots_rest IN ACCESS EXCLUSIVE MODE;
@@ -47,10 +48,10 @@ LANGUAGE sql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     -- As the profile's events are counted: the present moves on within a transaction.
-    SELECT CASE p.clock WHEN 'session' THEN coalesce(nullif(current_setting('rescore.clock', true), '')::timestamptz, clock_timestamp())
+    SELECT CASE p.clock WHEN 'session' THEN rescore._finite_clock(coalesce(nullif(current_setting('rescore.clock', true), '')::timestamptz, clock_timestamp()))
                         ELSE clock_timestamp() END
 $$;
-COMMENT ON FUNCTION rescore._present(rescore.profiles) IS 'What time it is for a profile, by its clock.';
+COMMENT ON FUNCTION rescore._present(rescore.profiles) IS 'What time it is for a profile, by its clock; RS020 when that is infinite.';
 
 CREATE OR REPLACE FUNCTION rescore._seconds(definition jsonb, key text, otherwise interval)
 RETURNS interval

@@ -1,6 +1,6 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: 078_coming, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
--- rescore.incident_log, rescore.lineage, rescore.outbox_lag, rescore.queue_lag.
+-- Calls: 078_coming, 078_runner, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- rescore.incident_log, rescore.lineage, rescore.outbox_lag, rescore.queue_lag, rescore.runner_jobs.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
 SELECT m.model, m.version, m.version = d.champion AS serving, m.engine, m.format, m.sha256, m.parent,
@@ -110,6 +110,21 @@ SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
                                            ELSE l.consumer || ' is of another database: register it again' END, ', ' ORDER BY l.consumer),
                 'no consumers')
 FROM rescore.outbox_lag AS l
+UNION ALL
+SELECT 'runner', CASE WHEN j.times > 1 THEN 'error' WHEN j.times > 0 OR w.waits IS NOT NULL THEN 'warning' ELSE 'ok' END,
+       pg_catalog.concat_ws('; ', j.failing, w.seen || CASE WHEN w.pid IS NULL THEN coalesce(', last seen ' || j.at::text, '') ELSE '' END, w.waits || '; `rescore run` does it')
+FROM (SELECT pg_catalog.max(r.at) AS at, pg_catalog.max(r.times) AS times,
+             pg_catalog.string_agg(pg_catalog.format('job %s fails since %s', r.job, r.failing_since)
+                 -- What an error quotes of a row is not for every reader.
+                 || CASE WHEN pg_catalog.has_table_privilege('rescore.runner_jobs', 'SELECT') THEN ': ' || r.error ELSE '' END, '; ' ORDER BY r.job)
+                 FILTER (WHERE r.error IS NOT NULL) AS failing
+      FROM rescore.runner_jobs AS r) AS j
+CROSS JOIN (SELECT s.pid, CASE WHEN s.pid IS NOT NULL THEN pg_catalog.format('process %s is at work', s.pid)
+                        WHEN pg_catalog.pg_is_in_recovery() THEN 'on the primary, if any' ELSE 'none is at work' END AS seen,
+                   CASE WHEN s.pid IS NULL THEN (
+                       SELECT pg_catalog.string_agg(pg_catalog.format('%s due since %s', o.what, o.since), ', ' ORDER BY o.since, o.what)
+                       FROM rescore._overdue() AS o) END AS waits
+            FROM (SELECT rescore._runner_pid() AS pid) AS s) AS w
 UNION ALL
 SELECT u."check", u.status, u.detail FROM rescore._upkeep() AS u;
 COMMENT ON VIEW rescore.health IS 'What an administrator should look at: one row per check.';

@@ -1,5 +1,5 @@
 -- Learning: the one transaction in which a round of it ends, quarantine and release, requests.
--- Calls: 010_errors, 017_cluster, _deployment of 050_register. Tables: reads rescore.deployments; reads and writes rescore.learning,
+-- Calls: 010_errors, 017_cluster, _deployment of 050_register, _note_relabelled of 077_resolve. Tables: reads rescore.deployments; reads and writes rescore.learning,
 -- rescore.learn_log, rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
 
 CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer, seen xid)
@@ -12,8 +12,6 @@ DECLARE
     state record;
     is_first boolean;
 BEGIN
-    -- Before they are read: who makes a partition waits for writers first, and then for all.
-    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     INSERT INTO rescore.learning (model) VALUES (model) ON CONFLICT ON CONSTRAINT learning_pkey DO NOTHING;
     is_first := FOUND;
     SELECT l.watermark_xid, l.watermark_id, l.xmin AS written INTO state FROM rescore.learning AS l WHERE l.model = _learn_lock.model FOR UPDATE;
@@ -60,8 +58,11 @@ AS $$
         UPDATE rescore.snapshots AS s SET quarantined = q.reason
         FROM jsonb_to_recordset(suspects) AS q (id bigint, reason text)
         WHERE s.model = _quarantine.model AND s.id = q.id AND s.quarantined IS NULL
-        RETURNING 1)
-    SELECT count(*) FROM kept
+        RETURNING s.version, s.serving, s.resolved),
+    noted AS MATERIALIZED (
+        SELECT rescore._note_relabelled(_quarantine.model, array_agg(DISTINCT k.version) FILTER (WHERE k.serving = 'champion' AND k.resolved IS NOT NULL))
+        FROM kept AS k)
+    SELECT (SELECT count(*) FROM kept) FROM noted
 $$;
 COMMENT ON FUNCTION rescore._quarantine(text, jsonb) IS 'Keeps snapshots, each with its reason, out of learning; returns how many.';
 
@@ -145,8 +146,6 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'RS020', MESSAGE = 'quarantine without a reason',
             DETAIL = 'Whoever releases the snapshots must know why they were kept out.', HINT = 'Pass a sentence.';
     END IF;
-    -- Before they are read: who makes a partition waits for writers first, and then for all.
-    LOCK TABLE ONLY rescore.snapshots IN ROW EXCLUSIVE MODE;
     INSERT INTO rescore.learning (model) VALUES (model) ON CONFLICT ON CONSTRAINT learning_pkey DO NOTHING;
     -- Written, not only locked: a round that is under way, and may be learning them, is told to begin again.
     UPDATE rescore.learning AS l SET model = l.model WHERE l.model = quarantine.model RETURNING l.* INTO state;
@@ -168,6 +167,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     freed bigint[];
+    judged integer[];
     here xid8 := rescore._transaction();
 BEGIN
     PERFORM rescore._check_model(model);
@@ -176,8 +176,10 @@ BEGIN
         -- Past every watermark, since they were passed over: they are learnt now, once.
         SET quarantined = NULL, resolved = CASE WHEN s.resolved IS NULL OR starts_with(s.quarantined, 'learnt: ') THEN s.resolved ELSE here END
         WHERE s.model = release.model AND s.quarantined IS NOT NULL AND (ids IS NULL OR s.id = ANY (ids))
-        RETURNING s.id)
-    SELECT array_agg(c.id) INTO freed FROM changed AS c;
+        RETURNING s.id, s.version, s.serving, s.resolved)
+    SELECT array_agg(c.id), array_agg(DISTINCT c.version) FILTER (WHERE c.serving = 'champion' AND c.resolved IS NOT NULL)
+    INTO freed, judged FROM changed AS c;
+    PERFORM rescore._note_relabelled(model, judged);
     INSERT INTO rescore.released (model, id) SELECT release.model, f.id FROM unnest(freed) AS f (id)
     ON CONFLICT ON CONSTRAINT released_pkey DO NOTHING;
     RETURN coalesce(cardinality(freed), 0);

@@ -107,6 +107,7 @@ def _install(connection: Connection, python_path: Sequence[str] | None) -> Insta
     if python:
         stored, unimportable = _set_python_path(driver, python_path)
         missing += unimportable
+        python = not unimportable
     return InstallReport(before, after, python, missing, stored)
 
 

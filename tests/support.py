@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import joblib
@@ -70,6 +72,25 @@ def publish(conn: Connection, model: str = "churn", seed: int = 7) -> int:
     """
     estimator = linear_pipeline(len(contract_of(conn, model).columns()), seed)
     return publish_estimator(estimator, model=model, conn=conn)
+
+
+@contextmanager
+def open_profile(
+    dsn: str, tables: str, definition: str, *, serving: bool = True
+) -> Iterator[Connection]:
+    """Yield a connection, autocommitting, to a database with these tables and this definition.
+
+    Parameters
+    ----------
+    tables: SQL that makes them.
+    serving: whether a version of model ``churn`` serves.
+    """
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(tables.encode())
+        define(conn, definition)
+        if serving:
+            publish(conn)
+        yield conn
 
 
 def catalogue(conn: Connection) -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 from rescore.compiler.apply import plan
 from rescore.compiler.definition import parse
 from rescore.errors import BadDefinition, DoesNotFit, NotInstalled
-from rescore.tests.support import catalogue, define, one, publish
+from rescore.tests.support import catalogue, define, one, open_profile, publish
 
 Connection = psycopg.Connection[Any]
 
@@ -383,10 +383,11 @@ def test_without_an_installation(empty_dsn: str) -> None:
     ],
 )
 def test_every_key_type(dsn: str, type_: str, keys: list[Any]) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(ORDERS.replace("customer_id bigint", f"customer_id {type_}").encode())
-        define(conn, BASIC.replace("type: bigint", f"type: {type_}"))
-        publish(conn)
+    with open_profile(
+        dsn,
+        ORDERS.replace("customer_id bigint", f"customer_id {type_}"),
+        BASIC.replace("type: bigint", f"type: {type_}"),
+    ) as conn:
         insert = f"INSERT INTO orders (customer_id, amount) VALUES (%s::{type_}, 5), (%s::{type_}, 6), (%s::{type_}, 7)"
         conn.execute(insert.encode(), [keys[0], keys[0], keys[1]])
         rows = conn.execute(

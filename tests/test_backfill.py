@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from rescore.compiler import backfill
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile
 
 Connection = psycopg.Connection[Any]
 CUSTOMERS = 600
@@ -40,10 +40,7 @@ models:""",
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(TABLES.replace("CUSTOMERS", str(CUSTOMERS)).encode())
-        define(made, BEFORE)
-        publish(made)
+    with open_profile(plain_dsn, TABLES.replace("CUSTOMERS", str(CUSTOMERS)), BEFORE) as made:
         yield made
 
 

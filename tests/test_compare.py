@@ -229,6 +229,19 @@ def test_nothing_to_compare_is_said(conn: Connection) -> None:
         compare(conn, "churn")
     with pytest.raises(NotEnoughData, match="no resolved snapshot"):
         compare(conn, "churn", 2)
+    bad = trials.version(conn, -1.0, candidate=True)
+    trials.live(conn, 1)
+    with pytest.raises(NotEnoughData, match=f"score of version {bad}\n") as never:
+        compare(conn, "churn", bad)
+    assert never.value.detail == f"No snapshot that waits for its outcome has one of version {bad}."
+    ops.challenge(conn, "churn", bad, 0.5)
+    one(conn, "SELECT rescore.snapshot('customers')")
+    with pytest.raises(NotEnoughData) as early:
+        compare(conn, "churn", bad)
+    due = one(conn, "SELECT min(due_at) FROM rescore.snapshots WHERE resolved IS NULL")
+    assert early.value.detail.endswith(
+        f"scored 400 that wait; the first is resolved from {due} on."
+    )
     with pytest.raises(RescoreError, match='unknown model "chrun"'):
         compare(conn, "chrun")
 

@@ -15,7 +15,13 @@ import pytest
 
 from rescore.compiler.apply import apply
 from rescore.compiler.definition import parse
-from rescore.tests.support import contract_of, define, linear_pipeline, one, pickled, publish
+from rescore.tests.support import (
+    contract_of,
+    linear_pipeline,
+    one,
+    open_profile,
+    pickled,
+)
 
 Connection = psycopg.Connection[Any]
 
@@ -38,10 +44,7 @@ scores: {churn_score: {model: churn}}
 
 @pytest.fixture
 def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(dsn, SHOP, DEFINITION) as made:
         yield made
 
 

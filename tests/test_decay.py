@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from rescore.errors import DoesNotFit
 from rescore.plpython.design import design_row
 from rescore.tests.conftest import Address
-from rescore.tests.support import contract_of, define, examples, one, publish
+from rescore.tests.support import contract_of, define, examples, one, open_profile, publish
 
 Connection = psycopg.Connection[Any]
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -329,10 +329,7 @@ def test_one_value_has_no_deviation_and_equal_values_have_none_to_show(conn: Con
 
 
 def test_the_score_stays_inlined_with_every_transform(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(EVENTS.encode())
-        define(conn, text_of(SOME).replace(", clock: session", ""))
-        publish(conn)
+    with open_profile(dsn, EVENTS, text_of(SOME).replace(", clock: session", "")) as conn:
         insert(conn, 1, events(3, 1))
         lines = conn.execute("EXPLAIN (VERBOSE) SELECT rescore.predict('churn', p) FROM folk AS p")
         plan = "\n".join(line[0] for line in lines)
@@ -521,9 +518,12 @@ def test_numbers_of_every_type_one_by_one_and_counted_anew(dsn: str) -> None:
     listed = ", ".join(f"{c} {t}" for c, t in columns.items())
     features = {f"t{c}": f"sum: {c}, half_life: 1 day" for c in columns}
     features |= {f"m{c}": f"ewma: {c}, half_life: 1 day" for c in columns}
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(f"CREATE TABLE visits (k bigint, at timestamptz, {listed})".encode())
-        define(conn, text_of(features))
+    with open_profile(
+        dsn,
+        f"CREATE TABLE visits (k bigint, at timestamptz, {listed})",
+        text_of(features),
+        serving=False,
+    ) as conn:
         for column, type_ in columns.items():
             for value in TYPES[type_][0]:
                 conn.execute(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rescore.compiler.apply import plan
 from rescore.compiler.definition import parse
 from rescore.errors import DoesNotFit
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile, publish
 
 Connection = psycopg.Connection[Any]
 
@@ -59,10 +59,11 @@ scores: {{churn_score: {{model: churn}}}}
 
 @pytest.fixture
 def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
-        made.execute("CREATE TABLE visits (id bigserial, customer_id bigint, page int)")
-        define(made, features({"pages": "page"}))
-        publish(made)
+    with open_profile(
+        dsn,
+        "CREATE TABLE visits (id bigserial, customer_id bigint, page int)",
+        features({"pages": "page"}),
+    ) as made:
         yield made
 
 
@@ -140,9 +141,12 @@ def test_a_customer_without_values_has_none(conn: Connection) -> None:
 
 
 def test_other_sketches_of_a_session_change_nothing(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute("CREATE TABLE visits (customer_id bigint, page int)")
-        define(conn, features({"pages": "page"}))
+    with open_profile(
+        dsn,
+        "CREATE TABLE visits (customer_id bigint, page int)",
+        features({"pages": "page"}),
+        serving=False,
+    ) as conn:
         conn.execute("SELECT hll_set_defaults(15, 6, 0, 0)")
         conn.execute("INSERT INTO visits VALUES (1, 1)")
         conn.execute("INSERT INTO visits SELECT 1, generate_series(1, 90)")

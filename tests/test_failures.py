@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sklearn.naive_bayes import GaussianNB
 
-from rescore.tests.support import contract_of, define, linear_pipeline, one, publish
+from rescore.tests.support import contract_of, define, linear_pipeline, one, open_profile, publish
 from rescore.trainer import operations as ops
 from rescore.trainer.publish import publish as publish_estimator
 
@@ -46,9 +46,7 @@ def definition(mode: str = "", error: str = "") -> str:
 
 @pytest.fixture
 def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, definition())
+    with open_profile(dsn, SHOP, definition(), serving=False) as made:
         yield made
 
 

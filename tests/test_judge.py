@@ -101,6 +101,50 @@ def test_treated_and_quarantined_do_not_count(conn: Connection) -> None:
     assert (made.snapshots, made.examples) == (600, 400)
 
 
+def test_it_is_judged_anew_when_what_it_was_judged_by_changed(conn: Connection) -> None:
+    stream(conn, 400)
+    publish_start(conn, WEIGHTS)
+    stream(conn, 400, seed=4, day=1)
+    assert len(judge(conn, "churn")) == 2
+    bots = one(conn, "SELECT array_agg(id) FROM rescore.snapshots WHERE key::int < 10")
+    one(conn, "SELECT rescore.quarantine('churn', %s, 'bots')", bots)
+    (without,) = judge(conn, "churn")
+    assert (without.version, without.examples) == (1, 390)
+    assert judge(conn, "churn") == []
+    one(conn, "SELECT rescore.release('churn')")
+    (again,) = judge(conn, "churn")
+    assert (again.version, again.examples) == (1, 400)
+    conn.execute("SET rescore.clock = '2026-02-10Z'")
+    conn.execute("INSERT INTO customers SELECT n, 0, 0 FROM generate_series(0, 799) AS n")
+    conn.execute("INSERT INTO orders SELECT n, '2026-01-03Z' FROM generate_series(0, 799) AS n")
+    one(conn, "SELECT rescore.resolve('customers')")
+    assert {made.metrics["base_rate"].estimate for made in judge(conn, "churn")} == {0.0}
+    assert one(conn, "SELECT count(*) FROM rescore.relabelled") == 0
+
+
+def test_a_change_still_under_way_while_it_is_judged_is_counted_once_it_has_ended(
+    conn: Connection, plain_dsn: str
+) -> None:
+    stream(conn, 400)
+    with psycopg.connect(plain_dsn) as other:
+        one(other, "SELECT rescore.quarantine('churn', ARRAY[1, 2], 'bots')")
+        (first,) = judge(conn, "churn")
+        assert first.examples == 400
+        assert judge(conn, "churn") == []
+    (anew,) = judge(conn, "churn")
+    assert anew.examples == 398
+
+
+def test_what_is_no_longer_kept_stays_judged(conn: Connection) -> None:
+    stream(conn, 400)
+    judge(conn, "churn")
+    one(conn, "SELECT rescore.quarantine('churn', ARRAY[1, 2], 'bots')")
+    conn.execute("DELETE FROM rescore.snapshots")
+    judge(conn, "churn")
+    assert one(conn, "SELECT examples FROM rescore.judgements") == 400
+    assert judge(conn, "churn") == []
+
+
 def test_other_columns_are_not_compared(conn: Connection) -> None:
     stream(conn, 300)
     publish_start(conn, WEIGHTS)

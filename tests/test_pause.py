@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from rescore import cli
 from rescore.errors import Busy, Paused, UnknownProfile
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile
 from rescore.trainer import operations as ops
 from rescore.trainer.fold import fold, folding
 from rescore.trainer.pause import pause, resume
@@ -46,10 +46,7 @@ scores: {churn_score: {model: churn}}
 
 @pytest.fixture(params=["", ", mode: queued"], ids=["live", "queued"])
 def conn(request: pytest.FixtureRequest, plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION.replace(" MODE", request.param))
-        publish(made)
+    with open_profile(plain_dsn, SHOP, DEFINITION.replace(" MODE", request.param)) as made:
         made.execute("INSERT INTO sessions SELECT i, i FROM generate_series(1, 9) AS i")
         made.execute("INSERT INTO visits SELECT 1 + i % 9 FROM generate_series(1, 30) AS i")
         made.execute(

@@ -10,7 +10,7 @@ import pytest
 
 from rescore.errors import RescoreError
 from rescore.tests import test_altered_tables as altered
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile
 from rescore.tests.test_pause import DEFINITION, SHOP
 from rescore.trainer import operations as ops
 from rescore.trainer.pause import pause, resume
@@ -26,10 +26,7 @@ def definition(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def conn(plain_dsn: str, definition: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, definition)
-        publish(made)
+    with open_profile(plain_dsn, SHOP, definition) as made:
         made.execute("INSERT INTO sessions SELECT i, i FROM generate_series(1, 9) AS i")
         made.execute("INSERT INTO visits SELECT 1 + i % 9 FROM generate_series(1, 27) AS i")
         made.execute(

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile, publish
 
 Connection = psycopg.Connection[Any]
 
@@ -39,10 +39,7 @@ scores: {churn_score: {model: churn}}
 
 @pytest.fixture
 def conn(any_dsn: str) -> Any:
-    with psycopg.connect(any_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(any_dsn, SHOP, DEFINITION) as made:
         made.execute(
             "INSERT INTO customer_profile (customer_id, plan, age, renews_at) VALUES (1, 'b8', 30, '2030-01-01'), (2, 'zz', 'NaN', NULL)"
         )

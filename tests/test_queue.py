@@ -14,7 +14,7 @@ import pytest
 from psycopg import IsolationLevel
 
 from rescore.errors import Busy, UnknownProfile, WrongArgument
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile
 from rescore.trainer import operations as ops
 from rescore.trainer import run as runner
 from rescore.trainer.fold import Folding, fold, folding
@@ -46,10 +46,7 @@ scores: {churn_score: {model: churn}}
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(plain_dsn, SHOP, DEFINITION) as made:
         yield made
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from rescore.compiler.definition import parse
 from rescore.errors import BadDefinition
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile, publish
 
 Connection = psycopg.Connection[Any]
 
@@ -31,10 +31,7 @@ scores: {churn_score: {model: churn, bands: {low: 0.1, high: 0.9}, outbox: {move
 
 @pytest.fixture
 def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(dsn, SHOP, DEFINITION) as made:
         yield made
 
 

@@ -213,3 +213,16 @@ def what_waits_is_counted(conn: Connection) -> None:
     assert one(conn, "SELECT count(*) FROM rescore.verify('holders')") == 0
     problems = "SELECT \"check\", detail FROM rescore.health WHERE status = 'error'"
     assert conn.execute(problems.encode()).fetchall() == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_pg_upgrade_keeps_places_that_a_savepoint_moved(plain_db: Connection, kept: bool) -> None:
+    """The row is then written by the savepoint's transaction, which has a number of its own."""
+    conn = plain_db
+    conn.autocommit = True
+    conn.execute("UPDATE rescore.cluster SET system = 42, xid = pg_current_xact_id()")
+    conn.execute("SELECT rescore.outbox_register('crm')")
+    with conn.transaction(), conn.transaction(force_rollback=not kept):
+        one(conn, "SELECT rescore._count_on(20000)")
+    assert one(conn, "SELECT earlier, system FROM rescore.cluster") == (20000 if kept else 0, 42)
+    assert read(conn) == []

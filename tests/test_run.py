@@ -6,10 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,8 @@ import pytest
 
 from rescore import cli
 from rescore.errors import Busy, NoServer, UnknownProfile
-from rescore.tests.support import define, one, publish
+from rescore.tests.running import running, until
+from rescore.tests.support import define, one, open_profile, publish
 from rescore.trainer import run as runner
 from rescore.trainer.run_log import line
 from rescore.trainer.sweep import Terms
@@ -43,54 +41,14 @@ COMMAND = [sys.executable, "-c", "from rescore.cli import main; main()"]
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(plain_dsn, SHOP, DEFINITION) as made:
         made.execute("INSERT INTO orders SELECT i FROM generate_series(1, 300) AS i")
         yield made
 
 
-class Running:
-    """A runner in a thread: what it said, and how it ended."""
-
-    def __init__(self, dsn: str, every: float = 0.1, **options: Any) -> None:
-        self.said: list[dict[str, Any]] = []
-        self.stop = threading.Event()
-        self.ended: Any = None
-        terms = options.pop("terms", Terms())
-        jobs = [runner.Sweeping(every, options.pop("profiles", ()), terms)]
-        self.thread = threading.Thread(target=self._run, args=(dsn, jobs), kwargs=options)
-        self.thread.start()
-
-    def _run(self, dsn: str, jobs: list[runner.Sweeping], **options: Any) -> None:
-        try:
-            self.ended = runner.run(dsn, jobs, say=self.said.append, stop=self.stop, **options)
-        except Exception as error:
-            self.ended = error
-
-    def rounds(self) -> list[dict[str, Any]]:
-        return [facts for facts in self.said if facts["job"] == "sweep"]
-
-
-@contextmanager
-def running(dsn: str, **options: Any) -> Iterator[Running]:
-    made = Running(dsn, **options)
-    try:
-        yield made
-    finally:
-        made.stop.set()
-        made.thread.join(timeout=10)
-    assert not made.thread.is_alive()
-
-
-def until(happened: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait for something to become true, and return it."""
-    for _ in range(int(seconds * 20)):
-        if found := happened():
-            return found
-        time.sleep(0.05)
-    return pytest.fail("it did not happen in time")
+def sweeping(dsn: str, profiles: tuple[str, ...] = (), **options: Any) -> Any:
+    """A runner that does nothing but sweep, ten times a second."""
+    return running(dsn, [runner.Sweeping(0.1, profiles, Terms())], **options)
 
 
 def holder(conn: Connection) -> int | None:
@@ -105,9 +63,9 @@ def test_every_profile_every_round(conn: Connection, plain_dsn: str) -> None:
     other = DEFINITION.replace("customers", "clients").replace("churn", "loyal")
     define(conn, other)
     publish(conn, "loyal")
-    with running(plain_dsn) as made:
-        until(lambda: len(made.rounds()) >= 3)
-    for facts in made.rounds()[:3]:
+    with sweeping(plain_dsn) as made:
+        until(lambda: len(made.of("sweep")) >= 3)
+    for facts in made.of("sweep")[:3]:
         assert [each["profile"] for each in facts["profiles"]] == ["clients", "customers"]
         assert (facts["rows"], facts["written"], facts["profiles"][0]["finished"]) == (
             600,
@@ -119,41 +77,40 @@ def test_every_profile_every_round(conn: Connection, plain_dsn: str) -> None:
 
 
 def test_one_that_fails_keeps_nobody_from_the_rest(conn: Connection, plain_dsn: str) -> None:
-    given = {"profiles": ("nosuch", "customers"), "once": True}
-    with running(plain_dsn, **given) as made:
+    with sweeping(plain_dsn, ("nosuch", "customers"), once=True) as made:
         until(lambda: made.ended is not None)
-    (facts,) = made.rounds()
+    (facts,) = made.of("sweep")
     assert (made.ended, facts["rows"]) == (1, 300)
     assert "nosuch" in facts["error"]
 
 
 def test_a_second_runner_is_told_who_runs_or_takes_over(conn: Connection, plain_dsn: str) -> None:
-    with running(plain_dsn) as first:
-        until(first.rounds)
-        with running(plain_dsn) as second:
+    with sweeping(plain_dsn) as first:
+        until(lambda: first.of("sweep"))
+        with sweeping(plain_dsn) as second:
             until(lambda: second.ended is not None)
         assert isinstance(second.ended, Busy)
         assert f"process {holder(conn)}, rescore run as rescore_plain" in second.ended.detail
-        with running(plain_dsn, standby=True) as third:
+        with sweeping(plain_dsn, standby=True) as third:
             until(lambda: third.said)
-            assert (third.said[0]["job"], third.rounds()) == ("standby", [])
+            assert (third.said[0]["job"], third.of("sweep")) == ("standby", [])
             first.stop.set()
-            until(third.rounds)
+            until(lambda: third.of("sweep"))
     assert (first.ended, third.ended) == (0, 0)
 
 
 def test_a_lost_connection_is_made_again(conn: Connection, plain_dsn: str) -> None:
-    with running(plain_dsn) as made:
-        until(made.rounds)
+    with sweeping(plain_dsn) as made:
+        until(lambda: made.of("sweep"))
         conn.execute("SELECT pg_terminate_backend(%s)", [holder(conn)])
         lost = until(lambda: [facts for facts in made.said if facts["job"] == "connection"])
-        before = len(made.rounds())
-        until(lambda: len(made.rounds()) > before)
+        before = len(made.of("sweep"))
+        until(lambda: len(made.of("sweep")) > before)
     assert (made.ended, lost[0]["retry"]) == (0, 1.0)
 
 
 def test_the_first_connection_must_be_had() -> None:
-    with running("host=127.0.0.1 port=1 connect_timeout=2") as made:
+    with sweeping("host=127.0.0.1 port=1 connect_timeout=2") as made:
         until(lambda: made.ended is not None)
     assert isinstance(made.ended, NoServer)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rescore.tests.test_run import until
-from rescore.trainer import run as runner
+from rescore.tests.running import running, until
 from rescore.trainer.failing import Patience
 from rescore.trainer.follow import advance, follow, listen
 from rescore.trainer.health_file import watching
@@ -56,35 +54,6 @@ class Sound:
         assert row is not None and conn.info.transaction_status.name == "IDLE"
         self.backends.append(row[0])
         return {"done": len(self.backends)}
-
-
-class Running:
-    """A runner in a thread, and what it said."""
-
-    def __init__(self, dsn: str, jobs: list[Any], say: Any = None) -> None:
-        self.said: list[dict[str, Any]] = []
-        self.stop = threading.Event()
-        self.ended: int | None = None
-        self.thread = threading.Thread(target=self._run, args=(dsn, jobs, say or self.said.append))
-        self.thread.start()
-
-    def _run(self, dsn: str, jobs: list[Any], say: Any) -> None:
-        self.ended = runner.run(dsn, jobs, say=say, stop=self.stop)
-
-    def of(self, job: str) -> list[dict[str, Any]]:
-        return [facts for facts in self.said if facts["job"] == job]
-
-
-@contextmanager
-def running(dsn: str, jobs: list[Any], say: Any = None) -> Iterator[Running]:
-    made = Running(dsn, jobs, say)
-    try:
-        yield made
-    finally:
-        made.stop.set()
-        made.thread.join(timeout=20)
-    assert not made.thread.is_alive()
-    assert made.ended is not None
 
 
 def out_of_memory(conn: Connection) -> None:

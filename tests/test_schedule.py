@@ -15,8 +15,9 @@ from psycopg.conninfo import make_conninfo
 from rescore.errors import ExtensionMissing, NotAllowed, UnknownProfile
 from rescore.server.private import remove, start, stop
 from rescore.sql.install import install
+from rescore.tests.running import until
 from rescore.tests.support import define, one, publish
-from rescore.tests.test_run import DEFINITION, SHOP, Connection, until
+from rescore.tests.test_run import DEFINITION, SHOP, Connection
 from rescore.trainer import schedule as cron
 from rescore.trainer.sweep import Terms
 from rescore.trainer.usage import WrongUsage

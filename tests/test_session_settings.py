@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import one, open_profile
 from rescore.trainer.database import connect
 
 Connection = psycopg.Connection[Any]
@@ -35,10 +35,7 @@ AMBIGUOUS = "SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Kolkata'"
 
 @pytest.fixture
 def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
-        made.execute(TABLES.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(dsn, TABLES, DEFINITION) as made:
         yield made
 
 

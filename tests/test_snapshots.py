@@ -1,9 +1,8 @@
-"""Snapshots: what is logged, when, and into which partition."""
+"""Snapshots: what is logged, and when."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -171,92 +170,6 @@ def test_a_model_that_python_scores_is_logged_alike(conn: Connection) -> None:
     assert one(conn, right) == 20
 
 
-def test_partitions_are_made_ahead_and_take_what_came_before_them(conn: Connection) -> None:
-    shop(conn, ON_EVENTS.replace("30%", "100%"), 0, models=("churn",))
-    where = "SELECT tableoid::regclass::text FROM rescore.snapshots"
-    with conn.transaction(force_rollback=True):
-        order(conn, 1, "2026-01-01")
-        assert one(conn, where) == "rescore.snapshots_2026_01"
-    conn.execute("DROP TABLE rescore.snapshots_2026_01, rescore.snapshots_2026_02")
-    order(conn, 1, "2026-01-01")
-    assert one(conn, where) == "rescore.snapshots_rest"
-    log(conn, "customers", rounds=False)
-    assert one(conn, where) == "rescore.snapshots_2026_01"
-    assert one(conn, "SELECT to_regclass('rescore.snapshots_2026_02') IS NOT NULL")
-    missing = """SELECT count(*) FROM pg_attribute WHERE attrelid = 'rescore.snapshots_2026_01'::regclass
-                 AND attnum > 0 AND col_description(attrelid, attnum) IS NULL"""
-    assert one(conn, missing) == 0
-
-
-def test_who_logs_while_a_partition_is_made_finds_it(conn: Connection, dsn: str) -> None:
-    text = ON_EVENTS.replace("30%", "100%").replace(", clock: session", "")
-    shop(conn, text, 0, models=("churn",))
-    where = "SELECT tableoid::regclass::text FROM rescore.snapshots"
-    now = "INSERT INTO orders (customer_id, ordered_at) VALUES (1, now())"
-    conn.execute(now.encode())
-    made = one(conn, where)
-    conn.execute(f"DROP TABLE {made}".encode())
-    with psycopg.connect(dsn) as maker, ThreadPoolExecutor() as pool:
-        assert one(maker, "SELECT 'rescore.' || rescore._snapshot_partition(now())") == made
-        writing = pool.submit(conn.execute, now.encode())
-        waits = "SELECT count(*) FROM pg_locks WHERE relation::regclass::text LIKE 'rescore.snapshots%' AND NOT granted"
-        while not one(maker, waits):
-            assert not writing.done()
-        maker.commit()
-        writing.result()
-    assert one(conn, "SELECT count(*) FROM rescore.incidents") == 0
-    assert conn.execute(where.encode()).fetchall() == [(made,)]
-
-
-WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-
-
-def test_two_who_miss_a_partition_make_one(conn: Connection, dsn: str) -> None:
-    make = "SELECT rescore._snapshot_partition('2031-05-05Z')"
-    with psycopg.connect(dsn) as first, ThreadPoolExecutor() as pool:
-        made = one(first, make)
-        second = pool.submit(one, conn, make)
-        while not one(first, WAITS):
-            assert not second.done()
-        first.commit()
-        assert second.result() == made
-
-
-def test_who_resolves_while_a_past_partition_is_made_goes_on(conn: Connection, dsn: str) -> None:
-    shop(conn, models=("churn",))
-    snapshot(conn)
-    with psycopg.connect(dsn) as resolver, ThreadPoolExecutor() as pool:
-        resolver.execute("SET rescore.clock = '2026-01-02Z'")
-        step = "SELECT rescore._resolve_step('customers')"
-        assert one(resolver, step) == 0
-        making = pool.submit(one, conn, "SELECT rescore._snapshot_partition('2020-05-05Z')")
-        while not one(resolver, WAITS):
-            assert not making.done()
-        resolver.execute("SET rescore.clock = '2026-02-02Z'")
-        assert one(resolver, step) == 20
-        resolver.commit()
-        assert making.result() == "snapshots_2020_05"
-
-
-def test_old_partitions_are_dropped_but_not_those_others_need(conn: Connection) -> None:
-    shop(conn, DEFINITION.replace("every: 1 day", "every: 1 day, keep: 40 days"), models=("churn",))
-    for day in ("2026-01-01", "2026-02-20", "2026-03-25"):
-        at(conn, day)
-        snapshot(conn)
-    conn.execute(
-        """INSERT INTO rescore.snapshots (model, key, taken_at, version, design, due_at)
-           VALUES ('other', '1', '2026-02-21Z', 1, '{}', '2026-03-01Z')"""
-    )
-    at(conn, "2026-05-03")
-    assert log(conn, "customers", rounds=False).dropped == 40
-    kept = "SELECT model, tableoid::regclass::text FROM rescore.snapshots GROUP BY 1, 2 ORDER BY 1"
-    assert conn.execute(kept.encode()).fetchall() == [
-        ("churn", "rescore.snapshots_2026_03"),
-        ("other", "rescore.snapshots_2026_02"),
-    ]
-    assert not one(conn, "SELECT to_regclass('rescore.snapshots_2026_01') IS NOT NULL")
-
-
 @pytest.mark.parametrize("kind", ["bigint", "text", "uuid"])
 def test_the_holdout_is_what_python_says(conn: Connection, kind: str) -> None:
     conn.execute(f"ALTER TABLE orders ALTER customer_id TYPE {kind} USING NULL".encode())
@@ -316,6 +229,15 @@ def test_the_job_logs_and_resolves_whatever_is_due(conn: Connection) -> None:
     assert Snapshotting(60.0, ("another",)).work(conn, Event())["profiles"] == []
 
 
+def test_the_hash_costs_what_its_expression_does(conn: Connection) -> None:
+    """A function that is not inlined is called row by row, for twice as long."""
+    query = "EXPLAIN (VERBOSE, COSTS off) SELECT rescore._hash('learn ' || model, key) FROM rescore.snapshots"
+    plan = "\n".join(line for (line,) in conn.execute(query.encode()))
+    assert "sha256" in plan and "_hash" not in plan
+    same = "SELECT rescore.share('a b', 'é7') = ('x' || left(encode(rescore._hash('a b', 'é7'), 'hex'), 13))::bit(52)::bigint / 2::float8 ^ 52"
+    assert one(conn, same)
+
+
 def test_a_clock_that_was_wrong_does_not_stop_the_rounds(conn: Connection) -> None:
     shop(conn, models=("churn",))
     at(conn, "2036-01-01")
@@ -327,3 +249,27 @@ def test_a_clock_that_was_wrong_does_not_stop_the_rounds(conn: Connection) -> No
     assert snapshot(conn) == 0
     at(conn, "2026-01-03")
     assert snapshot(conn) == 20
+
+
+@pytest.mark.parametrize("clock", ["infinity", "-infinity"])
+def test_nothing_is_written_for_a_moment_that_is_none(conn: Connection, clock: str) -> None:
+    shop(conn, ON_EVENTS, models=("churn",))
+    everything = "SELECT jsonb_agg(to_jsonb(c) ORDER BY customer_id) FROM customers AS c"
+    before = one(conn, everything), one(conn, COUNT)
+    conn.execute("SELECT set_config('rescore.clock', %s, false)", [clock])
+    for statement in (
+        "SELECT rescore.snapshot('customers')",
+        "CALL rescore.log_snapshots('customers')",
+        "SELECT rescore.resolve('customers')",
+        "CALL rescore.sweep('customers')",
+        "SELECT rescore.rebuild('customers')",
+        "INSERT INTO orders (customer_id, ordered_at, amount) VALUES (1, '2026-01-01Z', 1)",
+        "UPDATE orders SET amount = 18 WHERE customer_id = 2",
+        "DELETE FROM orders WHERE customer_id = 3",
+        "INSERT INTO customers (customer_id) VALUES (1000)",
+    ):
+        with pytest.raises(psycopg.Error, match=f"rescore.clock is {clock}") as refused:
+            conn.execute(statement.encode())
+        assert refused.value.sqlstate == "RS020"
+    at(conn, "2026-01-01")
+    assert (one(conn, everything), one(conn, COUNT)) == before

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile
 
 Connection = psycopg.Connection[Any]
 
@@ -35,10 +35,7 @@ scores: {churn_score: {model: churn}}
 
 @pytest.fixture
 def conn(any_dsn: str) -> Any:
-    with psycopg.connect(any_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(any_dsn, SHOP, DEFINITION) as made:
         made.execute("INSERT INTO customers SELECT i, 'basic' FROM generate_series(1, 5) AS i")
         made.execute(
             "INSERT INTO orders (customer_id, amount) SELECT 1 + i % 5, i FROM generate_series(1, 50) AS i"

@@ -14,7 +14,7 @@ import pytest
 
 from rescore.compiler.definition import parse
 from rescore.errors import BadDefinition
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import one, open_profile
 
 Connection = psycopg.Connection[Any]
 NOON = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
@@ -43,10 +43,7 @@ scores: {churn_score: {model: churn}}
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        made.execute(SHOP.encode())
-        define(made, DEFINITION)
-        publish(made)
+    with open_profile(plain_dsn, SHOP, DEFINITION) as made:
         set_clock(made, NOON)
         yield made
 
@@ -181,10 +178,7 @@ def test_a_day_that_is_an_hour_short(plain_dsn: str) -> None:
     """Days are 24 hours long: the clocks going forward moves no event."""
     local = SHOP.replace("timestamptz", "timestamp")
     zoned = DEFINITION.replace("clock: session", "clock: session, timezone: Europe/Berlin")
-    with psycopg.connect(plain_dsn, autocommit=True) as conn:
-        conn.execute(local.encode())
-        define(conn, zoned)
-        publish(conn)
+    with open_profile(plain_dsn, local, zoned) as conn:
         set_clock(conn, datetime(2024, 3, 31, 2, 30, tzinfo=timezone.utc))
         order(conn, "2024-03-31 01:59")  # 00:59 UTC
         order(conn, "2024-03-31 03:01")  # two minutes later: 01:01 UTC
@@ -225,9 +219,12 @@ def test_recounts_and_additions_of_one_query_do_not_meet(
 
 
 def test_rows_of_one_statement_under_row_triggers(plain_dsn: str) -> None:
-    with psycopg.connect(plain_dsn, autocommit=True) as conn:
-        conn.execute(SHOP.encode())
-        define(conn, DEFINITION.replace("{time: ordered_at}", "{time: ordered_at, trigger: row}"))
+    with open_profile(
+        plain_dsn,
+        SHOP,
+        DEFINITION.replace("{time: ordered_at}", "{time: ordered_at, trigger: row}"),
+        serving=False,
+    ) as conn:
         set_clock(conn, NOON)
         order(conn, NOON - 3 * DAY)
         order(conn, NOON + HOUR)
@@ -292,10 +289,7 @@ def test_sessions_at_once_with_short_windows(plain_dsn: str) -> None:
         .replace("7 days", "1 second")
         .replace("1 minute", "1 second")
     )
-    with psycopg.connect(plain_dsn, autocommit=True) as conn:
-        conn.execute(SHOP.encode())
-        define(conn, short)
-        publish(conn)
+    with open_profile(plain_dsn, SHOP, short) as conn:
         stop = threading.Event()
 
         def work(seed: int) -> None:

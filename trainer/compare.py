@@ -9,8 +9,8 @@ from threading import Event
 from typing import Any
 
 from rescore.compiler.intervals import parse_interval
-from rescore.errors import NotEnoughData, NotSupported
-from rescore.trainer.compare_rows import Tally, overview, pages
+from rescore.errors import NotSupported
+from rescore.trainer.compare_rows import Tally, overview, pages, too_early
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.failing import go_on
 from rescore.trainer.learning.intervals import Interval, jackknife, left_out
@@ -190,7 +190,7 @@ def compare(
     ------
     UnknownModel
     WrongUsage: nobody stands beside the champion, and none was named.
-    NotEnoughData: no resolved snapshot has a score of either.
+    NotEnoughData: no resolved snapshot has a score of one of them; it says since when some will.
     NotSupported: the model has no outcome to compare by.
     Stopped: ``stop`` was set.
     """
@@ -213,13 +213,10 @@ def _tallied(
     conn: Connection, given: dict[str, Any], target: Target, rules: Rules, stop: Event
 ) -> Tally:
     there = overview(conn, given)
-    if not there.rows:
-        raise NotEnoughData(
-            "no resolved snapshot has a score of either version",
-            detail="A snapshot is resolved once its horizon has passed.",
-            hint="see rescore.snapshots; rescore run takes and resolves them",
-        )
-    paired = there.customers >= rules.customers
+    apart_ = bool(there.candidates and there.champions)
+    if not there.both and not apart_:
+        raise too_early(conn, given, there)
+    paired = there.customers >= rules.customers or not apart_
     tally = Tally((given["candidate"], given["champion"]), there, target, paired)
     for page in pages(conn, given, there.trial):
         go_on(stop)

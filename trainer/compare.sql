@@ -1,7 +1,7 @@
 -- Resolved snapshots that one of two versions scored, with both scores where both exist, else NaN.
 -- Every column has one length and none is NULL, so that the answer is read as it comes: see compare_rows.py.
--- The key is hashed as rescore.share does. Calls nothing; reads rescore.snapshots.
-SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to('compare:' || s.key, 'UTF8')), 1, 8), s.label,
+-- Calls rescore._hash; reads rescore.snapshots.
+SELECT rescore._hash('compare', s.key), s.label,
        s.version, coalesce(s.serving = 'challenger', false), s.treated_at IS NOT NULL,
        coalesce(CASE WHEN s.version = {candidate} THEN s.score ELSE (s.others ->> {candidate}::pg_catalog.text)::pg_catalog.float8 END, 'NaN'),
        coalesce(CASE WHEN s.version = {champion} THEN s.score ELSE (s.others ->> {champion}::pg_catalog.text)::pg_catalog.float8 END, 'NaN'),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
+from rescore.errors import NotEnoughData
 from rescore.trainer.database import Connection, query
 from rescore.trainer.learning.hashing import Hashes, groups
 from rescore.trainer.learning.histogram import BINS, GROUPS
@@ -77,6 +78,28 @@ def overview(conn: Connection, given: Mapping[str, Any]) -> Overview:
     row = conn.execute(query("compare_overview"), given).fetchone()
     assert row is not None
     return Overview(*row)
+
+
+def too_early(conn: Connection, given: Mapping[str, Any], there: Overview) -> NotEnoughData:
+    """Return what is to be said where one of the versions has no snapshot that is resolved."""
+    sides = {given["candidate"]: there.candidates, given["champion"]: there.champions}
+    missing = [version for version, customers in sides.items() if not customers]
+    which = "either version" if len(missing) == 2 else f"version {missing[0]}"
+    return NotEnoughData(
+        f"no resolved snapshot has a score of {which}",
+        detail=" ".join(_awaited(conn, given, version) for version in missing),
+        hint="see rescore.snapshots; rescore run takes and resolves them",
+    )
+
+
+def _awaited(conn: Connection, given: Mapping[str, Any], version: int) -> str:
+    """Say from when on it can be compared: a snapshot is resolved once its horizon has passed."""
+    row = conn.execute(query("compare_open"), {**given, "version": version}).fetchone()
+    assert row is not None  # an aggregate of no rows is one
+    open_, due = row
+    if due is None:
+        return f"No snapshot that waits for its outcome has one of version {version}."
+    return f"Version {version} scored {open_} that wait; the first is resolved from {due} on."
 
 
 def pages(conn: Connection, given: Mapping[str, Any], trial: datetime | None) -> Iterator[Rows]:

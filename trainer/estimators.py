@@ -25,7 +25,8 @@ def make_estimator(spec: Mapping[str, Mapping[str, Any]], *, seed: int) -> Any:
 
     Raises
     ------
-    BadDefinition: not exactly one name, a name not on the list, or an argument it does not take.
+    BadDefinition: not exactly one name, a name not on the list, or an argument or a value of it
+        that it does not take.
     """
     if len(spec) != 1:
         raise BadDefinition(f"estimator names {len(spec)} estimators: {sorted(spec)}")
@@ -62,4 +63,13 @@ def _make(cls: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
                 detail=f"Its parameters: {', '.join(known)}.",
                 hint=f'did you mean "{near[0]}"?' if near else f"see scikit-learn's {cls.__name__}",
             )
-    return cls(**arguments)
+    made = cls(**arguments)
+    try:
+        made._validate_params()  # what fit and partial_fit begin with
+    except ValueError as error:
+        raise BadDefinition(
+            f"{name} has a parameter of a value that it does not take",
+            detail=str(error),
+            hint=f"see scikit-learn's {cls.__name__}",
+        ) from error
+    return made

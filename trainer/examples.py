@@ -37,7 +37,8 @@ class Source:
     ----------
     clock: ``now`` or ``session``: whose present the profile's scores are for.
     left_out: features whose past no table tells; they cannot be learnt from past moments.
-        ``only`` among them: past rows are not limited to those that would have been scored.
+    everybody: past rows are not limited to those that would have been scored: that past is
+        unknown, too.
     champion: the version that serves, or None.
     key: name of the profile's key column.
     target: what the model tells.
@@ -50,6 +51,7 @@ class Source:
     clock: str
     inputs: tuple[Input, ...]
     left_out: tuple[str, ...]
+    everybody: bool
     spec: Mapping[str, Any]
     label: Label | None
     champion: int | None
@@ -97,7 +99,8 @@ def read_source(conn: Connection, model: str) -> Source:
         slug,
         clock,
         tuple(each for each in inputs if each.name not in unknown),
-        tuple(sorted(unknown & {each.name for each in inputs} | unknown & {"only"})),
+        tuple(sorted(unknown & {each.name for each in inputs})),
+        "only" in unknown,
         spec,
         read_label(conn, definition, plan, slug, spec["label"]) if spec.get("label") else None,
         champion,

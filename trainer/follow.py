@@ -17,6 +17,7 @@ from psycopg import sql
 from rescore.errors import Busy, RescoreError
 from rescore.trainer.database import Connection, connection, one, query, translated
 from rescore.trainer.failing import Patience, quietly
+from rescore.trainer.ledger import Ledger
 from rescore.trainer.rounds import Facts
 from rescore.trainer.run import (
     POLL_SECONDS,
@@ -65,6 +66,7 @@ class Following:
     def __init__(self, conn: Connection, jobs: Sequence[Job], stop: Event) -> None:
         self._conn, self._jobs, self._stop = conn, jobs, stop
         self._due = {job.name: -math.inf for job in jobs}
+        self._ledger = Ledger(list(self._due))
         self._reached = -math.inf
         # Moments come as fast as they are told: what has failed is tried at the next.
         self._patience = Patience(longest=0.0)
@@ -110,8 +112,11 @@ class Following:
         for job in self._jobs:
             if self._due[job.name] <= now and not self._stop.is_set():
                 self._due[job.name] = now + job.every
-                done.append(do_round(self._conn, job, self._stop, self._patience))
+                done.append(self._round(job))
         return [facts for facts in done if facts is not None]
+
+    def _round(self, job: Job) -> Facts | None:
+        return do_round(self._conn, job, self._stop, self._patience, self._ledger)
 
 
 def advance(conn: Connection, moment: str, patience: float = 600.0) -> None:

@@ -180,6 +180,11 @@ def status(conn: Connection) -> Rows:
     return _rows(conn, "status")
 
 
+def runner(conn: Connection) -> dict[str, Any]:
+    """Return `status` and `detail` of the runner, as ``rescore.health`` has them."""
+    return _rows(conn, "runner")[0]
+
+
 def quarantined(conn: Connection) -> Rows:
     """Return what is kept out of learning, by model and reason."""
     return _rows(conn, "quarantined")

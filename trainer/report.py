@@ -46,9 +46,15 @@ def summary(report: TrainingReport) -> list[str]:
         f"until {report.until:%Y-%m-%d}{_labels(report)}",
         *_wrapped("features: ", report.features),
         *_wrapped("left out, their past is unknown: ", report.left_out),
+        *_everybody(report),
         *_measured(report),
         _outcome(report),
     ]
+
+
+def _everybody(report: TrainingReport) -> list[str]:
+    learnt = "learnt from all rows: which of them were scored then, `only` cannot tell"
+    return [learnt] if report.everybody else []
 
 
 def bins(report: TrainingReport) -> list[dict[str, Any]]:

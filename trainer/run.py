@@ -21,6 +21,7 @@ from psycopg import sql
 from rescore.errors import Busy
 from rescore.trainer.database import Connection, connection, one, query, translated
 from rescore.trainer.failing import Patience, explained, quietly
+from rescore.trainer.ledger import Ledger, State
 from rescore.trainer.rounds import Facts, Round, failures, sums
 from rescore.trainer.run_log import entry
 from rescore.trainer.sweep import Progress, Terms, sweep
@@ -190,14 +191,17 @@ class Plan:
     jobs: those to be done.
     due: by name.
     patience: with jobs whose whole round fails.
+    ledger: what the database is told of them.
     """
 
     jobs: Sequence[Job]
     due: dict[str, float] = field(init=False)
     patience: Patience = field(default_factory=Patience)
+    ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
         self.due = {job.name: 0.0 for job in self.jobs}
+        self.ledger = Ledger(list(self.due))
 
     def begun(self, job: Job) -> None:
         """Say when a job that begins now is due again; what was missed is not made up for."""
@@ -224,7 +228,7 @@ def _rounds(conn: Connection, plan: Plan, stop: Event, *, once: bool) -> Iterato
             _wait(conn, plan, stop)
             continue
         plan.begun(job)
-        facts = do_round(conn, job, stop, plan.patience)
+        facts = do_round(conn, job, stop, plan.patience, plan.ledger)
         plan.ended(job)
         if facts is not None:
             yield facts
@@ -258,7 +262,9 @@ def _wait(conn: Connection, plan: Plan, stop: Event) -> None:
         plan.heard({each.channel for each in told})
 
 
-def do_round(conn: Connection, job: Job, stop: Event, patience: Patience) -> Facts | None:
+def do_round(
+    conn: Connection, job: Job, stop: Event, patience: Patience, ledger: Ledger
+) -> Facts | None:
     """Do one round of a job, whatever comes of it; return what the log is to say, None for nothing.
 
     Raises
@@ -267,6 +273,8 @@ def do_round(conn: Connection, job: Job, stop: Event, patience: Patience) -> Fac
     """
     started = time.monotonic()
     facts = patience.tried(conn, job.name, lambda: job.work(conn, stop))
+    state = State.of(job.name, patience, patience_of(job))
+    facts = {**facts, **ledger.note(conn, job.name, state)}
     if not facts:
         return None
     return entry(job.name, **facts, seconds=round(time.monotonic() - started, 3))

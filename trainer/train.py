@@ -46,6 +46,7 @@ class TrainingReport:
     target: what the model tells.
     features: columns of the design row.
     left_out: features whose past is unknown.
+    everybody: whether it learnt all rows, since the past of ``only`` is unknown.
     metrics: see `rescore.trainer.metrics.evaluate`; None without a test moment.
     pipeline: the final model.
     lineage: what is kept with the version, so that `rescore learn` goes on from it.
@@ -64,6 +65,7 @@ class TrainingReport:
     base_rate: float
     features: tuple[str, ...]
     left_out: tuple[str, ...]
+    everybody: bool
     metrics: dict[str, Any] | None
     contract: Contract = field(repr=False)
     pipeline: Any = field(repr=False)
@@ -123,6 +125,7 @@ def train(
         model=model,
         until=until,
         left_out=source.left_out,
+        everybody=source.everybody,
         version=None,
         parent=source.champion,
         target=source.target,
@@ -335,6 +338,7 @@ def _metrics(report: TrainingReport) -> dict[str, Any]:
         "training_examples": report.examples,
         "training_base_rate": report.base_rate,
         "left_out": list(report.left_out),
+        "everybody": report.everybody,
     }
 
 

@@ -253,6 +253,17 @@ def test_a_misspelt_parameter_is_refused(run: Run, shop: Path) -> None:
         assert 'did you mean "alpha"?' in done.err
 
 
+def test_a_value_that_an_estimator_does_not_take_is_refused(run: Run, shop: Path) -> None:
+    wrong = "{label: churned, estimator: {sgd_classifier: {alpha: small}}}"
+    shop.write_text(DEFINITION.replace("{label: churned}", wrong))
+    for command in ("plan", "apply"):
+        done = run(command, shop)
+        assert done.code == 2
+        assert "sgd_classifier has a parameter of a value that it does not take" in done.err
+        assert "must be a float in the range [0.0, inf). Got 'small' instead" in done.err
+        assert "see scikit-learn's SGDClassifier" in done.err
+
+
 def test_a_report_outlives_a_refused_publish(run: Run, shop: Path, db: Any) -> None:
     run("apply", shop)
     db.execute("ALTER TABLE rescore.models ADD CHECK (metrics IS NULL)")

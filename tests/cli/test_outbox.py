@@ -65,6 +65,14 @@ def test_from_registering_to_dropping(shop: Connection, run: Run) -> None:
     assert shop.execute("SELECT count(*) FROM rescore.outbox_consumers").fetchone() == (0,)
 
 
+def test_the_columns_are_named_once_whatever_the_batches(shop: Connection, run: Run) -> None:
+    for customer in range(5):
+        order(shop, customer)
+    lines = run("read", "crm", "--start", "beginning", "--ack", "--batch", 2)[1].splitlines()
+    assert sum("old_band" in line for line in lines) == 1
+    assert sum(" score " in f" {line} " for line in lines) == 1 + 5
+
+
 def test_what_is_wrong_is_said(shop: Connection, run: Run) -> None:
     shop.execute("SELECT rescore.outbox_register('crm')")
     for arguments, code, said in [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rescore.errors import UnknownConsumer, WrongArgument
 from rescore.tests.security.conftest import Connection
 from rescore.tests.security.names import any_names
-from rescore.tests.support import define, examples, one, publish
+from rescore.tests.support import examples, one, open_profile
 from rescore.trainer import operations as ops
 from rescore.trainer import outbox as box
 
@@ -49,10 +49,7 @@ NASTY = "'; DROP TABLE people; -- \\ $1 %s {{ x }} \u202e \n 🦆"
 @pytest.fixture
 def people(plain_dsn: str) -> Iterator[Connection]:
     """Two people besides those of the tests, who stay as they are."""
-    with psycopg.connect(plain_dsn, autocommit=True) as conn:
-        conn.execute(SHOP.encode())
-        define(conn, DEFINITION)
-        publish(conn)
+    with open_profile(plain_dsn, SHOP, DEFINITION) as conn:
         conn.execute("INSERT INTO orders (person, amount) VALUES ('stays', 1), ('%', 2)")
         yield conn
 

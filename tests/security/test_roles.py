@@ -13,6 +13,7 @@ from rescore.compiler.definition import parse
 from rescore.tests.security.conftest import DEFINITION, Connection, Stage
 from rescore.tests.support import define, one, publish
 from rescore.trainer import operations as ops
+from rescore.trainer.ledger import Ledger, State
 from rescore.trainer.train import train
 
 HERE = Path(__file__).parent
@@ -118,6 +119,16 @@ def test_readers_score_and_read_and_no_more(stage: Stage) -> None:
         "CREATE TABLE rescore.mine ()",
         "CREATE FUNCTION rescore_compiled.churn_v9() RETURNS int RETURN 1",
     )
+
+
+def test_readers_are_told_which_job_fails_but_not_what_its_error_quotes(stage: Stage) -> None:
+    learner, viewer = stage.connect("learner"), stage.connect("viewer")
+    assert Ledger(["learn"]).note(learner, "learn", State("key 17 of Ada", 3)) == {}
+    health = "SELECT detail FROM rescore.health WHERE \"check\" = 'runner'"
+    assert "job learn fails since" in one(viewer, health)
+    assert "Ada" not in one(viewer, health)
+    assert "Ada" in one(learner, health)
+    denied(viewer, "SELECT * FROM rescore.runner_jobs")
 
 
 def test_trainers_learn_and_publish_through_functions_only(stage: Stage) -> None:

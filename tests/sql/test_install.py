@@ -44,7 +44,7 @@ def test_unusable_own_directories_are_not_stored(
 ) -> None:
     monkeypatch.setattr("rescore.sql.install.own_directories", lambda: ["/no where", "/none"])
     report = install(empty_dsn)
-    assert report.python
+    assert not report.python
     assert "cannot import rescore" in report.missing[0]
     command = "rescore install --python-path '/no where' --python-path /none"
     assert command in report.missing[0]

@@ -46,6 +46,8 @@ RELEASED: dict[str, str] = {
     "0013_hashes.sql": "5b0d90fe43446f266e66ce59fa075c058ce317793e8c009534cab6a65b845b09",
     "0014_judging.py": "9f83ebec13a87ea361f3fad2aef45d468438a698836fb74e9c88287d10b7d935",
     "0014_judging.sql": "ccb2c54c1cf0d1313c10858cfde5d5fc4e169fed47b785409db59cfbc483d8c5",
+    "0015_runner.py": "54563dc29327943dec664d77b64aadddc34c36768d1b7c1aa1f64150e2ce7a2f",
+    "0015_runner.sql": "5e92cd9bec0e11e7b030a9036af3149f266af09db593cd37b5cb19dada9818f3",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 

@@ -13,7 +13,9 @@ from rescore.compiler.definition import load
 from rescore.errors import NotEnoughData, UnknownModel
 from rescore.trainer import examples as ex
 from rescore.trainer.database import Connection
+from rescore.trainer.report import summary
 from rescore.trainer.split import Moment
+from rescore.trainer.train import train
 
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 MOMENT = Moment(START + timedelta(days=300), START + timedelta(days=360))
@@ -110,6 +112,21 @@ def test_features_with_unknown_past_are_named_and_left_out(shop: Connection) -> 
     source = ex.read_source(shop, "back")
     assert source.left_out == ("age",)
     assert "age" not in read(shop, "back")[0]
+
+
+def test_that_nobody_knows_who_was_scored_is_said_apart_from_features(
+    shop: Connection, definition: Path
+) -> None:
+    limited = definition.read_text().replace(
+        "  clock: session", "  clock: session\n  only: age > 30"
+    )
+    definition.write_text(limited)
+    apply(shop, load(definition))
+    source = ex.read_source(shop, "back")
+    assert (source.left_out, source.everybody) == (("age",), True)
+    said = summary(train(shop, "back", until=START + timedelta(days=540), passes=1))
+    assert "left out, their past is unknown: age" in said
+    assert "learnt from all rows: which of them were scored then, `only` cannot tell" in said
 
 
 def test_regular_moments_end_with_the_last_whose_outcome_is_known(shop: Connection) -> None:

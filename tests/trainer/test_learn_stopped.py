@@ -15,8 +15,9 @@ import pytest
 
 from rescore.server.private import Server
 from rescore.tests.learning_shop import LEARN, shop, stream
+from rescore.tests.running import until
 from rescore.tests.support import one
-from rescore.tests.test_run import COMMAND, until
+from rescore.tests.test_run import COMMAND
 from rescore.tests.trainer.test_learn_killed import ended, learning, twin
 from rescore.trainer.compare import compare
 from rescore.trainer.failing import Stopped
