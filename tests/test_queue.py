@@ -14,34 +14,12 @@ import pytest
 from psycopg import IsolationLevel
 
 from rescore.errors import Busy, UnknownProfile, WrongArgument
+from rescore.tests.queue_shop import DEFINITION, SHOP, Connection, fill, right, use, waiting
 from rescore.tests.support import define, one, publish
 from rescore.trainer import operations as ops
 from rescore.trainer import run as runner
 from rescore.trainer.fold import Folding, fold, folding
 from rescore.trainer.sweep import Terms
-
-Connection = psycopg.Connection[Any]
-
-SHOP = """
-CREATE TABLE usage (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer_id bigint,
-    at timestamptz DEFAULT now(), amount numeric(10,2));
-CREATE INDEX ON usage (customer_id);
-CREATE TABLE orders (customer_id bigint, amount int);
-CREATE INDEX ON orders (customer_id);
-"""
-DEFINITION = """
-profile: {table: customers, key: {name: customer_id, type: bigint}}
-events:
-  usage: {time: at, mode: queued, queue: {limit: 200}}
-  orders: {}
-features:
-  used: {from: usage, count: true}
-  spend: {from: usage, sum: amount}
-  biggest: {from: usage, max: amount}
-  orders: {from: orders, count: true}
-models: {churn: {features: all}}
-scores: {churn_score: {model: churn}}
-"""
 
 
 @pytest.fixture
@@ -51,32 +29,6 @@ def conn(plain_dsn: str) -> Iterator[Connection]:
         define(made, DEFINITION)
         publish(made)
         yield made
-
-
-def use(conn: Connection, *keys: int) -> None:
-    conn.execute(
-        "INSERT INTO usage (customer_id, amount) SELECT k, 5 FROM unnest(%s::bigint[]) AS k",
-        [list(keys)],
-    )
-
-
-def waiting(conn: Connection) -> int:
-    return int(one(conn, "SELECT count(*) FROM rescore.queue"))
-
-
-def fill(conn: Connection) -> None:
-    """Let the queue be full."""
-    use(conn, *range(1000, 1100))
-    use(conn, *range(1100, 1300 - waiting(conn)))
-    assert waiting(conn) == 200
-
-
-def right(conn: Connection) -> bool:
-    """Whether every counter is what its events say, and every score what its counters say."""
-    wrong = conn.execute("SELECT * FROM rescore.verify('customers')").fetchall()
-    scores = "SELECT count(*) FROM customers AS p WHERE churn_score <> rescore.predict('churn', p)"
-    incidents = "SELECT count(*) FROM rescore.incident_log"
-    return wrong == [] and one(conn, scores) == 0 and one(conn, incidents) == 0
 
 
 def test_an_event_waits_and_who_asks_is_told(conn: Connection) -> None:
@@ -183,26 +135,6 @@ def test_a_fold_that_fails_leaves_everything_where_it_was(conn: Connection) -> N
     conn.execute("ALTER TABLE lost RENAME TO usage")
     conn.execute("DELETE FROM rescore.incident_log")
     conn.execute("CALL rescore.fold('customers')")
-    assert right(conn)
-
-
-def test_an_old_snapshot_that_counts_sees_that_others_have_counted(
-    conn: Connection, plain_dsn: str
-) -> None:
-    """What came and went since left the row as it was: the fold writes it all the same."""
-    use(conn, 7)
-    conn.execute("CALL rescore.fold('customers')")
-    conn.execute("DELETE FROM usage WHERE customer_id = 7")
-    fill(conn)
-    with psycopg.connect(plain_dsn) as old, psycopg.connect(plain_dsn, autocommit=True) as other:
-        old.isolation_level = IsolationLevel.REPEATABLE_READ
-        use(old, 7)  # too many: counted when it commits
-        use(other, 7)
-        conn.execute("CALL rescore.fold('customers')")
-        with pytest.raises(psycopg.errors.SerializationFailure):
-            old.commit()
-    conn.execute("CALL rescore.fold('customers')")
-    assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1
     assert right(conn)
 
 
