@@ -60,6 +60,22 @@ def test_an_early_positive_is_shown_apart_until_its_horizon_is_over(conn: Connec
     assert row(conn, "dun") == (1.0, False, False, True, None, False)
 
 
+def test_what_another_session_resolves_is_gone_around(conn: Connection, dsn: str) -> None:
+    shop(conn, customers=6, models=("dun",))
+    snapshot(conn)
+    at(conn, "2026-01-16")
+    with psycopg.connect(dsn) as other:
+        at(other, "2026-01-16")
+        assert one(other, "SELECT rescore._resolve_step('customers', 2)") == 2
+        conn.execute("SET lock_timeout = '2s'")
+        assert one(conn, "SELECT rescore._resolve_step('customers', 3)") == 3
+        assert one(conn, "SELECT rescore._resolve_step('customers', 3)") == 1
+        assert one(conn, "SELECT rescore._resolve_step('customers', 3)") == 0
+        other.commit()
+    shown = "SELECT count(*), count(label), min(resolved) < max(resolved) FROM rescore.snapshots"
+    assert one(conn, shown) == (6, 6, True)
+
+
 def test_what_becomes_known_later_corrects_the_label_but_not_when_it_was_resolved(
     conn: Connection,
 ) -> None:
