@@ -188,3 +188,23 @@ def test_what_is_taken_back_before_it_came(conn: Connection, plain_dsn: str) -> 
             old.execute(last.format("min").encode())
     conn.execute(last.format("min").encode())
     assert right(conn)
+
+
+def test_who_came_and_went_before_the_table_was_looked_at(conn: Connection, plain_dsn: str) -> None:
+    """A definition that comes to count a table has counted all of it when it is applied."""
+    conn.execute("CREATE TABLE visits (customer_id bigint)")
+    conn.execute("CREATE INDEX ON visits (customer_id)")
+    conn.execute("INSERT INTO visits VALUES (8)")
+    fill(conn)
+    also = DEFINITION.replace(
+        "  orders: {}\n", "  orders: {}\n  visits: {mode: queued, queue: {limit: 200}}\n", 1
+    )
+    also = also.replace("\nmodels:", "\n  visits: {from: visits, count: true}\nmodels:")
+    with older(plain_dsn) as old:
+        conn.execute("DELETE FROM visits")
+        define(conn, also)
+        old.execute("INSERT INTO visits VALUES (8)")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            old.commit()
+    conn.execute(FOLD)
+    assert one(conn, "SELECT count(*) FROM rescore.verify('customers')") == 0
