@@ -152,6 +152,22 @@ def test_what_a_full_queue_counts_at_commit_is_counted_in_the_order_of_the_keys(
     assert right(conn)
 
 
+def test_who_counts_at_commit_counts_only_what_was_too_many_of_their_own(
+    conn: Connection, plain_dsn: str
+) -> None:
+    use(conn, *range(1000, 1199))
+    with psycopg.connect(plain_dsn) as full:
+        use(full, 7)  # there was room for it
+        use(full, 9)
+        one(conn, "SELECT rows FROM rescore._fold_step('customers', 100)")
+        use(conn, 8)
+        full.commit()
+    keys = "SELECT array_agg(key ORDER BY key) FROM rescore.queue WHERE key::int < 100"
+    assert one(conn, keys) == ["7", "8"]
+    assert one(conn, "SELECT used FROM customers WHERE customer_id = 9") == 1
+    assert right(conn)
+
+
 def transactions(dsn: str, seed: int, level: IsolationLevel) -> tuple[int, int]:
     """Write several statements a transaction over a hot set, in random order; done and refused."""
     rng, done, refused = random.Random(seed), 0, 0
