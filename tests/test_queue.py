@@ -83,6 +83,33 @@ def test_every_way_an_event_can_change(conn: Connection) -> None:
     assert right(conn)
 
 
+def test_a_request_for_everybody_takes_the_place_of_others_and_of_nothing_else(
+    conn: Connection,
+) -> None:
+    use(conn, 1, 2, 3, 4)
+    conn.execute("TRUNCATE usage")
+    conn.execute("TRUNCATE usage")
+    left = "SELECT count(key), count(*) FROM rescore.queue"
+    assert one(conn, left) == (4, 6)
+    one(conn, "SELECT rows FROM rescore._fold_step('customers', 1)")
+    assert one(conn, left) == (3, 4)
+    conn.execute("TRUNCATE customers")
+    assert one(conn, left) == (0, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    assert one(conn, left) == (0, 0)
+
+
+def test_what_waits_for_a_key_that_is_changed_is_taken_along(conn: Connection) -> None:
+    use(conn, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    use(conn, 1, 2)
+    conn.execute("UPDATE customers SET customer_id = 3 WHERE customer_id = 1")
+    assert one(conn, "SELECT array_agg(key) FROM rescore.queue") == ["2"]
+    conn.execute("CALL rescore.fold('customers')")
+    assert one(conn, "SELECT array_agg(customer_id ORDER BY customer_id) FROM customers") == [2, 3]
+    assert right(conn)
+
+
 def test_an_update_of_other_columns_queues_nothing(conn: Connection) -> None:
     conn.execute("ALTER TABLE usage ADD COLUMN note text")
     use(conn, 1)
