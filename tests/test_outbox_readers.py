@@ -94,6 +94,19 @@ def test_what_a_reader_writes_itself_comes_back(shop: Connection) -> None:
     assert sorted(seen) == ["1", "2", "3"]
 
 
+def test_what_a_reader_writes_itself_is_still_to_come_however_old_the_reader_is(
+    shop: Connection, dsn: str
+) -> None:
+    """Its own transaction is older than all that it sees as running."""
+    with psycopg.connect(dsn) as reader:
+        order(reader, 1)
+        order(shop, 2)
+        assert [row[1] for row in read(reader)] == ["2"]
+        reader.commit()
+    assert ack(shop, read(shop)[-1][0])
+    assert [row[1] for row in drain(shop)] == ["1"]
+
+
 def test_order_and_completeness_under_load(shop: Connection, dsn: str) -> None:
     """Writers whose transactions overlap, and readers at every pace, meanwhile."""
     readers = {"crm": 7, "mail": 100, "bi": 1000}

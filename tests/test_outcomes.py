@@ -76,6 +76,18 @@ def test_what_another_session_resolves_is_gone_around(conn: Connection, dsn: str
     assert one(conn, shown) == (6, 6, True)
 
 
+def test_early_outcomes_are_looked_for_batch_by_batch(conn: Connection) -> None:
+    """All snapshots of a round are of one moment: the next batch begins within it."""
+    shop(conn, customers=5, models=("dun",))
+    snapshot(conn)
+    for customer in range(1, 6):
+        unpaid(conn, customer, "2026-01-03", "2026-01-04")
+    at(conn, "2026-01-05")
+    conn.execute("CALL rescore.log_snapshots('customers', 2)")
+    early = "SELECT count(*) FROM rescore.snapshots WHERE model = 'dun' AND early"
+    assert one(conn, early) == 5
+
+
 def test_what_becomes_known_later_corrects_the_label_but_not_when_it_was_resolved(
     conn: Connection,
 ) -> None:
