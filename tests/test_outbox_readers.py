@@ -218,6 +218,13 @@ def test_where_a_new_consumer_starts(shop: Connection, dsn: str) -> None:
     assert [row[1] for row in drain(shop)] == ["1", "2", "1"]
 
 
+def test_who_registers_is_told_what_their_own_transaction_did_before(shop: Connection) -> None:
+    with shop.transaction():
+        order(shop, 1)
+        shop.execute("SELECT rescore.outbox_register('own', 'now')")
+    assert [row[1] for row in drain(shop, "own")] == ["1"]
+
+
 def test_shares_deal_the_customers_out(shop: Connection) -> None:
     for share in range(3):
         query = b"SELECT rescore.outbox_register(%s, 'beginning', %s, 3)"

@@ -157,7 +157,8 @@ def test_a_few_absurd_rows_cost_only_themselves_and_can_be_released(conn: Connec
 def test_what_was_learnt_before_it_was_kept_out_is_not_learnt_again(conn: Connection) -> None:
     stream(conn, 1000)
     actions(conn)
-    assert one(conn, "SELECT rescore.quarantine('churn', ARRAY[5, 6], 'a bot')") == 2
+    assert one(conn, "SELECT watermark_id FROM rescore.learning") == 1000
+    assert one(conn, "SELECT rescore.quarantine('churn', ARRAY[5, 1000], 'a bot')") == 2
     assert [row["reason"] for row in ops.quarantined(conn)] == ["learnt: a bot"]
     place = one(conn, "SELECT resolved FROM rescore.snapshots WHERE id = 5")
     assert ops.release(conn, "churn") == 2
