@@ -99,6 +99,30 @@ def test_a_request_for_everybody_takes_the_place_of_others_and_of_nothing_else(
     assert one(conn, left) == (0, 0)
 
 
+def test_what_comes_while_a_rebuild_counts_is_left_to_the_next_fold(
+    conn: Connection, plain_dsn: str
+) -> None:
+    use(conn, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with (
+        psycopg.connect(plain_dsn, autocommit=True) as rebuilder,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(plain_dsn) as holder,
+    ):
+        holder.execute("SELECT 1 FROM customers FOR UPDATE")
+        rebuilding = pool.submit(rebuilder.execute, b"SELECT rescore.rebuild('customers')")
+        while not one(conn, waits):
+            assert not rebuilding.done()
+        use(conn, 1)
+        conn.execute("INSERT INTO rescore.queue (profile, came) VALUES ('customers', false)")
+        holder.rollback()
+        rebuilding.result(timeout=30)
+    assert one(conn, "SELECT count(key), count(*) FROM rescore.queue") == (1, 2)
+    conn.execute("CALL rescore.fold('customers')")
+    assert right(conn)
+
+
 def test_what_waits_for_a_key_that_is_changed_is_taken_along(conn: Connection) -> None:
     use(conn, 1)
     conn.execute("CALL rescore.fold('customers')")
