@@ -115,6 +115,19 @@ def test_what_becomes_known_later_corrects_the_label_but_not_when_it_was_resolve
     assert again == first
 
 
+def test_the_first_label_is_kept_however_often_it_is_corrected(conn: Connection) -> None:
+    shop(conn, customers=1, models=("dun",))
+    snapshot(conn)
+    at(conn, "2026-01-16")
+    assert resolve(conn) == 1
+    unpaid(conn, 1, "2026-01-03", "2026-01-16")
+    resolve(conn)
+    assert row(conn, "dun")[0::4] == (1.0, 0.0)
+    conn.execute("DELETE FROM unpaid_list")
+    resolve(conn)
+    assert row(conn, "dun")[0::4] == (0.0, 0.0)
+
+
 def test_a_censored_outcome_is_no_example_and_an_event_before_it_is(conn: Connection) -> None:
     shop(conn, customers=3, models=("leave",))
     snapshot(conn)

@@ -99,6 +99,21 @@ def test_a_request_for_everybody_takes_the_place_of_others_and_of_nothing_else(
     assert one(conn, left) == (0, 0)
 
 
+def test_what_waits_stays_where_the_row_is_replaced(conn: Connection) -> None:
+    """Deleted and inserted by one statement: the row is there when the triggers of the deletion run."""
+    use(conn, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    use(conn, 1)
+    conn.execute(
+        """WITH gone AS (DELETE FROM customers WHERE customer_id = 1 RETURNING customer_id)
+           INSERT INTO customers (customer_id) SELECT customer_id FROM gone"""
+    )
+    assert waiting(conn) == 1
+    assert one(conn, "SELECT used FROM customers") == 2
+    conn.execute("CALL rescore.fold('customers')")
+    assert right(conn)
+
+
 def test_what_comes_while_a_rebuild_counts_is_left_to_the_next_fold(
     conn: Connection, plain_dsn: str
 ) -> None:
