@@ -196,6 +196,20 @@ def test_an_answer_that_comes_too_late_acknowledges_nothing_new(shop: Connection
     assert [row[0] for row in read(shop)] == [1, 5, 6]
 
 
+def test_an_answer_of_an_older_batch_with_greater_ids_is_no_error(
+    shop: Connection, dsn: str
+) -> None:
+    with psycopg.connect(dsn) as late:
+        order(late, 9)
+        order(shop, 1, times=3)
+        last = drain(shop)[-1][0]
+        late.commit()
+    (row,) = read(shop)
+    assert row[0] < last
+    assert ack(shop, last) is False
+    assert ack(shop, row[0]) is True
+
+
 def test_only_what_was_handed_out_can_be_acknowledged(shop: Connection) -> None:
     order(shop, 1, times=3)
     read(shop, batch=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -134,6 +135,14 @@ def test_hashes_are_read_where_they_are_kept_and_computed_where_not(conn: Connec
     tests = reader(conn).tests(Position(2**62, 2**62), 0.3, None, 1000)
     assert 0 in (tests.ids - 1)
     assert (tests.hashes.astype(float) < 0.3 * 2**64).all()
+
+
+def test_nothing_is_read_of_a_transaction_that_had_not_ended(conn: Connection) -> None:
+    for n in range(2):
+        resolved(conn, *drawn(np.random.default_rng(n), 5), day=n, first=5 * n)
+    last = int(one(conn, "SELECT max(resolved)::text FROM rescore.snapshots"))
+    assert replace(reader(conn), bound=last).past(START, 100).ids.tolist() == list(range(1, 6))
+    assert len(replace(reader(conn), bound=last + 1).past(START, 100)) == 10
 
 
 def test_nothing_is_tested_on_that_was_taken_before_what_is_known(conn: Connection) -> None:
