@@ -1,6 +1,6 @@
 -- Whole profiles: verifying, rebuilding. Each dispatches to functions that `rescore apply`
 -- generates; S is the profile's slug. Sweeping stands in 072_sweep.sql.
--- Calls: 010_errors, 060_read, rescore_compiled.S__differences, S__keys, S__recompute.
+-- Calls: 010_errors, 060_read, rescore._queue_ids, _unqueue, rescore_compiled.S__differences, S__keys, S__recompute.
 -- Tables: reads rescore.profiles; takes rows of rescore.queue; the generated functions write the profile table.
 
 CREATE OR REPLACE FUNCTION rescore.verify(profile text)

@@ -22,13 +22,6 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(array_agg(q.id), '{}') FROM rescore.queue AS q WHERE q.profile = _queue_ids.profile $$;
 COMMENT ON FUNCTION rescore._queue_ids(text) IS 'The rows that wait in a profile''s queue.';
 
-CREATE OR REPLACE FUNCTION rescore._unqueue(profile text, ids bigint[])
-RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$ DELETE FROM rescore.queue AS q WHERE q.profile = _unqueue.profile AND q.id = ANY (_unqueue.ids) $$;
-COMMENT ON FUNCTION rescore._unqueue(text, bigint[]) IS 'Takes rows away that a rebuild has counted.';
-
 CREATE OR REPLACE FUNCTION rescore._waiting()
 RETURNS TABLE (profile text)
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -61,6 +54,23 @@ $$;
 COMMENT ON FUNCTION rescore._fold_ids(rescore.profiles, bigint[]) IS
     'Counts the customers of these rows of the queue and takes the rows away; RS015 for a profile that an older version applied.';
 
+CREATE OR REPLACE FUNCTION rescore._unqueue(profile text, ids bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Not merely deleted: a customer who has neither row nor events any more was in no recount, and is known to older
+    -- snapshots.
+    IF EXISTS (SELECT FROM rescore.queue AS q WHERE q.profile = _unqueue.profile AND q.id = ANY (_unqueue.ids) AND q.key IS NOT NULL) THEN
+        PERFORM rescore._fold_ids(rescore._profile(_unqueue.profile), _unqueue.ids);
+    END IF;
+    DELETE FROM rescore.queue AS q WHERE q.profile = _unqueue.profile AND q.id = ANY (_unqueue.ids) AND q.key IS NULL;
+END
+$$;
+COMMENT ON FUNCTION rescore._unqueue(text, bigint[]) IS
+    'Takes rows away that waited when a rebuild began: folds those of a customer.';
+
 CREATE OR REPLACE FUNCTION rescore._fold_at_commit()
 RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -70,6 +80,13 @@ DECLARE
     p rescore.profiles;
 BEGIN
     SELECT * INTO p FROM rescore.profiles AS q WHERE q.profile = NEW.profile;
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        -- Who is in no row of the profile, by this snapshot, may have come and gone in what everybody was counted for
+        -- since: where the request was seen, that it was met is met here, too.
+        PERFORM FROM rescore.profiles AS q WHERE q.profile = NEW.profile FOR SHARE;
+        PERFORM FROM rescore.folds AS f WHERE f.profile = NEW.profile AND f.paused_at IS NOT NULL FOR SHARE;
+        PERFORM FROM rescore.queue AS q WHERE q.profile = NEW.profile AND q.key IS NULL ORDER BY q.id FOR SHARE;
+    END IF;
     -- All at once, in the order of the keys: the first of these triggers leaves nothing to the others. Of each statement
     -- the lowest id is marked, and a later statement has higher ones.
     IF p.profile IS NOT NULL AND EXISTS (SELECT FROM rescore.queue AS q WHERE q.profile = NEW.profile AND q.id = NEW.id) THEN

@@ -11,9 +11,10 @@ RETURNS pg_snapshot
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    -- A transaction's own xid is not in its snapshot; what it writes after reading must not count as seen.
+    -- A transaction's own xid is not among those running in its snapshot, though none below its xmin either; what it
+    -- writes after reading must not count as seen.
     SELECT CASE WHEN c.own < pg_snapshot_xmax(c.snapshot)
-                THEN format('%s:%s:%s', least(pg_snapshot_xmin(c.snapshot), c.own), pg_snapshot_xmax(c.snapshot),
+                THEN format('%s:%s:%s', pg_snapshot_xmin(c.snapshot), pg_snapshot_xmax(c.snapshot),
                             (SELECT string_agg(x.xid::text, ',' ORDER BY x.xid)
                              FROM (SELECT pg_snapshot_xip(c.snapshot) UNION SELECT c.own) AS x (xid)))::pg_snapshot
                 ELSE c.snapshot END

@@ -94,6 +94,19 @@ def test_what_a_reader_writes_itself_comes_back(shop: Connection) -> None:
     assert sorted(seen) == ["1", "2", "3"]
 
 
+def test_what_a_reader_writes_itself_is_still_to_come_however_old_the_reader_is(
+    shop: Connection, dsn: str
+) -> None:
+    """Its own transaction is older than all that it sees as running."""
+    with psycopg.connect(dsn) as reader:
+        order(reader, 1)
+        order(shop, 2)
+        assert [row[1] for row in read(reader)] == ["2"]
+        reader.commit()
+    assert ack(shop, read(shop)[-1][0])
+    assert [row[1] for row in drain(shop)] == ["1"]
+
+
 def test_order_and_completeness_under_load(shop: Connection, dsn: str) -> None:
     """Writers whose transactions overlap, and readers at every pace, meanwhile."""
     readers = {"crm": 7, "mail": 100, "bi": 1000}
@@ -183,6 +196,20 @@ def test_an_answer_that_comes_too_late_acknowledges_nothing_new(shop: Connection
     assert [row[0] for row in read(shop)] == [1, 5, 6]
 
 
+def test_an_answer_of_an_older_batch_with_greater_ids_is_no_error(
+    shop: Connection, dsn: str
+) -> None:
+    with psycopg.connect(dsn) as late:
+        order(late, 9)
+        order(shop, 1, times=3)
+        last = drain(shop)[-1][0]
+        late.commit()
+    (row,) = read(shop)
+    assert row[0] < last
+    assert ack(shop, last) is False
+    assert ack(shop, row[0]) is True
+
+
 def test_only_what_was_handed_out_can_be_acknowledged(shop: Connection) -> None:
     order(shop, 1, times=3)
     read(shop, batch=2)
@@ -203,6 +230,13 @@ def test_where_a_new_consumer_starts(shop: Connection, dsn: str) -> None:
     order(shop, 1)
     assert [row[1] for row in drain(shop, "late")] == ["2", "1"]
     assert [row[1] for row in drain(shop)] == ["1", "2", "1"]
+
+
+def test_who_registers_is_told_what_their_own_transaction_did_before(shop: Connection) -> None:
+    with shop.transaction():
+        order(shop, 1)
+        shop.execute("SELECT rescore.outbox_register('own', 'now')")
+    assert [row[1] for row in drain(shop, "own")] == ["1"]
 
 
 def test_shares_deal_the_customers_out(shop: Connection) -> None:

@@ -86,6 +86,18 @@ def test_places_restored_from_a_dump_are_refused(shop: Connection) -> None:
     assert [row[0] for row in drain(shop, "new")] == [3]
 
 
+def test_nothing_is_pruned_by_a_place_restored_from_a_dump(shop: Connection) -> None:
+    """By the numbers of the other server all of it has been read, whoever reads it here."""
+    shop.execute("SELECT rescore.outbox_register('here', 'beginning')")
+    order(shop, 1, times=2)
+    drain(shop, "here")
+    there = "UPDATE rescore.outbox_consumers SET source = 1, seen = '9000000000:9000000000:' WHERE consumer = 'crm'"
+    shop.execute(there.encode())
+    assert one(shop, "SELECT rescore.outbox_prune('0')") == 0
+    assert one(shop, "SELECT rescore.outbox_drop('crm')") is True
+    assert one(shop, "SELECT rescore.outbox_prune('0')") == 2
+
+
 REFUSED = [
     ("outbox_read('nobody')", "RS022", "unknown consumer nobody"),
     ("outbox_read(NULL)", "RS022", "unknown consumer NULL"),

@@ -60,6 +60,34 @@ def test_an_early_positive_is_shown_apart_until_its_horizon_is_over(conn: Connec
     assert row(conn, "dun") == (1.0, False, False, True, None, False)
 
 
+def test_what_another_session_resolves_is_gone_around(conn: Connection, dsn: str) -> None:
+    shop(conn, customers=6, models=("dun",))
+    snapshot(conn)
+    at(conn, "2026-01-16")
+    with psycopg.connect(dsn) as other:
+        at(other, "2026-01-16")
+        assert one(other, "SELECT rescore._resolve_step('customers', 2)") == 2
+        conn.execute("SET lock_timeout = '2s'")
+        assert one(conn, "SELECT rescore._resolve_step('customers', 3)") == 3
+        assert one(conn, "SELECT rescore._resolve_step('customers', 3)") == 1
+        assert one(conn, "SELECT rescore._resolve_step('customers', 3)") == 0
+        other.commit()
+    shown = "SELECT count(*), count(label), min(resolved) < max(resolved) FROM rescore.snapshots"
+    assert one(conn, shown) == (6, 6, True)
+
+
+def test_early_outcomes_are_looked_for_batch_by_batch(conn: Connection) -> None:
+    """All snapshots of a round are of one moment: the next batch begins within it."""
+    shop(conn, customers=5, models=("dun",))
+    snapshot(conn)
+    for customer in range(1, 6):
+        unpaid(conn, customer, "2026-01-03", "2026-01-04")
+    at(conn, "2026-01-05")
+    conn.execute("CALL rescore.log_snapshots('customers', 2)")
+    early = "SELECT count(*) FROM rescore.snapshots WHERE model = 'dun' AND early"
+    assert one(conn, early) == 5
+
+
 def test_what_becomes_known_later_corrects_the_label_but_not_when_it_was_resolved(
     conn: Connection,
 ) -> None:
@@ -85,6 +113,19 @@ def test_what_becomes_known_later_corrects_the_label_but_not_when_it_was_resolve
         "SELECT resolved, resolved_at FROM rescore.snapshots WHERE model = 'churn' AND key = '1'",
     )
     assert again == first
+
+
+def test_the_first_label_is_kept_however_often_it_is_corrected(conn: Connection) -> None:
+    shop(conn, customers=1, models=("dun",))
+    snapshot(conn)
+    at(conn, "2026-01-16")
+    assert resolve(conn) == 1
+    unpaid(conn, 1, "2026-01-03", "2026-01-16")
+    resolve(conn)
+    assert row(conn, "dun")[0::4] == (1.0, 0.0)
+    conn.execute("DELETE FROM unpaid_list")
+    resolve(conn)
+    assert row(conn, "dun")[0::4] == (0.0, 0.0)
 
 
 def test_a_censored_outcome_is_no_example_and_an_event_before_it_is(conn: Connection) -> None:

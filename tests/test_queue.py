@@ -14,66 +14,18 @@ import pytest
 from psycopg import IsolationLevel
 
 from rescore.errors import Busy, UnknownProfile, WrongArgument
+from rescore.tests.queue_shop import DEFINITION, SHOP, Connection, fill, right, use, waiting
 from rescore.tests.support import define, one, open_profile
 from rescore.trainer import operations as ops
 from rescore.trainer import run as runner
 from rescore.trainer.fold import Folding, fold, folding
 from rescore.trainer.sweep import Terms
 
-Connection = psycopg.Connection[Any]
-
-SHOP = """
-CREATE TABLE usage (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer_id bigint,
-    at timestamptz DEFAULT now(), amount numeric(10,2));
-CREATE INDEX ON usage (customer_id);
-CREATE TABLE orders (customer_id bigint, amount int);
-CREATE INDEX ON orders (customer_id);
-"""
-DEFINITION = """
-profile: {table: customers, key: {name: customer_id, type: bigint}}
-events:
-  usage: {time: at, mode: queued, queue: {limit: 200}}
-  orders: {}
-features:
-  used: {from: usage, count: true}
-  spend: {from: usage, sum: amount}
-  biggest: {from: usage, max: amount}
-  orders: {from: orders, count: true}
-models: {churn: {features: all}}
-scores: {churn_score: {model: churn}}
-"""
-
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
     with open_profile(plain_dsn, SHOP, DEFINITION) as made:
         yield made
-
-
-def use(conn: Connection, *keys: int) -> None:
-    conn.execute(
-        "INSERT INTO usage (customer_id, amount) SELECT k, 5 FROM unnest(%s::bigint[]) AS k",
-        [list(keys)],
-    )
-
-
-def waiting(conn: Connection) -> int:
-    return int(one(conn, "SELECT count(*) FROM rescore.queue"))
-
-
-def fill(conn: Connection) -> None:
-    """Let the queue be full."""
-    use(conn, *range(1000, 1100))
-    use(conn, *range(1100, 1300 - waiting(conn)))
-    assert waiting(conn) == 200
-
-
-def right(conn: Connection) -> bool:
-    """Whether every counter is what its events say, and every score what its counters say."""
-    wrong = conn.execute("SELECT * FROM rescore.verify('customers')").fetchall()
-    scores = "SELECT count(*) FROM customers AS p WHERE churn_score <> rescore.predict('churn', p)"
-    incidents = "SELECT count(*) FROM rescore.incident_log"
-    return wrong == [] and one(conn, scores) == 0 and one(conn, incidents) == 0
 
 
 def test_an_event_waits_and_who_asks_is_told(conn: Connection) -> None:
@@ -125,6 +77,72 @@ def test_every_way_an_event_can_change(conn: Connection) -> None:
     use(conn, 1)
     conn.execute("CALL rescore.fold('customers', 2)")
     assert one(conn, "SELECT sum(used), sum(spend) FROM customers") == (1, 5)
+    assert right(conn)
+
+
+def test_a_request_for_everybody_takes_the_place_of_others_and_of_nothing_else(
+    conn: Connection,
+) -> None:
+    use(conn, 1, 2, 3, 4)
+    conn.execute("TRUNCATE usage")
+    conn.execute("TRUNCATE usage")
+    left = "SELECT count(key), count(*) FROM rescore.queue"
+    assert one(conn, left) == (4, 6)
+    one(conn, "SELECT rows FROM rescore._fold_step('customers', 1)")
+    assert one(conn, left) == (3, 4)
+    conn.execute("TRUNCATE customers")
+    assert one(conn, left) == (0, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    assert one(conn, left) == (0, 0)
+
+
+def test_what_waits_stays_where_the_row_is_replaced(conn: Connection) -> None:
+    """Deleted and inserted by one statement: the row is there when the triggers of the deletion run."""
+    use(conn, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    use(conn, 1)
+    conn.execute(
+        """WITH gone AS (DELETE FROM customers WHERE customer_id = 1 RETURNING customer_id)
+           INSERT INTO customers (customer_id) SELECT customer_id FROM gone"""
+    )
+    assert waiting(conn) == 1
+    assert one(conn, "SELECT used FROM customers") == 2
+    conn.execute("CALL rescore.fold('customers')")
+    assert right(conn)
+
+
+def test_what_comes_while_a_rebuild_counts_is_left_to_the_next_fold(
+    conn: Connection, plain_dsn: str
+) -> None:
+    use(conn, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with (
+        psycopg.connect(plain_dsn, autocommit=True) as rebuilder,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(plain_dsn) as holder,
+    ):
+        holder.execute("SELECT 1 FROM customers FOR UPDATE")
+        rebuilding = pool.submit(rebuilder.execute, b"SELECT rescore.rebuild('customers')")
+        while not one(conn, waits):
+            assert not rebuilding.done()
+        use(conn, 1)
+        conn.execute("INSERT INTO rescore.queue (profile, came) VALUES ('customers', false)")
+        holder.rollback()
+        rebuilding.result(timeout=30)
+    assert one(conn, "SELECT count(key), count(*) FROM rescore.queue") == (1, 2)
+    conn.execute("CALL rescore.fold('customers')")
+    assert right(conn)
+
+
+def test_what_waits_for_a_key_that_is_changed_is_taken_along(conn: Connection) -> None:
+    use(conn, 1)
+    conn.execute("CALL rescore.fold('customers')")
+    use(conn, 1, 2)
+    conn.execute("UPDATE customers SET customer_id = 3 WHERE customer_id = 1")
+    assert one(conn, "SELECT array_agg(key) FROM rescore.queue") == ["2"]
+    conn.execute("CALL rescore.fold('customers')")
+    assert one(conn, "SELECT array_agg(customer_id ORDER BY customer_id) FROM customers") == [2, 3]
     assert right(conn)
 
 
@@ -183,26 +201,6 @@ def test_a_fold_that_fails_leaves_everything_where_it_was(conn: Connection) -> N
     assert right(conn)
 
 
-def test_an_old_snapshot_that_counts_sees_that_others_have_counted(
-    conn: Connection, plain_dsn: str
-) -> None:
-    """What came and went since left the row as it was: the fold writes it all the same."""
-    use(conn, 7)
-    conn.execute("CALL rescore.fold('customers')")
-    conn.execute("DELETE FROM usage WHERE customer_id = 7")
-    fill(conn)
-    with psycopg.connect(plain_dsn) as old, psycopg.connect(plain_dsn, autocommit=True) as other:
-        old.isolation_level = IsolationLevel.REPEATABLE_READ
-        use(old, 7)  # too many: counted when it commits
-        use(other, 7)
-        conn.execute("CALL rescore.fold('customers')")
-        with pytest.raises(psycopg.errors.SerializationFailure):
-            old.commit()
-    conn.execute("CALL rescore.fold('customers')")
-    assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1
-    assert right(conn)
-
-
 def test_what_a_full_queue_counts_at_commit_is_counted_in_the_order_of_the_keys(
     conn: Connection,
 ) -> None:
@@ -214,6 +212,22 @@ def test_what_a_full_queue_counts_at_commit_is_counted_in_the_order_of_the_keys(
         flagged = "SELECT array_agg(key ORDER BY id) FROM rescore.queue WHERE at_commit"
         assert one(conn, flagged) in (["8", "7"], ["9", "7"])
     assert waiting(conn) == 200
+    assert right(conn)
+
+
+def test_who_counts_at_commit_counts_only_what_was_too_many_of_their_own(
+    conn: Connection, plain_dsn: str
+) -> None:
+    use(conn, *range(1000, 1199))
+    with psycopg.connect(plain_dsn) as full:
+        use(full, 7)  # there was room for it
+        use(full, 9)
+        one(conn, "SELECT rows FROM rescore._fold_step('customers', 100)")
+        use(conn, 8)
+        full.commit()
+    keys = "SELECT array_agg(key ORDER BY key) FROM rescore.queue WHERE key::int < 100"
+    assert one(conn, keys) == ["7", "8"]
+    assert one(conn, "SELECT used FROM customers WHERE customer_id = 9") == 1
     assert right(conn)
 
 

@@ -29,7 +29,7 @@ from rescore.trainer.loop import learn as loop
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.loop.reading import Reader
-from rescore.trainer.loop.record import Candidate, Outcome, record_version
+from rescore.trainer.loop.record import Candidate, Outcome, record_nothing, record_version
 from rescore.trainer.loop.state import read_state
 
 Connection = psycopg.Connection[Any]
@@ -242,6 +242,16 @@ def test_what_is_quarantined_while_it_is_learnt_is_not_learnt_twice(conn: Connec
     stream(conn, 2, seed=4)
     assert actions(conn) == ["published"]
     assert one(conn, "SELECT skipped -> 'quarantined' FROM rescore.learn_log") == 2
+
+
+def test_a_request_that_comes_while_a_round_learns_is_left_to_the_next(conn: Connection) -> None:
+    asked = [one(conn, "SELECT rescore.request_learning('churn', %s)", why) for why in "ab"]
+    state = read_state(conn, "churn")
+    record_nothing(conn, state, asked[0], Outcome("nothing", (), 1))
+    still = "SELECT array_agg(id) FROM rescore.learn_requests WHERE done_at IS NULL"
+    assert one(conn, still) == asked[1:]
+    assert actions(conn) == ["nothing"]
+    assert one(conn, still) is None
 
 
 def test_batches_of_one_outcome_empty_columns_and_constants(conn: Connection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import psycopg
 import pytest
 
 from rescore.errors import NotEnoughData
-from rescore.tests.learning_shop import LEARN, drawn, redefine, resolved, shop, stream
+from rescore.tests.learning_shop import BEGIN, LEARN, drawn, redefine, resolved, shop, stream
 from rescore.tests.support import one
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.loop import attempt as attempts
@@ -24,6 +26,7 @@ from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.state import read_state
 
 Connection = psycopg.Connection[Any]
+NEARLY_ALL = 1 - 1e-9
 
 
 @pytest.fixture
@@ -132,6 +135,25 @@ def test_hashes_are_read_where_they_are_kept_and_computed_where_not(conn: Connec
     tests = reader(conn).tests(Position(2**62, 2**62), 0.3, None, 1000)
     assert 0 in (tests.ids - 1)
     assert (tests.hashes.astype(float) < 0.3 * 2**64).all()
+
+
+def test_nothing_is_read_of_a_transaction_that_had_not_ended(conn: Connection) -> None:
+    for n in range(2):
+        resolved(conn, *drawn(np.random.default_rng(n), 5), day=n, first=5 * n)
+    last = int(one(conn, "SELECT max(resolved)::text FROM rescore.snapshots"))
+    assert replace(reader(conn), bound=last).past(START, 100).ids.tolist() == list(range(1, 6))
+    assert len(replace(reader(conn), bound=last + 1).past(START, 100)) == 10
+
+
+def test_nothing_is_tested_on_that_was_taken_before_what_is_known(conn: Connection) -> None:
+    for n in range(4):
+        resolved(conn, *drawn(np.random.default_rng(n), 5), day=n, first=5 * n)
+    begin = BEGIN + timedelta(days=2)
+    found = reader(conn).tests(Position(2**62, 2**62), NEARLY_ALL, begin, 1000)
+    assert found.ids.tolist() == list(range(20, 10, -1))
+    assert found.taken.min() == begin.timestamp()
+    later = begin + timedelta(seconds=1)
+    assert len(reader(conn).tests(Position(2**62, 2**62), NEARLY_ALL, later, 1000)) == 9
 
 
 def test_what_a_page_holds_is_what_the_table_holds(conn: Connection) -> None:

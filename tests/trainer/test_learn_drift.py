@@ -157,7 +157,8 @@ def test_a_few_absurd_rows_cost_only_themselves_and_can_be_released(conn: Connec
 def test_what_was_learnt_before_it_was_kept_out_is_not_learnt_again(conn: Connection) -> None:
     stream(conn, 1000)
     actions(conn)
-    assert one(conn, "SELECT rescore.quarantine('churn', ARRAY[5, 6], 'a bot')") == 2
+    assert one(conn, "SELECT watermark_id FROM rescore.learning") == 1000
+    assert one(conn, "SELECT rescore.quarantine('churn', ARRAY[5, 1000], 'a bot')") == 2
     assert [row["reason"] for row in ops.quarantined(conn)] == ["learnt: a bot"]
     place = one(conn, "SELECT resolved FROM rescore.snapshots WHERE id = 5")
     assert ops.release(conn, "churn") == 2
@@ -166,6 +167,19 @@ def test_what_was_learnt_before_it_was_kept_out_is_not_learnt_again(conn: Connec
         ops.release(conn, "chrun")
     with pytest.raises(RescoreError, match="without a reason"), translated():
         conn.execute("SELECT rescore.quarantine('churn', ARRAY[5], ' ')")
+
+
+def test_what_is_open_stays_open_when_it_is_let_out(conn: Connection) -> None:
+    """Its label is still to come; what was resolved and not learnt is learnt next."""
+    stream(conn, 6)
+    conn.execute("UPDATE rescore.snapshots SET resolved = NULL, label = NULL WHERE id = 5")
+    rows = "SELECT array_agg(resolved::text::bigint ORDER BY id) FROM rescore.snapshots WHERE id IN (5, 6)"
+    _, place = one(conn, rows)
+    conn.execute("SELECT rescore.quarantine('churn', ARRAY[5, 6], 'a bot')")
+    assert ops.release(conn, "churn") == 2
+    still_open, later = one(conn, rows)
+    assert still_open is None
+    assert later > place
 
 
 def when(conn: Connection, text: str) -> None:
