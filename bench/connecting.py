@@ -13,6 +13,7 @@ from rescore.bench.pgbench import Measures
 from rescore.bench.reading import big
 from rescore.bench.sites import Site
 
+_MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ ...(.) ")
 BASELINE = "plain query"
 QUERIES = {
     BASELINE: "first_plain",
@@ -44,7 +45,15 @@ def _first(site: Site, text: bytes) -> Measures:
 
 
 def private_memory(pid: int) -> float:
-    """Return what a process shares with no other, in MB."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.findall(r"^Private_\w+:\s+(\d+) kB", text, re.MULTILINE)
-    return sum(map(int, found)) / 1024
+    """Return what a process has for itself, in MB: pages of its private mappings, and its own.
+
+    Pages of shared memory that nobody else has looked at yet are told as private too: buffers,
+    which are everybody's.
+    """
+    found, own = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if mapping := _MAPPING.match(line):
+            own = mapping[1] == "p"
+        elif own and line.startswith("Private_"):
+            found += int(line.split()[1])
+    return found / 1024
