@@ -204,6 +204,7 @@ def test_an_answer_of_an_older_batch_with_greater_ids_is_no_error(
         order(shop, 1, times=3)
         last = drain(shop)[-1][0]
         late.commit()
+    assert one(shop, "SELECT pending FROM rescore.outbox_lag WHERE consumer = 'crm'") == 1
     (row,) = read(shop)
     assert row[0] < last
     assert ack(shop, last) is False

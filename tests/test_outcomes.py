@@ -83,7 +83,8 @@ def test_early_outcomes_are_looked_for_batch_by_batch(conn: Connection) -> None:
     for customer in range(1, 6):
         unpaid(conn, customer, "2026-01-03", "2026-01-04")
     at(conn, "2026-01-05")
-    conn.execute("CALL rescore.log_snapshots('customers', 2)")
+    conn.execute("SET statement_timeout = '20s'")
+    conn.execute("CALL rescore.log_snapshots('customers', 1)")
     early = "SELECT count(*) FROM rescore.snapshots WHERE model = 'dun' AND early"
     assert one(conn, early) == 5
 

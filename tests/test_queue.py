@@ -96,6 +96,18 @@ def test_a_request_for_everybody_takes_the_place_of_others_and_of_nothing_else(
     assert one(conn, left) == (0, 0)
 
 
+def test_the_oldest_are_folded_first(conn: Connection) -> None:
+    for n in range(1, 6):
+        use(conn, n)
+    one(conn, "SELECT rows FROM rescore._fold_step('customers', 2)")
+    assert one(conn, "SELECT array_agg(key ORDER BY id) FROM rescore.queue") == ["3", "4", "5"]
+    # How many wait is told by the numbers from there on.
+    floor = (
+        "SELECT min(q.id) - f.floor FROM rescore.queue AS q, rescore.folds AS f GROUP BY f.floor"
+    )
+    assert one(conn, floor) == 1
+
+
 def test_what_waits_stays_where_the_row_is_replaced(conn: Connection) -> None:
     """Deleted and inserted by one statement: the row is there when the triggers of the deletion run."""
     use(conn, 1)

@@ -145,6 +145,13 @@ def test_nothing_is_read_of_a_transaction_that_had_not_ended(conn: Connection) -
     assert len(replace(reader(conn), bound=last + 1).past(START, 100)) == 10
 
 
+def test_the_order_is_that_in_which_labels_came(conn: Connection) -> None:
+    resolved(conn, *drawn(np.random.default_rng(1), 10))
+    later = "UPDATE rescore.snapshots SET resolved = pg_current_xact_id() WHERE id <= 5"
+    conn.execute(later.encode())
+    assert reader(conn).past(START, 100).ids.tolist() == [6, 7, 8, 9, 10, 1, 2, 3, 4, 5]
+
+
 def test_nothing_is_tested_on_that_was_taken_before_what_is_known(conn: Connection) -> None:
     for n in range(4):
         resolved(conn, *drawn(np.random.default_rng(n), 5), day=n, first=5 * n)
