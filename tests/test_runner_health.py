@@ -87,7 +87,7 @@ def test_a_job_that_fails_is_told_until_it_does_no_longer(conn: Connection, plai
     assert told(conn) == ("ok", "none is at work")
     with running(plain_dsn, [job, Job("sound", "")]):
         assert until(lambda: told(conn)[0] == "error")
-        since = one(conn, "SELECT failing_since FROM rescore.runner_jobs WHERE job = 'learn'")
+        since = one(conn, "SELECT failing_since::text FROM rescore.runner_jobs WHERE job = 'learn'")
         detail = told(conn)[1]
         assert detail.startswith(f"job learn fails since {since}: ValueError: no room; process ")
         job.fault = ""

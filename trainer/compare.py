@@ -212,6 +212,7 @@ def compare(
 def _tallied(
     conn: Connection, given: dict[str, Any], target: Target, rules: Rules, stop: Event
 ) -> Tally:
+    go_on(stop)
     there = overview(conn, given)
     apart_ = bool(there.candidates and there.champions)
     if not there.both and not apart_:
