@@ -28,7 +28,8 @@ def _show_runner(dsn: str | None) -> None:
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
-        console.print_lines([f"runner: {ops.runner(conn)['detail']}"])
+        if told := ops.runner(conn):
+            console.print_lines([f"runner: {told['detail']}"])
 
 
 def sweep(

@@ -59,6 +59,10 @@ BEGIN
                (SELECT max(n.highest) FROM (
                     SELECT l.watermark_xid::text::bigint AS highest FROM rescore.learning AS l
                     UNION ALL
+                    SELECT j.resolved::text::bigint FROM rescore.judgements AS j
+                    UNION ALL
+                    SELECT r.xid::text::bigint FROM rescore.relabelled AS r
+                    UNION ALL
                     SELECT (SELECT s.resolved FROM rescore.snapshots AS s WHERE s.model = d.model AND s.resolved IS NOT NULL
                             ORDER BY s.resolved DESC LIMIT 1)::text::bigint FROM rescore.deployments AS d) AS n) AS highest
         INTO counted;

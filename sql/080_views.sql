@@ -111,7 +111,7 @@ SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
                 'no consumers')
 FROM rescore.outbox_lag AS l
 UNION ALL
-SELECT 'runner', CASE WHEN j.times > 1 THEN 'error' WHEN j.times > 0 OR w.waits IS NOT NULL THEN 'warning' ELSE 'ok' END,
+SELECT 'runner', CASE WHEN j.times > 1 AND (w.pid IS NOT NULL OR pg_catalog.pg_is_in_recovery()) THEN 'error' WHEN j.times > 0 OR w.waits IS NOT NULL THEN 'warning' ELSE 'ok' END,
        pg_catalog.concat_ws('; ', j.failing, w.seen || CASE WHEN w.pid IS NULL THEN coalesce(', last seen ' || j.at::text, '') ELSE '' END, w.waits || '; `rescore run` does it')
 FROM (SELECT pg_catalog.max(r.at) AS at, pg_catalog.max(r.times) AS times,
              pg_catalog.string_agg(pg_catalog.format('job %s fails since %s', r.job, r.failing_since)
@@ -119,9 +119,10 @@ FROM (SELECT pg_catalog.max(r.at) AS at, pg_catalog.max(r.times) AS times,
                  || CASE WHEN pg_catalog.has_table_privilege('rescore.runner_jobs', 'SELECT') THEN ': ' || r.error ELSE '' END, '; ' ORDER BY r.job)
                  FILTER (WHERE r.error IS NOT NULL) AS failing
       FROM rescore.runner_jobs AS r) AS j
-CROSS JOIN (SELECT s.pid, CASE WHEN s.pid IS NOT NULL THEN pg_catalog.format('process %s is at work', s.pid)
+CROSS JOIN LATERAL (SELECT s.pid, CASE WHEN s.pid IS NOT NULL THEN pg_catalog.format('process %s is at work', s.pid)
                         WHEN pg_catalog.pg_is_in_recovery() THEN 'on the primary, if any' ELSE 'none is at work' END AS seen,
-                   CASE WHEN s.pid IS NULL THEN (
+                   -- None is there, or it has long ended nothing.
+                   CASE WHEN s.pid IS NULL OR j.at < pg_catalog.now() - interval '1 hour' THEN (
                        SELECT pg_catalog.string_agg(pg_catalog.format('%s due since %s', o.what, o.since), ', ' ORDER BY o.since, o.what)
                        FROM rescore._overdue() AS o) END AS waits
             FROM (SELECT rescore._runner_pid() AS pid) AS s) AS w

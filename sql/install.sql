@@ -89,6 +89,7 @@ BEGIN
           AND p.xmin <> pg_catalog.pg_current_xact_id()::xid
           AND NOT EXISTS (SELECT FROM pg_catalog.pg_language AS l WHERE l.oid = p.prolang AND l.lanname IN ('plpython3u', 'internal')
                           AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user))
+        ORDER BY p.prokind = 'a' DESC  -- before the functions they are made of
     LOOP
         EXECUTE pg_catalog.format('DROP ROUTINE %s', stale.signature);
     END LOOP;

@@ -89,11 +89,16 @@ def test_a_person_is_removed_from_everywhere_and_what_was_removed_is_said(conn: 
         "rescore.snapshots",
         "rescore.sweeps",
     }
+    conn.execute(
+        "INSERT INTO rescore.runner_jobs (job, error, times) VALUES ('sweep', %s, 1)",
+        [f"customers: customer {PERSON} may not be changed"],
+    )
     said = {
         r["place"]: (r["removed"], r["remaining"])
         for r in ops.forget(conn, "customers", str(PERSON))
     }
     assert everywhere(conn) == []
+    assert said["rescore.runner_jobs"] == (1, 0)
     assert said["public.customers"] == (1, 0)
     assert said["public.orders, the application's own"] == (0, 2)
     assert said["rescore.outbox"][0] >= 2

@@ -10,6 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from rescore.errors import ArtefactRefused
 from rescore.tests.learning_shop import WEIGHTS, publish_start, resolved, shop, stream
 from rescore.tests.support import one
 from rescore.trainer.judge import ServedQuality, judge
@@ -164,3 +165,16 @@ def test_the_job_says_what_it_found(conn: Connection) -> None:
     assert job.work(conn, stop) == {"models": [{"model": "churn", "version 1": "even"}]}
     assert job.work(conn, stop) == {}
     assert np.isfinite(one(conn, "SELECT auc FROM rescore.served_quality"))
+
+
+def test_one_that_can_no_longer_be_read_keeps_no_other_from_being_judged(conn: Connection) -> None:
+    stream(conn, 400)
+    publish_start(conn, WEIGHTS)
+    stream(conn, 400, seed=4, day=1)
+    conn.execute("UPDATE rescore.models SET artifact = left(artifact, 99) WHERE version = 1")
+    publish_start(conn, WEIGHTS)
+    stream(conn, 400, seed=5, day=2)
+    with pytest.raises(ArtefactRefused):  # version 2 is judged beside version 1
+        judge(conn, "churn")
+    judged = "SELECT array_agg(version ORDER BY version) FROM rescore.judgements"
+    assert one(conn, judged) == [1, 3]

@@ -205,6 +205,26 @@ def test_pg_upgrade_keeps_places_and_numbers(plain_db: Connection) -> None:
         read(conn)
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        """INSERT INTO rescore.judgements (model, version, period, snapshots, open, examples, customers, metric, verdict, resolved)
+           VALUES ('worth', 1, 'empty', 0, 0, 0, 0, 'auc', 'even', '90000000000')""",
+        "INSERT INTO rescore.relabelled VALUES ('worth', 1, '90000000000')",
+    ],
+    ids=["judged", "relabelled"],
+)
+def test_what_was_judged_there_is_judged_again_here(plain_db: Connection, kept: str) -> None:
+    conn = plain_db
+    conn.autocommit = True
+    conn.execute(BUYS.encode())
+    define(conn, QUEUED)
+    publish(conn, "worth")
+    conn.execute(kept.encode())
+    assert one(conn, "SELECT rescore._transaction() > '90000000000'")
+    assert one(conn, "SELECT rescore._ended() > '90000000000'")
+
+
 def what_waits_is_counted(conn: Connection) -> None:
     assert one(conn, "SELECT count(*) FROM rescore.verify('buyers')") == 0
     assert one(conn, "SELECT count(*) FROM rescore.verify('holders')") > 0

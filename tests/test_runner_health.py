@@ -18,9 +18,11 @@ from rescore.cli import app
 from rescore.tests.running import running, until
 from rescore.tests.support import define, one, publish
 from rescore.trainer import ledger
+from rescore.trainer import operations as ops
 from rescore.trainer.alert_rules import Alerts
 from rescore.trainer.alerts import Alerting
 from rescore.trainer.failing import Patience
+from rescore.trainer.ledger import State
 from rescore.trainer.rounds import Round, failures
 
 Connection = psycopg.Connection[Any]
@@ -148,6 +150,10 @@ def test_what_waits_for_a_runner_is_told_where_none_is_at_work(
     )
     with running(plain_dsn, [Job("sound", "")]):
         assert until(lambda: told(conn)[0] == "ok")
+        until(lambda: one(conn, "SELECT count(*) FROM rescore.runner_jobs") == 1)
+        conn.execute("UPDATE rescore.runner_jobs SET at = now() - interval '2 hours'")  # it hangs
+        status, detail = told(conn)
+        assert status == "warning" and " is at work; a request that churn learn due" in detail
 
 
 def test_alerts_and_status_tell_of_it(
@@ -168,3 +174,27 @@ def test_alerts_and_status_tell_of_it(
     shown = CliRunner().invoke(app, ["status"])
     assert "runner: job learn fails since" in shown.output
     assert json.loads(CliRunner().invoke(app, ["status", "--json"]).output) == []
+
+
+def test_what_fails_and_is_gone_fails_no_longer(conn: Connection) -> None:
+    job = Parts()
+    job.work(conn, Event())
+    assert State.of("parts", Patience(), job.patience).error == "a: ValueError: weights lost"
+    Round(conn, "model", job.patience, Event()).each(["b"], lambda _: {})
+    assert State.of("parts", Patience(), job.patience).error is None
+
+
+def test_what_failed_for_a_runner_that_is_gone_is_a_warning(conn: Connection) -> None:
+    failing = """INSERT INTO rescore.runner_jobs (job, at, error, times, failing_since)
+                 VALUES ('learn', now() - interval '2 hours', 'no room', 9, now())"""
+    conn.execute(failing.encode())
+    assert told(conn)[0] == "warning"
+
+
+def test_an_older_version_knows_nothing_of_runners(conn: Connection) -> None:
+    with conn.transaction(force_rollback=True):
+        conn.execute("DROP VIEW rescore.health CASCADE")
+        conn.execute(
+            "CREATE VIEW rescore.health AS SELECT 'stale' AS \"check\", 'ok' AS status, '' AS detail"
+        )
+        assert ops.runner(conn) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -91,6 +91,10 @@ class Patience:
     def done(self, name: str) -> None:
         """Forget what has failed before: it went well."""
         self.failing.pop(name, None)
+
+    def only(self, names: Collection[str]) -> None:
+        """Forget what has failed of others: what is gone, or has nothing to do, fails no longer."""
+        self.failing = {name: each for name, each in self.failing.items() if name in names}
 
     def tried(self, conn: Connection, name: str, work: Callable[[], Facts]) -> Facts:
         """Do something; return what the log is to say of it, ``error`` where it failed.

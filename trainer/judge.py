@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
+from rescore.errors import ArtefactRefused
 from rescore.plpython.prediction import score
 from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query, translated
@@ -113,8 +114,17 @@ def _judge_due(
     conn: Connection, model: str, spec: Mapping[str, Any], stop: Event
 ) -> list[Judgement]:
     due = conn.execute(query("judge_due"), {"model": model}).fetchall()
-    metric = _metric_of(spec)
-    return [_judge(conn, model, metric, *row) for row in due if not stop.is_set()]
+    metric, done, faults = _metric_of(spec), [], []
+    for row in due:
+        if stop.is_set():
+            break
+        try:
+            done.append(_judge(conn, model, metric, *row))
+        except ArtefactRefused as error:  # of an old version, perhaps: the others are judged
+            faults.append(error)
+    if faults:
+        raise faults[0]
+    return done
 
 
 def _metric_of(spec: Mapping[str, Any]) -> Metric:

@@ -180,9 +180,12 @@ def status(conn: Connection) -> Rows:
     return _rows(conn, "status")
 
 
-def runner(conn: Connection) -> dict[str, Any]:
-    """Return `status` and `detail` of the runner, as ``rescore.health`` has them."""
-    return _rows(conn, "runner")[0]
+def runner(conn: Connection) -> dict[str, Any] | None:
+    """Return `status` and `detail` of the runner, as ``rescore.health`` has them.
+
+    None where the installed version knows nothing of runners.
+    """
+    return next(iter(_rows(conn, "runner")), None)
 
 
 def quarantined(conn: Connection) -> Rows:

@@ -38,7 +38,9 @@ class Round:
         ------
         NoServer: the connection is lost, for all of them.
         """
-        left = (name for name in names if not self._stop.is_set())
+        wanted = list(names)
+        self._patience.only(wanted)
+        left = (name for name in wanted if not self._stop.is_set())
         return [self._one(name, work) for name in left if not self._patience.waits(name)]
 
     def _one(self, name: str, work: Callable[[str], Facts]) -> Facts:
