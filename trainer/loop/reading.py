@@ -120,12 +120,17 @@ class Reader:
         blocks = [page.block for page in self.stream(position, size)]
         return Block.joined(blocks) if blocks else self._block("learn_batch", _OF_NOTHING)
 
-    def stream(self, position: Position, size: int) -> Iterator[Page]:
+    def stream(self, position: Position, size: int, batch: int = 0) -> Iterator[Page]:
         """Yield the next examples after a position, so many or all there are, page by page.
 
         While pages are used, the server prepares the next: nobody else may use the connection.
+
+        Parameters
+        ----------
+        batch: examples that are gathered before they are used.
         """
-        with closing(ahead(self._pages(position, size), PAGES_AHEAD)) as pages:
+        most = PAGES_AHEAD + batch // self.page
+        with closing(ahead(self._pages(position, size), most)) as pages:
             for row, whole in pages:
                 yield Page(weighed(Block.read(row, self.columns), self.held_out), whole)
 
