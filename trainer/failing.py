@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from select import select
 from threading import Event
 from typing import Any
 
@@ -151,12 +152,20 @@ def restored(conn: Connection) -> None:
             conn.rollback()
         if conn.closed or conn.info.transaction_status != TransactionStatus.IDLE:
             if not conn.closed:
-                conn.cancel()  # or the server would go on with it, and keep the runner's lock
+                _cancelled(conn)  # or the server would go on with it, and keep the runner's lock
             conn.close()
             raise NoServer(
                 "the connection was lost: a job has left it in the middle of a statement"
             )
         conn.execute("SELECT 1")
+
+
+def _cancelled(conn: Connection, tries: int = 20) -> None:
+    """Cancel what a connection is in the middle of: again, as long as that has not even begun."""
+    for _ in range(tries):
+        conn.cancel()
+        if select([conn.fileno()], [], [], 0.1)[0]:
+            return
 
 
 def quietly(say: Callable[[Facts], None]) -> Callable[[Facts], None]:
