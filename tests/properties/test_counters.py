@@ -259,7 +259,7 @@ def test_profile_equals_recount(
 ) -> None:
     with opened(request.getfixturevalue(database), trigger, linear) as (conn, shop):
 
-        @settings(max_examples=examples(14 if linear else 5))
+        @settings(max_examples=examples(10 if linear else 4))
         @given(st.lists(step, min_size=1, max_size=12), agos)
         def holds(steps: list[tuple[Any, ...]], ago: timedelta) -> None:
             clean(conn)
@@ -301,7 +301,7 @@ def check_live(conn: Connection) -> None:
 def test_queued_events_are_counted_exactly_once(dsn: str, trigger: str, linear: bool) -> None:
     with opened(dsn, f"{trigger}, mode: queued", linear) as (conn, shop):
 
-        @settings(max_examples=examples(8 if linear else 4))
+        @settings(max_examples=examples(6 if linear else 3))
         @given(st.lists(step, min_size=1, max_size=12), agos)
         def holds(steps: list[tuple[Any, ...]], ago: timedelta) -> None:
             clean(conn)

@@ -13,17 +13,20 @@ from .conftest import nothing_lost
 WRITES = ("single inserts", "multi-row inserts", "updates")
 
 
+@pytest.mark.long
 def test_a_standby_answers_and_goes_on_when_promoted(torn: Place) -> None:
     outcome = standby.promoted(torn, SHORT)
     learnt = ("versions learnt", "examples learnt by the run after")
     nothing_lost(outcome, *WRITES, "answers of the standby", "standbys promoted", *learnt)
 
 
+@pytest.mark.long
 def test_a_subscriber_scores_what_its_publisher_knows_nothing_of(torn: Place) -> None:
     outcome = replica.subscribed(torn, SHORT)
     nothing_lost(outcome, *WRITES, "deletes", "replicated truncates", "publishes")
 
 
+@pytest.mark.long
 def test_a_restored_dump_is_the_same_and_goes_on(torn: Place) -> None:
     nothing_lost(backup.restored(torn, SHORT), *WRITES, "dumps", "restores")
 

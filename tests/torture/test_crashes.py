@@ -13,6 +13,7 @@ from .conftest import nothing_lost
 WRITES = ("single inserts", "multi-row inserts", "updates")
 
 
+@pytest.mark.long
 def test_a_server_killed_under_load_loses_nothing_that_was_confirmed(torn: Place) -> None:
     outcome = crashes.server_killed(torn, SHORT)
     nothing_lost(outcome, *WRITES, "servers killed", "connections lost", "sweeps")

@@ -24,10 +24,12 @@ def test_pooled_clients_lose_nothing_and_leave_nothing(torn: Place) -> None:
     nothing_lost(pooler.pooled(torn, SHORT), *WRITES, "publishes", "backends")
 
 
+@pytest.mark.long
 def test_the_memory_of_a_backend_stays(torn: Place) -> None:
     for outcome in memory.flat(torn, SHORT):
         nothing_lost(outcome, "events", "publishes", "kB at the end")
 
 
+@pytest.mark.long
 def test_people_forgotten_under_load_stay_forgotten(torn: Place) -> None:
     nothing_lost(privacy.forgotten(torn, SHORT), *WRITES, "people forgotten")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rescore.torture import concurrency, queued
 from rescore.torture.outcome import SHORT
 from rescore.torture.places import Place
@@ -17,11 +19,13 @@ def test_writers_at_all_isolation_levels_at_once(torn: Place) -> None:
     nothing_lost(outcome, *WRITES, *beside, "retries of 40001")
 
 
+@pytest.mark.long
 def test_queued_events_are_folded_exactly_once_whoever_is_killed_at_it(torn: Place) -> None:
     outcome = queued.at_levels(torn, SHORT)
     nothing_lost(outcome, *WRITES, "transactions of three", "runners killed")
 
 
+@pytest.mark.long
 def test_definitions_are_applied_during_writes(torn: Place) -> None:
     outcome = concurrency.changing(torn, SHORT)
     nothing_lost(outcome, *WRITES, "definitions applied")

@@ -27,7 +27,7 @@ from rescore.trainer.loop.job import Learning
 from rescore.trainer.loop.learn import learn
 
 Connection = psycopg.Connection[Any]
-SLOWLY = LEARN.replace("batch: 100, examples: 1000", "batch: 2, examples: 10000")
+SLOWLY = LEARN.replace("batch: 100, examples: 1000", "batch: 2, examples: 6000")
 
 
 class After(threading.Event):
@@ -52,7 +52,7 @@ def test_a_signal_ends_a_long_round_soon(
     conn: Connection, plain_dsn: str, server: Server, tmp_path: Path
 ) -> None:
     shop(conn, SLOWLY)
-    stream(conn, 10_000)
+    stream(conn, 6_000)
     conn.close()
     other, log = twin(server, plain_dsn), tmp_path / "log"
     started = time.monotonic()
