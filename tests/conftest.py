@@ -42,7 +42,12 @@ PLAIN_ROLE = "rescore_plain"
 _SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("dev", deadline=None, suppress_health_check=_SLOW)
 settings.register_profile(
-    "ci", deadline=None, derandomize=True, print_blob=True, suppress_health_check=_SLOW
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    max_examples=50,  # of where a test does not say; `make test` by hand draws twice as many
+    suppress_health_check=_SLOW,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
 
