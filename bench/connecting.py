@@ -45,7 +45,7 @@ def _first(site: Site, text: bytes) -> Measures:
 
 
 def private_memory(pid: int) -> float:
-    """Return what a process has for itself, in MB: pages that are mapped by it alone, for itself.
+    """Return what a process has for itself, in MB: pages of its private mappings that only it has.
 
     Pages of shared memory that nobody else has looked at yet are told as private too: buffers,
     which are everybody's.

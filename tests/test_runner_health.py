@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from rescore.cli import app
 from rescore.tests.running import running, until
 from rescore.tests.support import define, one, publish
+from rescore.tests.test_run import SHOP
 from rescore.trainer import ledger
 from rescore.trainer import operations as ops
 from rescore.trainer.alert_rules import Alerts
@@ -27,10 +28,6 @@ from rescore.trainer.rounds import Round, failures
 
 Connection = psycopg.Connection[Any]
 
-SHOP = """
-CREATE TABLE orders (customer_id bigint, ordered_at timestamptz DEFAULT now());
-CREATE INDEX ON orders (customer_id);
-"""
 DEFINITION = """
 profile: {table: customers, key: {name: customer_id, type: bigint}}
 events: {orders: {time: ordered_at}}

@@ -67,8 +67,7 @@ class Model:
     @property
     def fitted(self) -> bool:
         """Whether it has learnt anything."""
-        known = vars(self.estimator)
-        return any(name in known for name in _NUMBERS)
+        return bool(_numbers(self.estimator))
 
     def learn(self, design: Floats, labels: Labels, weights: Floats) -> None:
         """Learn scaled examples, n > 0, in their order."""
@@ -192,14 +191,16 @@ def classes(estimator: Any) -> NDArray[Any]:
     return known
 
 
+def _numbers(estimator: Any) -> dict[str, Any]:
+    """Return what an estimator has learnt, by name; nothing before it has learnt anything."""
+    known = vars(estimator)
+    return {name: known[name] for name in _NUMBERS if name in known}
+
+
 def check_finite(estimator: Any) -> None:
     """Raise NotFinite if a number of a fitted estimator is not finite, naming the first."""
     final = estimators.final_step(estimator)
-    known = vars(final)
-    for name in _NUMBERS:
-        if name not in known:
-            continue
-        parts = known[name]
+    for name, parts in _numbers(final).items():
         for part in parts if isinstance(parts, list) else [parts]:
             if not np.isfinite(part).all():
                 raise NotFinite(
