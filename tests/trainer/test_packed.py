@@ -1,4 +1,4 @@
-"""Arrays as the server keeps them and as it sends them: the same numbers, or an error."""
+"""Rows and arrays as the server keeps them and as it sends them: the same numbers, or an error."""
 
 from __future__ import annotations
 
@@ -10,15 +10,35 @@ import pytest
 
 from rescore.errors import NotEnoughData
 from rescore.trainer.database import query
-from rescore.trainer.loop.packed import unpacked, unpacked_rows
+from rescore.trainer.loop.packed import KEPT, unpacked_designs, unpacked_fields
 
 Connection = psycopg.Connection[Any]
-WAYS = ("rescore._packed", "array_send")
-ARRAYS = {
-    "f8": ("ARRAY[0.1, -1e300, 'NaN', 'Infinity', 5e-324]::float8[]", (5,)),
-    "i8": ("ARRAY[1, -1, 9223372036854775807]::int8[]", (3,)),
-    "?": ("ARRAY[true, false, true]", (3,)),
+FIELD_WAYS = {"kept": "rescore._joined(r, NULL)", "sent": "string_agg(record_send(r), '')"}
+DESIGN_WAYS = {"kept": "rescore._joined(r, NULL)", "sent": "string_agg(array_send(r), '')"}
+VALUES = {
+    "ids": "9223372036854775807::int8",
+    "xids": "'18446744073709551'::xid8",
+    "taken": "'2001-02-03 04:05:06.789+00'::timestamptz",
+    "due": "'0001-01-02+00'::timestamptz",
+    "labels": "'-Infinity'::float8",
+    "holdout": "true",
+    "hashes": r"'\xfedcba9876543210'::bytea",
+    "scores": "5e-324::float8",
+    "treated": "false",
 }
+ROWS = "SELECT {} FROM (SELECT {} AS r FROM generate_series(1.0, 40) AS n ORDER BY n) AS s"
+
+
+def fetched(conn: Connection, way: str, row: str) -> bytes:
+    with conn.cursor(binary=True) as cursor:
+        found = cursor.execute(ROWS.format(way, row)).fetchone()
+    assert found is not None
+    data: bytes = found[0]
+    return data
+
+
+def fields(count: int = 9, **changed: str) -> str:
+    return f"ROW({', '.join([*(VALUES | changed).values()][:count])})"
 
 
 @pytest.fixture
@@ -26,66 +46,106 @@ def conn(db: Connection) -> Connection:
     return db
 
 
-def fetched(conn: Connection, way: str, array: str) -> bytes:
+@pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
+def test_fields_of_rows(conn: Connection, way: str) -> None:
+    found = unpacked_fields(fetched(conn, way, fields(ids="n::int8", labels="n / 8.0::float8")))
+    assert found["ids"].tolist() == list(range(1, 41))
+    assert found["labels"].tolist() == [n / 8 for n in range(1, 41)]
+    last = {name: found[name][-1].item() for name in VALUES if name != "ids"}
+    assert last == {
+        "xids": 18446744073709551,
+        "taken": 34488306789000,
+        "due": -63082195200000000,
+        "labels": 5.0,
+        "scores": 5e-324,
+        "holdout": True,
+        "treated": False,
+        "hashes": 0xFEDCBA9876543210,
+    }
+
+
+@pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
+def test_fields_without_scores(conn: Connection, way: str) -> None:
+    found = unpacked_fields(fetched(conn, way, fields(7, ids="n::int8")))
+    assert found["ids"].tolist() == list(range(1, 41))
+    assert set(found["hashes"].tolist()) == {0xFEDCBA9876543210}
+    assert "scores" not in (found.dtype.names or ())
+
+
+@pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
+def test_no_rows(conn: Connection, way: str) -> None:
     with conn.cursor(binary=True) as cursor:
-        row = cursor.execute(f"SELECT {way}({array})").fetchone()
-    assert row is not None
-    found: bytes = row[0]
-    return found
+        found = cursor.execute(
+            f"SELECT {way} FROM (SELECT {fields()} AS r LIMIT 0) AS s"
+        ).fetchone()
+    assert found == (None,)
+    assert len(unpacked_fields(None)) == 0
+    assert unpacked_designs(None, (0, 3)).shape == (0, 3)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", ARRAYS)
-def test_numbers_are_those_of_the_array(conn: Connection, way: str, kind: str) -> None:
-    array, shape = ARRAYS[kind]
-    found = unpacked(fetched(conn, way, array), kind, shape)
-    with conn.cursor(binary=True) as cursor:
-        row = cursor.execute(f"SELECT {array}").fetchone()
-    assert row is not None
-    assert np.array_equal(found, np.array(row[0], kind), equal_nan=kind == "f8")
-    assert found.flags.aligned and found.flags.writeable
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_rows_of_a_matrix(conn: Connection, way: str) -> None:
-    rows = "(SELECT array_agg(ARRAY[n, -n, n / 8]::float8[]) FROM generate_series(1.0, 40) AS n)"
-    n = np.arange(1.0, 41)
-    found = unpacked(fetched(conn, way, rows), "f8", (40, 3))
-    assert np.array_equal(found, np.column_stack([n, -n, n / 8]))
-
-
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
 @pytest.mark.parametrize(
-    ("array", "shape"),
+    "row",
     [
-        ("ARRAY[1, NULL, 3]", (3,)),
-        ("array_fill(1::float8, ARRAY[64]) || NULL", (65,)),
-        ("ARRAY[1, 2, 3]", (4,)),
-        ("ARRAY[1, 2, 3, 4, 5, 6]", (2, 3)),
-        ("ARRAY[[1, 2], [3, 4], [5, 6]]", (2, 3)),
-        ("'{}'", (1,)),
+        *(fields(9, **{name: f"NULL::{kind}"}) for name, kind in {"ids": "int8", "due": "timestamptz", "treated": "bool", "hashes": "bytea"}.items()),
+        fields(labels="CASE WHEN n < 40 THEN n::float8 END"),
+        fields(hashes=r"'\x12'::bytea"),
+        fields(hashes=r"CASE n % 2 WHEN 0 THEN '\x123456789abcdef001'::bytea ELSE '\x12345678abcdef'::bytea END"),
+        f"ROW({', '.join([*VALUES.values(), '1::int8'])})",
+        fields(8),
+        fields(6),
+        "ROW(1)",
     ],
-)
-def test_nulls_and_other_shapes_are_told(
-    conn: Connection, way: str, array: str, shape: tuple[int, ...]
-) -> None:
-    data = fetched(conn, way, f"({array})::float8[]")
+)  # fmt: skip
+def test_rows_of_another_form_are_told(conn: Connection, way: str, row: str) -> None:
+    data = fetched(conn, way, row)
     with pytest.raises(NotEnoughData, match="not complete"):
-        unpacked(data, "f8", shape)
+        unpacked_fields(data)
 
 
-ROWS = "(SELECT {} FROM generate_series(1.0, 40) AS n, LATERAL (SELECT {}::float8[] AS row) AS r)"
-JOINED, SENT = "rescore._joined(row, NULL ORDER BY n)", "array_send(array_agg(row ORDER BY n))"
+def test_part_of_a_row_is_told(conn: Connection) -> None:
+    for way in FIELD_WAYS.values():
+        data = fetched(conn, way, fields())
+        for cut in (data[:3], data[:-1], data[1:], b"", b"\0" * 79):
+            with pytest.raises(NotEnoughData, match="not complete"):
+                unpacked_fields(cut)
 
 
-@pytest.mark.parametrize("way", [JOINED, SENT])
-def test_rows_one_after_the_other(conn: Connection, way: str) -> None:
-    found = unpacked_rows(fetched(conn, "", ROWS.format(way, "ARRAY[n, -n, n / 8]")), (40, 3))
+def test_fields_in_the_other_order_of_bytes(conn: Connection) -> None:
+    kept = unpacked_fields(fetched(conn, FIELD_WAYS["kept"], fields(ids="n::int8")))
+    other = next(form for (_, count), form in KEPT.items() if count == 9 and form != kept.dtype)
+    turned = np.empty(len(kept), other)
+    for name in other.names or ():
+        turned[name] = kept[name]
+    turned["short"] = {0x13: 0x89, 0x89: 0x13}[int(kept["short"][0])]
+    found = unpacked_fields(turned.tobytes())
+    assert all((found[name] == kept[name]).all() for name in VALUES)
+
+
+@pytest.mark.parametrize("way", DESIGN_WAYS.values(), ids=DESIGN_WAYS)
+def test_rows_of_a_matrix(conn: Connection, way: str) -> None:
+    data = fetched(conn, way, "ARRAY[n, -n, CASE WHEN n < 40 THEN n / 8 ELSE 'NaN' END]::float8[]")
+    found = unpacked_designs(data, (40, 3))
     n = np.arange(1.0, 41)
-    assert np.array_equal(found, np.column_stack([n, -n, n / 8]))
+    assert np.array_equal(found[:, :2], np.column_stack([n, -n]))
+    assert np.array_equal(found[:, 2], [*(n[:-1] / 8), np.nan], equal_nan=True)
     assert found.flags.aligned and found.flags.writeable and found.flags.c_contiguous
 
 
+@pytest.mark.parametrize("way", DESIGN_WAYS.values(), ids=DESIGN_WAYS)
+def test_rows_so_long_that_they_are_compressed(conn: Connection, way: str) -> None:
+    conn.execute(
+        "CREATE TEMP TABLE long AS SELECT n, array_fill(n::float8, '{900}') AS r FROM generate_series(1, 3) AS n"
+    )
+    with conn.cursor(binary=True) as cursor:
+        found = cursor.execute(f"SELECT {way}, max(pg_column_size(r)) FROM long").fetchone()
+    assert found is not None and found[1] < 900 * 8
+    assert np.array_equal(
+        unpacked_designs(found[0], (3, 900)), np.repeat([[1.0], [2], [3]], 900, 1)
+    )
+
+
+@pytest.mark.parametrize("way", DESIGN_WAYS.values(), ids=DESIGN_WAYS)
 @pytest.mark.parametrize(
     "row",
     [
@@ -98,18 +158,17 @@ def test_rows_one_after_the_other(conn: Connection, way: str) -> None:
         "'{}'",
     ],
 )
-def test_rows_that_make_no_matrix_are_told(conn: Connection, row: str) -> None:
-    data = fetched(conn, "", ROWS.format(JOINED, row))
+def test_rows_that_make_no_matrix_are_told(conn: Connection, way: str, row: str) -> None:
+    data = fetched(conn, way, f"({row})::float8[]")
     with pytest.raises(NotEnoughData, match="not complete"):
-        unpacked_rows(data, (40, 3))
+        unpacked_designs(data, (40, 3))
 
 
-def test_the_other_order_of_bytes(conn: Connection) -> None:
-    data = fetched(conn, "rescore._packed", "ARRAY[0.5, -3]::float8[]")
-    header, numbers = np.frombuffer(data[:20], "=i4"), np.frombuffer(data[20:], "=f8")
-    turned = header.byteswap().tobytes() + numbers.byteswap().tobytes()
-    assert unpacked(turned, "f8", (2,)).tolist() == [0.5, -3]
-    assert unpacked_rows(turned, (1, 2)).tolist() == [[0.5, -3]]
+def test_designs_in_the_other_order_of_bytes(conn: Connection) -> None:
+    data = fetched(conn, DESIGN_WAYS["kept"], "ARRAY[0.5, n]::float8[]")
+    form = np.dtype([("header", "=i4", 5), ("numbers", "=f8", 2)])
+    turned = np.frombuffer(data, form).byteswap().tobytes()
+    assert unpacked_designs(turned, (40, 2)).tolist() == [[0.5, n] for n in range(1, 41)]
 
 
 def test_who_installs_without_a_superuser_reads_as_it_is_sent(conn: Connection) -> None:
@@ -119,12 +178,10 @@ def test_who_installs_without_a_superuser_reads_as_it_is_sent(conn: Connection) 
         return bool(row[0])
 
     assert packs()
-    with conn.transaction(force_rollback=True):
-        conn.execute("DROP FUNCTION rescore._packed")
-        assert not packs()
-    with conn.transaction(force_rollback=True):
-        conn.execute("DROP AGGREGATE rescore._joined(double precision[], bytea)")
-        assert not packs()
+    for kind in ("record", "double precision[]"):
+        with conn.transaction(force_rollback=True):
+            conn.execute(f"DROP AGGREGATE rescore._joined({kind}, bytea)")
+            assert not packs()
     with conn.transaction(force_rollback=True):
         conn.execute("CREATE ROLE passer_by; GRANT USAGE ON SCHEMA rescore TO passer_by")
         conn.execute("SET LOCAL ROLE passer_by")

@@ -18,7 +18,7 @@ from scipy.stats import t
 
 from rescore.trainer.learning.errors import ErrorSums
 from rescore.trainer.learning.histogram import ScoreHistogram
-from rescore.trainer.learning.metrics import Metric, calibration_gaps, leave_one_out
+from rescore.trainer.learning.metrics import Metric, leave_one_out
 
 Floats = NDArray[np.float64]
 Side = Literal["both", "lower", "upper"]
@@ -143,7 +143,7 @@ def _of_metric(copies: Any, metric: Metric, level: float) -> Interval:
     if metric.scale == "loss" and (values > 0).all():
         return _on_scale(values, np.log, np.exp, level)
     found = jackknife(values, level)
-    return _of_error(found, calibration_gaps(copies)) if metric.scale == "error" else found
+    return _of_error(found, copies.gaps) if metric.scale == "error" else found
 
 
 def _of_share(values: Floats, level: float) -> Interval:

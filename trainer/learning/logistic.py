@@ -51,13 +51,20 @@ def fit_line(x: Floats, positives: Floats, negatives: Floats) -> tuple[Floats, F
 def fit_offset(x: Floats, positives: Floats, negatives: Floats) -> Floats:
     """Return the intercept alone, shape (copies,), with the slope held at 1."""
     x, positives, negatives = _used(x, positives, negatives)
-    found = positives.sum(axis=1)
-    total = positives + negatives
-    offset = np.where((found > 0) & (negatives.sum(axis=1) > 0), 0.0, np.nan)
+    whole = _offsets(x, positives[:1], negatives[:1], 0.0)
+    # As for the line: from the solution of the whole, the other copies need two steps.
+    return _offsets(x, positives, negatives, float(whole[0]) if np.isfinite(whole[0]) else 0.0)
+
+
+def _offsets(x: Floats, positives: Floats, negatives: Floats, start: float) -> Floats:
+    """Return the intercepts, shape (copies,), from where they start; NaN for one class only."""
+    found, total = positives.sum(axis=1), positives + negatives
+    offset = np.where((found > 0) & (negatives.sum(axis=1) > 0), start, np.nan)
     for _ in range(_STEPS):
         chance = expit(x + offset[:, None])
-        missing = found - (total * chance).sum(axis=1)
-        information = (total * chance * (1 - chance)).sum(axis=1)
+        expected = total * chance
+        missing = found - expected.sum(axis=1)
+        information = (expected * (1 - chance)).sum(axis=1)
         step = _bounded(missing / np.maximum(information, _TINY))
         offset = offset + step
         if not np.nanmax(np.abs(step), initial=0) > _SMALLEST_STEP:

@@ -31,7 +31,7 @@ class Sums:
 
     Attributes
     ----------
-    negatives, positives: shape (copies, bins).
+    negatives, positives: shape (copies, bins), of bins that hold any.
     losses: shape (copies, 2): log loss and squared error, times weight.
     scores, odds: shape (bins,): mean score and mean log-odds of each bin.
     threshold: number of the first bin that is predicted positive.
@@ -47,7 +47,24 @@ class Sums:
     @cached_property
     def weight(self) -> Floats:
         """Weight of each copy, shape (copies,)."""
-        return cast(Floats, (self.negatives + self.positives).sum(axis=1))
+        return cast(Floats, self.per_bin.sum(axis=1))
+
+    @cached_property
+    def per_bin(self) -> Floats:
+        """Weight in each bin, shape (copies, bins)."""
+        return self.negatives + self.positives
+
+    @cached_property
+    def gaps(self) -> Floats:
+        """Predicted minus observed in ten bins of equal weight, times their share of it."""
+        before = np.cumsum(self.per_bin, axis=1) - self.per_bin / 2
+        weight = np.where(self.weight > 0, self.weight, np.nan)[:, None]
+        tenth = np.clip(ECE_BINS * before / np.nan_to_num(weight, nan=1), 0, ECE_BINS - 1)
+        gaps = (self.per_bin * self.scores - self.positives) / weight
+        copies = len(gaps)
+        place = tenth.astype(np.intp) + ECE_BINS * np.arange(copies)[:, None]
+        found = np.bincount(place.ravel(), gaps.ravel(), copies * ECE_BINS)
+        return cast(Floats, found.reshape(copies, ECE_BINS))
 
     @cached_property
     def line(self) -> tuple[Floats, Floats]:
@@ -65,17 +82,24 @@ def leave_one_out(histogram: ScoreHistogram) -> Sums:
     counts, losses = histogram.counts, histogram.losses
     known = counts.sum(axis=(1, 2)) > 0
     counts, losses = counts[known], losses[known]
-    whole, per_bin = counts.sum(axis=0), counts.sum(axis=(0, 1))
+    per_bin = counts.sum(axis=(0, 1))
+    used = per_bin > 0  # of most scores, less than half of the bins
+    counts, per_bin = counts[:, :, used], per_bin[used]
+    whole = counts.sum(axis=0)
+    copies = np.empty((len(counts) + 1, *whole.shape))
+    copies[0] = whole
+    np.subtract(whole, counts, out=copies[1:])
     # Subtracting fractions can leave a little less than nothing.
-    copies = np.concatenate([whole[None], np.maximum(whole - counts, 0.0)])
-    means = histogram.sums / np.where(per_bin > 0, per_bin, 1)
+    np.maximum(copies, 0.0, out=copies)
+    means = histogram.sums[:, used] / per_bin
+    below = np.searchsorted(histogram.edges, histogram.threshold, side="right")
     return Sums(
         copies[:, 0],
         copies[:, 1],
         np.concatenate([losses.sum(axis=0)[None], losses.sum(axis=0) - losses]),
         means[0],
         means[1],
-        int(np.searchsorted(histogram.edges, histogram.threshold, side="right")),
+        int(np.count_nonzero(used[:below])),
     )
 
 
@@ -120,7 +144,7 @@ def auc(s: Sums) -> Floats:
 
 def pr_auc(s: Sums) -> Floats:
     """Average precision; examples of one bin are taken in one step, as scikit-learn takes ties."""
-    taken = np.cumsum((s.positives + s.negatives)[:, ::-1], axis=1)
+    taken = np.cumsum(s.per_bin[:, ::-1], axis=1)
     found = np.cumsum(s.positives[:, ::-1], axis=1)
     precision = found / np.where(taken > 0, taken, 1)
     return ratio((s.positives[:, ::-1] * precision).sum(axis=1), found[:, -1])
@@ -163,7 +187,7 @@ def f1(s: Sums) -> Floats:
 def _found_on_top(s: Sums, share: float | None, count: float | None) -> tuple[Floats, Floats]:
     """Return positives among the best scored examples, and how many were taken."""
     size = s.weight * share if share is not None else np.minimum(s.weight, count or 0)
-    per_bin = (s.positives + s.negatives)[:, ::-1]
+    per_bin = s.per_bin[:, ::-1]
     before = np.cumsum(per_bin, axis=1) - per_bin
     # Of the bin in which the line falls, a part is taken: its examples are in no order.
     part = np.clip((size[:, None] - before) / np.where(per_bin > 0, per_bin, 1), 0, 1)
@@ -199,18 +223,7 @@ def calibration_in_the_large(s: Sums) -> Floats:
 
 def ece(s: Sums) -> Floats:
     """Expected calibration error: mean distance of predicted and observed in ten equal bins."""
-    return cast(Floats, np.abs(calibration_gaps(s)).sum(axis=1))
-
-
-def calibration_gaps(s: Sums) -> Floats:
-    """Return predicted minus observed in ten bins of equal weight, times their share of it."""
-    per_bin = s.negatives + s.positives
-    before = np.cumsum(per_bin, axis=1) - per_bin / 2
-    weight = np.where(s.weight > 0, s.weight, np.nan)[:, None]
-    decile = np.minimum(ECE_BINS * before / weight, ECE_BINS - 1)
-    gaps = (per_bin * s.scores - s.positives) / weight
-    parts = [np.where(np.floor(decile) == k, gaps, 0).sum(axis=1) for k in range(ECE_BINS)]
-    return np.stack(parts, axis=1)
+    return cast(Floats, np.abs(s.gaps).sum(axis=1))
 
 
 _METRICS = (

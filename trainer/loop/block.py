@@ -1,4 +1,4 @@
-"""Examples read in bulk: a page of them is one row of the answer, each column one array.
+"""Examples read in bulk: a page of them is one row of the answer.
 
 psycopg takes longer for a row, and for each number of an array, than learning it does. Here the
 server joins what it would have sent one by one, and arrays are seen in it without a loop.
@@ -14,17 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.trainer.learning.hashing import Hashes
-from rescore.trainer.loop.packed import incomplete, unpacked, unpacked_rows
+from rescore.trainer.loop.packed import unpacked_designs
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _SINCE_1970 = 946_684_800_000_000  # microseconds until 2000, when PostgreSQL's time begins
-_COLUMNS = {
-    "ids": "i8", "xids": "i8", "taken": "i8", "due": "i8", "labels": "f8",
-    "scores": "f8", "holdout": "?", "treated": "?",
-}  # fmt: skip
-_UNREAD = {"scores": np.nan, "treated": False}
 
 
 class Position(NamedTuple):
@@ -35,6 +30,29 @@ class Position(NamedTuple):
 
 
 START = Position(0, 0)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Examples as they were sent.
+
+    Attributes
+    ----------
+    fields: see :func:`unpacked_fields`, shape (n,).
+    designs: the design rows, as many; see :func:`unpacked_designs`.
+    """
+
+    fields: NDArray[Any]
+    designs: bytes | None
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    @property
+    def end(self) -> Position:
+        """Position of the last one, of at least one."""
+        last = self.fields[-1]
+        return Position(int(last["xids"]), int(last["ids"]))
 
 
 @dataclass(frozen=True)
@@ -67,44 +85,31 @@ class Block:
     design: Floats
 
     @classmethod
-    def read(cls, row: Sequence[Any], columns: int) -> Block:
-        """Return the block of a row of ``learn_page.sql``.
-
-        Parameters
-        ----------
-        row: how many examples there are, their hashes joined, the columns of ``_COLUMNS`` and the
-            design rows, in binary form; None for what was not asked for.
-        columns: of the design row.
+    def read(cls, sent: Sent, columns: int) -> Block:
+        """Return the block of what was sent, with so many columns of the design row.
 
         Raises
         ------
-        NotEnoughData: a column is not as long as it should be.
+        NotEnoughData: a design row has more or fewer, or a NULL.
         """
-        count, hashes, *joined, design = row
-        parts = dict(zip(_COLUMNS, joined, strict=True))
-        found = {name: _column(data, name, count) for name, data in parts.items()}
+        # Copies: where one field lies between others, the processor is not at full speed.
+        there = [name for name in _NAMES if name in (sent.fields.dtype.names or ())]
+        found = _unread(len(sent)) | {name: _own(sent.fields[name]) for name in there}
         for name in ("taken", "due"):
             found[name] = (found[name] + _SINCE_1970) / 1e6
-        rows = unpacked_rows(design or b"", (count, columns)) if count else np.empty((0, columns))
-        return cls(_hashes(hashes, count), **found, weights=np.ones(count), design=rows)
-
-    @staticmethod
-    def end_of(row: Sequence[Any]) -> Position:
-        """Return the position of the last example of such a row, which has at least one."""
-        count, _, ids, xids, *_ = row
-        last = (_column(data, "ids", count)[-1] for data in (xids, ids))
-        return Position(*map(int, last))
+        design = unpacked_designs(sent.designs, (len(sent), columns))
+        return cls(**found, weights=np.ones(len(sent)), design=design)
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
         """Return several blocks, at least one, as one."""
         if len(blocks) == 1:
             return blocks[0]
-        return cls(*(np.concatenate([getattr(b, name) for b in blocks]) for name in _FIELDS))
+        return cls(*(np.concatenate([getattr(b, name) for b in blocks]) for name in _NAMES))
 
     def take(self, rows: Any) -> Block:
         """Return the examples of a mask, a slice or indices."""
-        columns = (getattr(self, name) for name in _FIELDS)
+        columns = (getattr(self, name) for name in _NAMES)
         if isinstance(rows, np.ndarray) and rows.dtype == bool:
             # For rows of a matrix in a quarter of the time that indexing takes.
             return Block(*(np.compress(rows, column, axis=0) for column in columns))
@@ -119,17 +124,13 @@ class Block:
         return Position(int(self.xids[-1]), int(self.ids[-1]))
 
 
-_FIELDS = [field.name for field in fields(Block)]
+_NAMES = [field.name for field in fields(Block)]
 
 
-def _column(data: bytes | None, name: str, count: int) -> NDArray[Any]:
-    kind = _COLUMNS[name]
-    if data is None and (name in _UNREAD or not count):
-        return np.full(count, _UNREAD.get(name, 0), kind)
-    return unpacked(data or b"", kind, (count,))
+def _unread(count: int) -> dict[str, NDArray[Any]]:
+    """Return the fields of `SCORED`, where nobody asked for them."""
+    return {"scores": np.full(count, np.nan), "treated": np.zeros(count, dtype=bool)}
 
 
-def _hashes(data: bytes | None, count: int) -> Hashes:
-    if len(data or b"") != 8 * count:
-        raise incomplete()
-    return np.frombuffer(data or b"", ">u8").astype(np.uint64)
+def _own(column: NDArray[Any]) -> NDArray[Any]:
+    return column.astype(column.dtype.newbyteorder("="))

@@ -27,7 +27,7 @@ from rescore.trainer.loop.record import (
 from rescore.trainer.loop.state import State, read_state
 
 Progress = Callable[[int, int], None]
-MOST = 4_000_000
+MOST = 10_000_000
 """Examples of a round, where the definition does not say: what who is killed must learn anew."""
 RETRY_SECONDS = 0.2
 _IDLE = ("nothing", "waiting")

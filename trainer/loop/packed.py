@@ -1,4 +1,4 @@
-"""Arrays of numbers in binary form, as the server keeps or as it sends them, without a loop."""
+"""Rows and arrays in binary form, as the server keeps or as it sends them, without a loop."""
 
 from __future__ import annotations
 
@@ -10,66 +10,99 @@ from numpy.typing import NDArray
 
 from rescore.errors import NotEnoughData
 
-_NATIVE = {"little": "<", "big": ">"}
-_ORDERS = {b"\1\0\0\0": "<", b"\0\0\0\1": ">"}
-"""By the first number of an array of one dimension."""
-_FLOAT8 = 701  # the type's number, in every PostgreSQL
-_OTHER = {"little": ">", "big": "<"}
+_NATIVE = {"little": "<", "big": ">"}[sys.byteorder]
+_ORDERS = (_NATIVE, {"<": ">", ">": "<"}[_NATIVE])
+_RECORD, _FLOAT8 = 2249, 701
+"""The types' numbers, in every PostgreSQL."""
+_READ = {
+    "ids": "i8", "xids": "i8", "taken": "i8", "due": "i8", "labels": "f8", "holdout": "?",
+    "hashes": "u8",
+}  # fmt: skip
+_SCORED = {**_READ, "scores": "f8", "treated": "?"}
+"""The fields of an example: those that are always read, and with what only some ask for."""
+_DATA_AT = 24
+"""Where a row begins to be data: behind 23 bytes of header, at a multiple of 8."""
+_SHORT = {"<": 0x13, ">": 0x89}
+"""The length of a value of 8 bytes, itself included, as both orders of bytes tell it in one."""
 
 
-def unpacked(data: bytes, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the numbers of an array, in an array of their own.
+def _kept(order: str, fields: dict[str, str]) -> np.dtype[Any]:
+    """Return the form of a row as servers of an order of bytes keep it, without its length."""
+    parts = [("kind", "i4"), ("type", "i4"), ("at", "V6"), ("count", "u2"), ("flags", "u2")]
+    parts += [("data_at", "u1"), ("pad", "V1")]
+    for name, kind in fields.items():
+        parts += [("short", "u1")] if name == "hashes" else []
+        # Behind the hash, which begins anywhere, numbers begin at a multiple of 8.
+        parts += [("gap", "V6")] if name == "scores" else []
+        parts += [(name, kind)]
+    known = [(n, f"{'>' if n == 'hashes' else order}{kind}") for n, kind in parts]
+    return np.dtype(known)
+
+
+def _sent(fields: dict[str, str]) -> np.dtype[Any]:
+    """Return the form of a row from ``record_send``: each field behind its type and length."""
+    each = [[(f"{n} type", ">i4"), (f"{n} length", ">i4"), (n, f">{k}")] for n, k in fields.items()]
+    return np.dtype([("count", ">i4"), *(part for parts in each for part in parts)])
+
+
+_FIELDS = (_READ, _SCORED)
+KEPT = {(order, len(each)): _kept(order, each) for order in _ORDERS for each in _FIELDS}
+_SENT = {len(each): _sent(each) for each in _FIELDS}
+
+
+def unpacked_fields(data: bytes | None) -> NDArray[Any]:
+    """Return the rows of ``learn_fields.sql`` with a name for each field, in the bytes they are in.
 
     Parameters
     ----------
-    data: from ``rescore._packed``, in the server's order of bytes, numbers without anything
-        between them; or from ``array_send``, in the network's, each number behind its length.
-    kind: of the numbers, such as ``f8``.
-    shape: of the array, not empty.
+    data: from ``rescore._joined``, in the server's order of bytes, or from ``record_send``, in
+        the network's; None for no rows.
 
     Raises
     ------
-    NotEnoughData: it has a NULL, or another shape.
+    NotEnoughData: a field is NULL, or not as long as it should be.
     """
-    order = _order(data, shape)
-    number = np.dtype(f"{order}{kind}")
-    sent = np.dtype([("length", ">i4"), ("value", number)])
-    body = memoryview(data)[_header(shape) :]
-    count = int(np.prod(shape))
-    if len(body) == count * number.itemsize:
-        found = np.frombuffer(body, number)
-    elif len(body) == count * sent.itemsize:
-        found = np.frombuffer(body, sent)["value"]
-    else:
-        raise incomplete()
-    # A copy: where they begin in the answer, the processor could not add them up at full speed.
-    return found.astype(number.newbyteorder("=")).reshape(shape)
+    if data is None:
+        return np.empty(0, _SENT[len(_READ)])
+    for count, form in _SENT.items():
+        if data[:4] == count.to_bytes(4, "big"):
+            return _rows(data, form, {"count": count, "hashes length": 8})
+    for (order, count), form in KEPT.items():
+        head = np.frombuffer(data[:16].ljust(16), f"{order}u2")
+        if head[7] == count:
+            known = {"type": _RECORD, "count": count, "data_at": _DATA_AT}
+            return _rows(data, form, {**known, "short": _SHORT[order]})
+    raise incomplete()
 
 
-def unpacked_rows(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the numbers of arrays that are rows of a matrix, in an array of their own.
+def unpacked_designs(data: bytes | None, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return design rows as a matrix of its own.
 
     Parameters
     ----------
-    data: from ``rescore._joined``, one array after the other, each with its header; or from
-        ``array_send`` of an array of rows, see :func:`unpacked`.
-    shape: of the matrix, not empty.
+    data: one array after the other, from ``rescore._joined`` in the server's order of bytes, or
+        from ``array_send``, in the network's, each number behind its length.
+    shape: of the matrix.
 
     Raises
     ------
-    NotEnoughData: it has a NULL, or another shape.
+    NotEnoughData: a row is or has a NULL, or there are more or fewer of them, or columns.
     """
-    order = _ORDERS.get(data[:4])
-    if order is None:
-        return unpacked(data, "f8", shape)
     count, columns = shape
-    row = np.dtype([("header", f"{order}i4", 5), ("numbers", f"{order}f8", columns)])
-    if len(data) != count * row.itemsize:
+    if data is None and not count:
+        return np.empty(shape)
+    body = data or b""
+    order = next((o for o in _ORDERS if body[:4] == np.array(1, f"{o}i4").tobytes()), ">")
+    number: Any = f"{order}f8"
+    kept = np.dtype([("header", f"{order}i4", 5), ("numbers", number, (columns,))])
+    sent = np.dtype([("length", ">i4"), ("value", ">f8")])
+    each = np.dtype([("header", ">i4", 5), ("numbers", sent, (columns,))])
+    form = each if len(body) == count * each.itemsize else kept
+    if len(body) != count * form.itemsize:
         raise incomplete()
-    found = np.frombuffer(data, row)
-    if (found["header"] != [1, 0, _FLOAT8, columns, 1]).any():
-        raise incomplete()
-    return found["numbers"].astype(np.float64)
+    rows = _rows(body, form, {"header": [1, 0, _FLOAT8, columns, 1]})["numbers"]
+    # A copy: where they begin in the answer, the processor could not add them up at full speed.
+    return (rows if form is kept else rows["value"]).astype(np.float64)
 
 
 def incomplete() -> NotEnoughData:
@@ -81,16 +114,11 @@ def incomplete() -> NotEnoughData:
     )
 
 
-def _header(shape: tuple[int, ...]) -> int:
-    """Return its bytes: how many dimensions, whether there are NULLs, of what type, then each."""
-    return 4 * (3 + 2 * len(shape))
-
-
-def _order(data: bytes, shape: tuple[int, ...]) -> str:
-    """Return the order of bytes, by the one in which the header says what is expected."""
-    for order in (_NATIVE[sys.byteorder], _OTHER[sys.byteorder]):
-        header = np.frombuffer(data[: _header(shape)], f"{order}i4").tolist()
-        lengths = header[3 : 3 + len(shape)], header[3::2]  # as kept, as sent: each with its first
-        if header[:2] == [len(shape), 0] and list(shape) in lengths:
-            return order
-    raise incomplete()
+def _rows(data: bytes, form: np.dtype[Any], head: dict[str, Any]) -> NDArray[Any]:
+    """Return rows of a form, each of which has these values."""
+    if len(data) % form.itemsize:
+        raise incomplete()
+    found = np.frombuffer(data, form)
+    if any((found[name] != value).any() for name, value in head.items()):
+        raise incomplete()
+    return found

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import RawCursor, sql
-from psycopg.errors import ArraySubscriptError
 
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.hashing import below
-from rescore.trainer.loop.block import Block, Integers, Position
-from rescore.trainer.loop.packed import incomplete
+from rescore.trainer.loop.block import Block, Integers, Position, Sent
+from rescore.trainer.loop.packed import unpacked_fields
 from rescore.trainer.loop.state import State, like_columns
 from rescore.trainer.loop.treatment import weighed
 
@@ -32,19 +31,12 @@ EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
 PAGES_AHEAD = 2
 """That are read while one is learnt: with one, the server waits whenever learning takes longer."""
 _OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
-_PACKED, _SENT = sql.Identifier("rescore", "_packed"), sql.Identifier("pg_catalog", "array_send")
-_JOINED = sql.SQL("{}(s.design, NULL)").format(sql.Identifier("rescore", "_joined"))
-_ROWS_SENT = sql.SQL("{}(pg_catalog.array_agg(s.design))").format(_SENT)
+_PACKED = {"fields": "rescore._joined({}, NULL)", "designs": "rescore._joined({}, NULL)"}
+_SENT = {
+    "fields": "pg_catalog.string_agg(pg_catalog.record_send({}), '')",
+    "designs": "pg_catalog.string_agg(pg_catalog.array_send({}), '')",
+}
 T = TypeVar("T")
-Row = list[Any]
-"""Of ``learn_page.sql``, without its first column."""
-
-
-class Sent(NamedTuple):
-    """A page as it was sent; see `Page`."""
-
-    row: Row
-    whole: bool
 
 
 class Page(NamedTuple):
@@ -70,7 +62,7 @@ class Reader:
     after: snapshots taken at this moment or earlier are passed over.
     labelled: whether they need a label.
     held_out: share of the customers that stands for those treated; None: these are left out.
-    packs: whether arrays can be read as the server keeps them.
+    packs: whether rows can be read as the server keeps them.
     """
 
     conn: Connection
@@ -131,10 +123,10 @@ class Reader:
         """
         most = PAGES_AHEAD + batch // self.page
         with closing(ahead(self._pages(position, size), most)) as pages:
-            for row, whole in pages:
-                yield Page(weighed(Block.read(row, self.columns), self.held_out), whole)
+            for sent, whole in pages:
+                yield Page(weighed(Block.read(sent, self.columns), self.held_out), whole)
 
-    def _pages(self, position: Position, size: int) -> Iterator[Sent]:
+    def _pages(self, position: Position, size: int) -> Iterator[tuple[Sent, bool]]:
         """Yield the same as they are sent: what is done elsewhere, the server need not wait for.
 
         Where a page is expected to be whole and is not, it is read once more without the rest.
@@ -142,22 +134,19 @@ class Reader:
         statement, whole = cache(self._batch), True  # to put one together takes a millisecond
         while size:
             asked = min(size, self.page)
-            row = self._read(statement(asked, whole), position)
-            if row is None and whole:
+            sent = self._read(statement(asked, whole), position)
+            if sent is None:
                 whole = False
-                row = self._read(statement(asked, whole), position)
-            if row is None:
-                raise incomplete()
-            found = row[0]
-            if found:
-                yield Sent(row, whole)
-                position = Block.end_of(row)
-            size = size - asked if found == asked else 0
+                continue
+            if len(sent):
+                yield sent, whole
+                position = sent.end
+            size = size - asked if len(sent) == asked else 0
 
     def _batch(self, size: int, whole: bool) -> str:
         place = {"xid": sql.SQL("$1"), "id": sql.SQL("$2")}
         given = {"size": size, "whole": whole, "bound": self.bound, **place}
-        return self._page("learn_batch", given, all_are=self._is_example)
+        return self._page("learn_batch", given, all_are=self._is_example if whole else True)
 
     def reaches(self, position: Position, size: int) -> bool:
         """Say whether there are so many examples after a position."""
@@ -196,23 +185,19 @@ class Reader:
         return dict(self.conn.execute(query("learn_skipped"), given).fetchall())
 
     def _block(self, name: str, given: Mapping[str, Any], **how: Any) -> Block:
-        row = self._read(self._page(name, given, **how))
-        if row is None:
-            raise incomplete()
-        return Block.read(row, self.columns)
+        sent = self._read(self._page(name, given, **how))
+        assert sent is not None  # asked for examples only
+        return Block.read(sent, self.columns)
 
-    def _read(self, page: str, after: Position | None = None) -> Row | None:
-        """Return what was selected; None where not all are examples, or they make no block."""
+    def _read(self, page: str, after: Position | None = None) -> Sent | None:
+        """Return what was selected; None where not all are examples."""
         with RawCursor(self.conn) as cursor:
-            try:
-                # As texts: of the same types each time, the statement is planned once.
-                place = [str(number) for number in after or ()]
-                row = cursor.execute(page, place, prepare=bool(place), binary=True).fetchone()
-            except ArraySubscriptError:  # design rows of different lengths are no array
-                return None
+            # As texts: of the same types each time, the statement is planned once.
+            place = [str(number) for number in after or ()]
+            row = cursor.execute(page, place, prepare=bool(place), binary=True).fetchone()
         assert row is not None
-        whole, *columns = row
-        return columns if whole else None
+        whole, fields, designs = row
+        return Sent(unpacked_fields(fields), designs) if whole else None
 
     def _page(
         self,
@@ -224,11 +209,15 @@ class Reader:
         unlabelled: str = "0",
     ) -> str:
         """Return the statement for a page of what the statement of that name selects."""
-        packed, rows = (_PACKED, _JOINED) if self.packs else (_SENT, _ROWS_SENT)
+        scores = query("learn_scores") if scored or self._weighs else sql.SQL("")
+        how = {"salt": self.salt, "scores": scores, "unlabelled": unlabelled}
+        fields = query("learn_fields", **_parts(how))
+        ways = _PACKED if self.packs else _SENT
+        each = {"fields": fields, "designs": sql.Identifier("s", "design")}
+        parts = {name: sql.SQL(way).format(each[name]) for name, way in ways.items()}
         examples = self._statement(name, given)
-        how = {"salt": self.salt, "scored": scored or self._weighs, "unlabelled": unlabelled}
-        parts = {"examples": examples, "packed": packed, "rows": rows, "all_are": all_are, **how}
-        return query("learn_page", **_parts(parts)).as_string(self.conn)
+        given = _parts({"examples": examples, "all_are": all_are, **parts})
+        return query("learn_page", **given).as_string(self.conn)
 
     def _statement(self, name: str, given: Mapping[str, Any]) -> sql.Composed:
         known = {"model": self.model, "salt": self.salt, "versions": self.versions}
