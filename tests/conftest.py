@@ -14,14 +14,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -31,10 +27,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
 
-from rescore.server.account import default_home
 from rescore.server.binaries import find_binaries
 from rescore.server.libraries import python_path
 from rescore.server.private import Server, remove, start
+from rescore.tests.homes import own_home
 
 PLAIN_ROLE = "rescore_plain"
 
@@ -62,25 +58,10 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A new private server for this run, with the tests' tuning."""
-    with _own_home() as home:
+    with own_home() as home:
         remove(home)  # left behind by a run that was killed
         yield start(home, tuning="tests")
         remove(home)
-
-
-@contextmanager
-def _own_home() -> Iterator[Path]:
-    """The first home no other run is using: several runs in one checkout do not meet."""
-    homes = default_home()
-    homes.mkdir(parents=True, exist_ok=True)
-    for number in count():
-        with (homes / f"tests-{number}.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield homes / f"tests-{number}"
-            return
 
 
 @dataclass(frozen=True)

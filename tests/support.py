@@ -19,6 +19,7 @@ from rescore.compiler.apply import apply
 from rescore.compiler.definition import parse
 from rescore.compiler.difference import Plan
 from rescore.plpython.contract import Contract
+from rescore.tests import clones
 from rescore.trainer.publish import publish as publish_estimator
 
 Connection = psycopg.Connection[Any]
@@ -85,11 +86,15 @@ def open_profile(
     tables: SQL that makes them.
     serving: whether a version of model ``churn`` serves.
     """
-    with psycopg.connect(dsn, autocommit=True) as conn:
+
+    def build(conn: Connection) -> None:
         conn.execute(tables.encode())
         define(conn, definition)
         if serving:
             publish(conn)
+
+    clones.make(dsn, (tables, definition, serving), build)
+    with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
 
 
