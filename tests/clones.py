@@ -26,17 +26,18 @@ def make(dsn: str, what: Hashable, build: Callable[[Connection], None]) -> None:
 
     Parameters
     ----------
-    what: names what is built; the same is built once on a server for each role.
-    build: called with an autocommitting connection to a database as the role finds it.
+    dsn: of fixture ``dsn`` or ``plain_dsn``, whose databases have templates called after them.
+    what: names what is built; the same is built once for each of them.
+    build: called with an autocommitting connection to a clone of that template.
     """
     given = conninfo_to_dict(dsn)
     name, role = str(given["dbname"]), str(given["user"])
     administration = make_conninfo(dsn, dbname="postgres", user=SUPERUSER)
     with psycopg.connect(administration, autocommit=True) as server:
-        key = given.get("host"), given.get("port"), role, what
+        key = given.get("host"), given.get("port"), name, what
         if key not in _made:
             found = f"made_{len(_made)}"
-            _clone(server, found, f"{'full' if role == SUPERUSER else 'plain'}_tmpl", role)
+            _clone(server, found, f"{name}_tmpl", role)
             with psycopg.connect(make_conninfo(dsn, dbname=found), autocommit=True) as conn:
                 build(conn)
             _made[key] = found
