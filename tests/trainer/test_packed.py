@@ -14,7 +14,7 @@ from rescore.trainer.loop.packed import KEPT, unpacked_designs, unpacked_fields
 
 Connection = psycopg.Connection[Any]
 FIELD_WAYS = {"kept": "rescore._joined(r, NULL)", "sent": "string_agg(record_send(r), '')"}
-DESIGN_WAYS = {"kept": "rescore._joined(r, NULL)", "sent": "string_agg(array_send(r), '')"}
+DESIGN_WAYS = {"kept": "rescore._joined(r, NULL)", "sent": "array_send(array_agg(r))"}
 VALUES = {
     "ids": "9223372036854775807::int8",
     "xids": "'18446744073709551'::xid8",
@@ -159,9 +159,9 @@ def test_rows_so_long_that_they_are_compressed(conn: Connection, way: str) -> No
     ],
 )
 def test_rows_that_make_no_matrix_are_told(conn: Connection, way: str, row: str) -> None:
-    data = fetched(conn, way, f"({row})::float8[]")
-    with pytest.raises(NotEnoughData, match="not complete"):
-        unpacked_designs(data, (40, 3))
+    # The server itself makes no array of arrays of different lengths.
+    with pytest.raises((NotEnoughData, psycopg.DataError), match="not complete|accumulate"):
+        unpacked_designs(fetched(conn, way, f"({row})::float8[]"), (40, 3))
 
 
 def test_designs_in_the_other_order_of_bytes(conn: Connection) -> None:

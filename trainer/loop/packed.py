@@ -81,7 +81,7 @@ def unpacked_designs(data: bytes | None, shape: tuple[int, int]) -> NDArray[np.f
     Parameters
     ----------
     data: one array after the other, from ``rescore._joined`` in the server's order of bytes, or
-        from ``array_send``, in the network's, each number behind its length.
+        an array of them from ``array_send``, in the network's, each number behind its length.
     shape: of the matrix.
 
     Raises
@@ -92,17 +92,24 @@ def unpacked_designs(data: bytes | None, shape: tuple[int, int]) -> NDArray[np.f
     if data is None and not count:
         return np.empty(shape)
     body = data or b""
-    order = next((o for o in _ORDERS if body[:4] == np.array(1, f"{o}i4").tobytes()), ">")
-    number: Any = f"{order}f8"
-    kept = np.dtype([("header", f"{order}i4", 5), ("numbers", number, (columns,))])
-    sent = np.dtype([("length", ">i4"), ("value", ">f8")])
-    each = np.dtype([("header", ">i4", 5), ("numbers", sent, (columns,))])
-    form = each if len(body) == count * each.itemsize else kept
+    if body[:4] == len(shape).to_bytes(4, "big"):
+        return _sent_matrix(body, shape)
+    order = next((o for o in _ORDERS if body[:4] == np.array(1, f"{o}i4").tobytes()), _NATIVE)
+    form = np.dtype([("header", f"{order}i4", 5), ("numbers", f"{order}f8", (columns,))])
     if len(body) != count * form.itemsize:
         raise incomplete()
-    rows = _rows(body, form, {"header": [1, 0, _FLOAT8, columns, 1]})["numbers"]
+    rows = _rows(body, form, {"header": [1, 0, _FLOAT8, columns, 1]})
     # A copy: where they begin in the answer, the processor could not add them up at full speed.
-    return (rows if form is kept else rows["value"]).astype(np.float64)
+    return rows["numbers"].astype(np.float64)
+
+
+def _sent_matrix(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
+    header = np.array([2, 0, _FLOAT8, shape[0], 1, shape[1], 1], ">i4").tobytes()
+    form = np.dtype([("length", ">i4"), ("value", ">f8")])
+    if data[: len(header)] != header:
+        raise incomplete()
+    numbers = _rows(data[len(header) :], form, {"length": 8})["value"]
+    return numbers.astype(np.float64).reshape(shape)
 
 
 def incomplete() -> NotEnoughData:

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import RawCursor, sql
+from psycopg.errors import ArraySubscriptError
 
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.hashing import below
 from rescore.trainer.loop.block import Block, Integers, Position, Sent
-from rescore.trainer.loop.packed import unpacked_fields
+from rescore.trainer.loop.packed import incomplete, unpacked_fields
 from rescore.trainer.loop.state import State, like_columns
 from rescore.trainer.loop.treatment import weighed
 
@@ -34,7 +35,7 @@ _OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
 _PACKED = {"fields": "rescore._joined({}, NULL)", "designs": "rescore._joined({}, NULL)"}
 _SENT = {
     "fields": "pg_catalog.string_agg(pg_catalog.record_send({}), '')",
-    "designs": "pg_catalog.string_agg(pg_catalog.array_send({}), '')",
+    "designs": "pg_catalog.array_send(pg_catalog.array_agg({}))",
 }
 T = TypeVar("T")
 
@@ -135,6 +136,8 @@ class Reader:
         while size:
             asked = min(size, self.page)
             sent = self._read(statement(asked, whole), position)
+            if sent is None and not whole:
+                raise incomplete()
             if sent is None:
                 whole = False
                 continue
@@ -186,15 +189,19 @@ class Reader:
 
     def _block(self, name: str, given: Mapping[str, Any], **how: Any) -> Block:
         sent = self._read(self._page(name, given, **how))
-        assert sent is not None  # asked for examples only
+        if sent is None:
+            raise incomplete()
         return Block.read(sent, self.columns)
 
     def _read(self, page: str, after: Position | None = None) -> Sent | None:
-        """Return what was selected; None where not all are examples."""
+        """Return what was selected; None where not all are examples, or they make no matrix."""
         with RawCursor(self.conn) as cursor:
             # As texts: of the same types each time, the statement is planned once.
             place = [str(number) for number in after or ()]
-            row = cursor.execute(page, place, prepare=bool(place), binary=True).fetchone()
+            try:
+                row = cursor.execute(page, place, prepare=bool(place), binary=True).fetchone()
+            except ArraySubscriptError:  # arrays of different lengths are no array
+                return None
         assert row is not None
         whole, fields, designs = row
         return Sent(unpacked_fields(fields), designs) if whole else None
