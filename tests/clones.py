@@ -32,21 +32,20 @@ def make(dsn: str, what: Hashable, build: Callable[[Connection], None]) -> None:
     """
     given = conninfo_to_dict(dsn)
     name, role = str(given["dbname"]), str(given["user"])
+    key = given.get("host"), given.get("port"), name, what
     administration = make_conninfo(dsn, dbname="postgres", user=SUPERUSER)
     with psycopg.connect(administration, autocommit=True) as server:
-        key = given.get("host"), given.get("port"), name, what
+        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+        server.execute(drop.format(sql.Identifier(name)))
+        _clone(server, name, _made.get(key, f"{name}_tmpl"), role)
         if key not in _made:
-            found = f"made_{len(_made)}"
-            _clone(server, found, f"{name}_tmpl", role)
-            with psycopg.connect(make_conninfo(dsn, dbname=found), autocommit=True) as conn:
+            with psycopg.connect(dsn, autocommit=True) as conn:
                 build(conn)
+            # To where nobody ever connects: autovacuum would work there until the run ends.
+            _clone(server, found := f"made_{len(_made)}", name, role)
             _made[key] = found
-        _clone(server, name, _made[key], role)
 
 
 def _clone(server: Connection, name: str, template: str, owner: str) -> None:
-    """Put a clone in place of a database, or of what a build that failed has left of one."""
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-    server.execute(drop.format(sql.Identifier(name)))
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
     server.execute(create.format(*map(sql.Identifier, (name, template, owner))))
