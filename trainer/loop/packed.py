@@ -64,14 +64,14 @@ def unpacked_fields(data: bytes | None) -> NDArray[Any]:
     """
     if data is None:
         return np.empty(0, _SENT[len(_READ)])
+    for (order, count), form in KEPT.items():
+        told = np.array(_RECORD, f"{order}i4").tobytes(), np.array(count, f"{order}u2").tobytes()
+        if (data[4:8], data[14:16]) == told:
+            known = {"type": _RECORD, "count": count, "data_at": _DATA_AT, "short": _SHORT[order]}
+            return _rows(data, form, known)
     for count, form in _SENT.items():
         if data[:4] == count.to_bytes(4, "big"):
             return _rows(data, form, {"count": count, "hashes length": 8})
-    for (order, count), form in KEPT.items():
-        head = np.frombuffer(data[:16].ljust(16), f"{order}u2")
-        if head[7] == count:
-            known = {"type": _RECORD, "count": count, "data_at": _DATA_AT}
-            return _rows(data, form, {**known, "short": _SHORT[order]})
     raise incomplete()
 
 
