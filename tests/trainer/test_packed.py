@@ -160,7 +160,7 @@ def test_rows_so_long_that_they_are_compressed(conn: Connection, way: str) -> No
 )
 def test_rows_that_make_no_matrix_are_told(conn: Connection, way: str, row: str) -> None:
     # The server itself makes no array of arrays of different lengths.
-    with pytest.raises((NotEnoughData, psycopg.DataError), match="not complete|accumulate"):
+    with pytest.raises((NotEnoughData, psycopg.DataError), match=r"not complete|accumulate"):
         unpacked_designs(fetched(conn, way, f"({row})::float8[]"), (40, 3))
 
 
