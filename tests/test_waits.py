@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import IsolationLevel
 
 from rescore.tests.queue_shop import DEFINITION, FOLD, SHOP, Connection, right, use, waiting
 from rescore.tests.support import one, open_profile
@@ -28,31 +29,65 @@ features: {bills: {from: bills, count: true}}
 """
 
 
+SLOTS = """
+    SELECT array_agg(k ORDER BY hashtextextended('customers', 0) + (hashtextextended(k::text, 1) & 127))
+    FROM generate_series(1, 20) AS k"""
+# Without an index the rows come as they lie in the table, unless they are sorted.
+UNSORTED = "-c enable_indexscan=off -c enable_bitmapscan=off -c enable_sort=off"
+
+
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with open_profile(plain_dsn, SHOP, DEFINITION) as made:
+    dearest = DEFINITION.replace("models:", "  dearest: {from: orders, max: amount}\nmodels:", 1)
+    with open_profile(plain_dsn, SHOP, dearest) as made:
+        yield made
+
+
+@pytest.fixture
+def linked(plain_dsn: str) -> Iterator[Connection]:
+    with open_profile(plain_dsn, LINKED, BILLED, serving=False) as made:
+        made.execute("INSERT INTO bills VALUES (2, 5)")
+        made.execute("INSERT INTO accounts VALUES (2, 9), (1, 7)")
         yield made
 
 
 @contextmanager
-def waits(conn: Connection, dsn: str, statement: str) -> Iterator[Future[Any]]:
+def waits(
+    conn: Connection, dsn: str, statement: str, options: str = ""
+) -> Iterator[psycopg.Connection[Any]]:
     """Run a statement in a session of its own: the block begins when it waits, and is to let it go on."""
-    with psycopg.connect(dsn, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+    with (
+        psycopg.connect(dsn, autocommit=True, options=options) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
         running = pool.submit(other.execute, statement.encode())
         while not one(conn, BLOCKED, other.info.backend_pid):
             assert not running.done(), running.result()
-        yield running
+        yield other
         running.result(timeout=30)
 
 
 @contextmanager
-def deleting(dsn: str, key: int) -> Iterator[Connection]:
-    """A transaction that has deleted a row of the profile, and is not committed."""
+def open_transaction(dsn: str, statement: str) -> Iterator[Connection]:
+    """A transaction that has done something, and is not committed."""
     with psycopg.connect(dsn) as other:
-        other.execute("DELETE FROM customers WHERE customer_id = %s", [key])
+        other.execute(statement.encode())
         yield other
 
 
+def is_free(dsn: str, statement: str) -> bool:
+    """Whether nobody else holds what a statement takes."""
+    with psycopg.connect(dsn, options="-c lock_timeout=50ms") as other:
+        try:
+            other.execute(statement.encode())
+        except psycopg.errors.LockNotAvailable:
+            return False
+        finally:
+            other.rollback()
+    return True
+
+
+GONE = "DELETE FROM customers WHERE customer_id = 7"
 ORDERS = {
     "one": "INSERT INTO orders VALUES (7, 5)",
     "several": "INSERT INTO orders VALUES (7, 5), (7, 6), (8, 7)",
@@ -68,37 +103,41 @@ def test_events_that_wait_for_a_deletion_count(
     """They come after it, and bring the customer back."""
     conn.execute("INSERT INTO orders VALUES (9, 5), (9, 6)")
     conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-    with deleting(plain_dsn, 7) as other, waits(conn, plain_dsn, statement):
+    with open_transaction(plain_dsn, GONE) as other, waits(conn, plain_dsn, statement):
         other.commit()
     events = one(conn, "SELECT count(*) FROM orders WHERE customer_id = 7")
     assert one(conn, "SELECT orders FROM customers WHERE customer_id = 7") == events
     assert right(conn)
 
 
+def counted(conn: Connection) -> bool:
+    return conn.execute("SELECT * FROM rescore.verify('customers')").fetchall() == []
+
+
 LINKS = {
-    "insert": "INSERT INTO accounts VALUES (1, 7)",
-    "update": "UPDATE accounts SET customer_id = 7",
-    "event": "INSERT INTO bills VALUES (3, 5)",
+    "insert": "INSERT INTO accounts VALUES (4, 7)",
+    "update": "UPDATE accounts SET customer_id = 7 WHERE account = 2",
+    "event": "INSERT INTO bills VALUES (1, 5)",
 }
 
 
 @pytest.mark.parametrize("statement", LINKS.values(), ids=LINKS)
-def test_a_link_that_waits_for_a_deletion_counts(plain_dsn: str, statement: str) -> None:
-    with open_profile(plain_dsn, LINKED, BILLED, serving=False) as conn:
-        conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-        conn.execute("INSERT INTO bills VALUES (1, 5), (2, 5)")
-        conn.execute("INSERT INTO accounts VALUES (2, 9), (3, 7)")
-        with deleting(plain_dsn, 7) as other, waits(conn, plain_dsn, statement):
-            other.commit()
-        assert one(conn, "SELECT bills FROM customers WHERE customer_id = 7") == 1
-        assert conn.execute("SELECT * FROM rescore.verify('customers')").fetchall() == []
+def test_a_link_that_waits_for_a_deletion_counts(
+    linked: Connection, plain_dsn: str, statement: str
+) -> None:
+    linked.execute("INSERT INTO customers (customer_id) VALUES (7)")
+    linked.execute("INSERT INTO bills VALUES (4, 5)")
+    with open_transaction(plain_dsn, GONE) as other, waits(linked, plain_dsn, statement):
+        other.commit()
+    assert one(linked, "SELECT bills FROM customers WHERE customer_id = 7") == 1
+    assert counted(linked)
 
 
 def test_a_fold_that_waits_for_a_deletion_counts_what_came_since(
     conn: Connection, plain_dsn: str
 ) -> None:
     conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-    with deleting(plain_dsn, 7) as other:
+    with open_transaction(plain_dsn, GONE) as other:
         use(conn, 7)
         with waits(conn, plain_dsn, FOLD):
             other.commit()
@@ -112,10 +151,131 @@ def test_a_rebuild_that_waits_for_a_deletion_counts_what_came_since(
 ) -> None:
     use(conn, 1)
     conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-    with deleting(plain_dsn, 7) as other:
+    with open_transaction(plain_dsn, GONE) as other:
         use(conn, 7)
         with waits(conn, plain_dsn, "SELECT rescore.rebuild('customers')"):
             other.commit()
     assert waiting(conn) == 0
     assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1
     assert right(conn)
+
+
+RECOUNTS = {
+    "delete": "DELETE FROM orders WHERE amount = 6",
+    "update": "UPDATE orders SET amount = 4 WHERE amount = 6",
+    "rebuild": "SELECT rescore.rebuild('customers')",
+}
+
+
+@pytest.mark.parametrize("statement", RECOUNTS.values(), ids=RECOUNTS)
+def test_a_recount_sees_what_it_has_waited_for(
+    conn: Connection, plain_dsn: str, statement: str
+) -> None:
+    conn.execute("INSERT INTO orders VALUES (7, 5), (7, 6)")
+    event = "INSERT INTO orders VALUES (7, 50)"
+    with open_transaction(plain_dsn, event) as other, waits(conn, plain_dsn, statement):
+        other.commit()
+    assert one(conn, "SELECT dearest FROM customers") == 50
+    assert right(conn)
+
+
+def test_an_update_that_leaves_the_counters_as_they_were_is_met(
+    conn: Connection, plain_dsn: str
+) -> None:
+    """By an older snapshot another event is the greatest that is left."""
+    conn.execute("INSERT INTO orders VALUES (7, 50), (7, 3)")
+    with psycopg.connect(plain_dsn) as old:
+        old.isolation_level = IsolationLevel.REPEATABLE_READ
+        old.execute("SELECT 1")
+        conn.execute("UPDATE orders SET amount = 4 WHERE amount = 3")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            old.execute("DELETE FROM orders WHERE amount = 50")
+    conn.execute("DELETE FROM orders WHERE amount = 50")
+    assert right(conn)
+
+
+def test_rows_are_locked_in_the_order_of_their_keys(conn: Connection, plain_dsn: str) -> None:
+    """Who waits for one holds none that comes after it, wherever they lie in the table."""
+    for key in (2, 1):
+        conn.execute("INSERT INTO orders VALUES (%s, 5)", [key])
+    row = "SELECT FROM customers WHERE customer_id = {} FOR UPDATE"
+    several = "INSERT INTO orders VALUES (1, 6), (2, 6)"
+    with (
+        open_transaction(plain_dsn, row.format(1)) as other,
+        waits(conn, plain_dsn, several, UNSORTED),
+    ):
+        assert is_free(plain_dsn, row.format(2))
+        other.commit()
+    assert right(conn)
+
+
+def test_customers_are_created_in_the_order_of_their_keys(conn: Connection, plain_dsn: str) -> None:
+    first = "INSERT INTO orders VALUES (1, 5)"
+    several = "INSERT INTO orders VALUES (2, 6), (1, 6)"
+    with open_transaction(plain_dsn, first) as other, waits(conn, plain_dsn, several, UNSORTED):
+        assert is_free(plain_dsn, "INSERT INTO customers (customer_id) VALUES (2)")
+        other.commit()
+    assert right(conn)
+
+
+def test_a_row_that_comes_and_an_event_that_goes(conn: Connection, plain_dsn: str) -> None:
+    """Neither can see the other: whoever is second waits."""
+    row, gone = "INSERT INTO customers (customer_id) VALUES ({})", "DELETE FROM orders"
+    for key, first, second in ((7, row.format(7), gone), (8, gone, row.format(8))):
+        conn.execute("INSERT INTO orders VALUES (%s, 5), (%s, 6)", [key, key])
+        conn.execute("DELETE FROM customers")
+        with open_transaction(plain_dsn, first) as other, waits(conn, plain_dsn, second):
+            other.commit()
+        assert one(conn, "SELECT orders FROM customers WHERE customer_id = %s", key) == 0
+    assert right(conn)
+
+
+def test_slots_are_taken_in_their_order(conn: Connection, plain_dsn: str) -> None:
+    """Who waits for the slot of a customer without a row holds none that comes after it."""
+    keys = one(conn, SLOTS)
+    conn.execute("INSERT INTO orders SELECT k, 5 FROM unnest(%s::bigint[]) AS k", [keys])
+    conn.execute("DELETE FROM customers")
+    row = f"INSERT INTO customers (customer_id) VALUES ({keys[0]})"
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = %s AND granted"
+    with (
+        open_transaction(plain_dsn, row) as other,
+        waits(conn, plain_dsn, "DELETE FROM orders", UNSORTED) as waiter,
+    ):
+        assert one(conn, held, waiter.info.backend_pid) == 0
+        other.commit()
+    assert right(conn)
+
+
+MEETINGS = {
+    "link, event": ("INSERT INTO accounts VALUES (5, 7)", "INSERT INTO bills VALUES (5, 1)"),
+    "event, link": ("INSERT INTO bills VALUES (5, 1)", "INSERT INTO accounts VALUES (5, 7)"),
+    "moved, event": ("UPDATE accounts SET customer_id = 8", "INSERT INTO bills VALUES (1, 1)"),
+    "event, moved": ("INSERT INTO bills VALUES (1, 1)", "UPDATE accounts SET customer_id = 8"),
+    "event, another link": (
+        "INSERT INTO bills VALUES (1, 1)",
+        "INSERT INTO accounts VALUES (4, 7)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), MEETINGS.values(), ids=MEETINGS)
+def test_a_link_and_its_events_meet(
+    linked: Connection, plain_dsn: str, first: str, second: str
+) -> None:
+    linked.execute("INSERT INTO bills VALUES (4, 1)")
+    linked.execute("INSERT INTO bills VALUES (1, 1)")
+    with open_transaction(plain_dsn, first) as other, waits(linked, plain_dsn, second):
+        other.commit()
+    assert counted(linked)
+
+
+def test_links_are_locked_in_their_order(linked: Connection, plain_dsn: str) -> None:
+    row = "SELECT FROM accounts WHERE account = {} FOR UPDATE"
+    several = "INSERT INTO bills VALUES (1, 6), (2, 6)"
+    with (
+        open_transaction(plain_dsn, row.format(1)) as other,
+        waits(linked, plain_dsn, several, UNSORTED),
+    ):
+        assert is_free(plain_dsn, row.format(2))
+        other.commit()
+    assert counted(linked)
