@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 import pytest
@@ -13,8 +10,8 @@ from psycopg import IsolationLevel
 
 from rescore.tests.queue_shop import DEFINITION, FOLD, SHOP, Connection, right, use, waiting
 from rescore.tests.support import one, open_profile
+from rescore.tests.waiting import is_free, open_transaction, waits
 
-BLOCKED = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
 LINKED = """
 CREATE TABLE bills (account bigint, amount int);
 CREATE INDEX ON bills (account);
@@ -49,42 +46,6 @@ def linked(plain_dsn: str) -> Iterator[Connection]:
         made.execute("INSERT INTO bills VALUES (2, 5)")
         made.execute("INSERT INTO accounts VALUES (2, 9), (1, 7)")
         yield made
-
-
-@contextmanager
-def waits(
-    conn: Connection, dsn: str, statement: str, options: str = ""
-) -> Iterator[psycopg.Connection[Any]]:
-    """Run a statement in a session of its own: the block begins when it waits, and is to let it go on."""
-    with (
-        psycopg.connect(dsn, autocommit=True, options=options) as other,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        running = pool.submit(other.execute, statement.encode())
-        while not one(conn, BLOCKED, other.info.backend_pid):
-            assert not running.done(), running.result()
-        yield other
-        running.result(timeout=30)
-
-
-@contextmanager
-def open_transaction(dsn: str, statement: str) -> Iterator[Connection]:
-    """A transaction that has done something, and is not committed."""
-    with psycopg.connect(dsn) as other:
-        other.execute(statement.encode())
-        yield other
-
-
-def is_free(dsn: str, statement: str) -> bool:
-    """Whether nobody else holds what a statement takes."""
-    with psycopg.connect(dsn, options="-c lock_timeout=50ms") as other:
-        try:
-            other.execute(statement.encode())
-        except psycopg.errors.LockNotAvailable:
-            return False
-        finally:
-            other.rollback()
-    return True
 
 
 GONE = "DELETE FROM customers WHERE customer_id = 7"
