@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from rescore.tests.queue_shop import DEFINITION, FOLD, SHOP, Connection, right, use, waiting
+from rescore.tests.queue_shop import DEFINITION, SHOP, Connection, right
 from rescore.tests.support import one, open_profile
-from rescore.tests.waiting import is_free, open_transaction, waits
+from rescore.tests.waiting import UNSORTED, is_free, open_transaction, waits
 
 LINKED = """
 CREATE TABLE bills (account bigint, amount int);
@@ -29,14 +29,20 @@ features: {bills: {from: bills, count: true}}
 SLOTS = """
     SELECT array_agg(k ORDER BY hashtextextended('customers', 0) + (hashtextextended(k::text, 1) & 127))
     FROM generate_series(1, 20) AS k"""
-# Without an index the rows come as they lie in the table, unless they are sorted.
-UNSORTED = "-c enable_indexscan=off -c enable_bitmapscan=off -c enable_sort=off"
 
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
     dearest = DEFINITION.replace("models:", "  dearest: {from: orders, max: amount}\nmodels:", 1)
     with open_profile(plain_dsn, SHOP, dearest) as made:
+        yield made
+
+
+@pytest.fixture
+def filled(plain_dsn: str) -> Iterator[Connection]:
+    """A profile that only the application fills: events may come before the row does."""
+    table = "CREATE TABLE customers (customer_id bigint PRIMARY KEY, name text NOT NULL);"
+    with open_profile(plain_dsn, SHOP + table, DEFINITION) as made:
         yield made
 
 
@@ -94,33 +100,6 @@ def test_a_link_that_waits_for_a_deletion_counts(
     assert counted(linked)
 
 
-def test_a_fold_that_waits_for_a_deletion_counts_what_came_since(
-    conn: Connection, plain_dsn: str
-) -> None:
-    conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-    with open_transaction(plain_dsn, GONE) as other:
-        use(conn, 7)
-        with waits(conn, plain_dsn, FOLD):
-            other.commit()
-    assert waiting(conn) == 0
-    assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1
-    assert right(conn)
-
-
-def test_a_rebuild_that_waits_for_a_deletion_counts_what_came_since(
-    conn: Connection, plain_dsn: str
-) -> None:
-    use(conn, 1)
-    conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-    with open_transaction(plain_dsn, GONE) as other:
-        use(conn, 7)
-        with waits(conn, plain_dsn, "SELECT rescore.rebuild('customers')"):
-            other.commit()
-    assert waiting(conn) == 0
-    assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1
-    assert right(conn)
-
-
 RECOUNTS = {
     "delete": "DELETE FROM orders WHERE amount = 6",
     "update": "UPDATE orders SET amount = 4 WHERE amount = 6",
@@ -133,6 +112,7 @@ def test_a_recount_sees_what_it_has_waited_for(
     conn: Connection, plain_dsn: str, statement: str
 ) -> None:
     conn.execute("INSERT INTO orders VALUES (7, 5), (7, 6)")
+    conn.execute("UPDATE customers SET dearest = 1")
     event = "INSERT INTO orders VALUES (7, 50)"
     with open_transaction(plain_dsn, event) as other, waits(conn, plain_dsn, statement):
         other.commit()
@@ -172,39 +152,48 @@ def test_rows_are_locked_in_the_order_of_their_keys(conn: Connection, plain_dsn:
 
 def test_customers_are_created_in_the_order_of_their_keys(conn: Connection, plain_dsn: str) -> None:
     first = "INSERT INTO orders VALUES (1, 5)"
-    several = "INSERT INTO orders VALUES (2, 6), (1, 6)"
-    with open_transaction(plain_dsn, first) as other, waits(conn, plain_dsn, several, UNSORTED):
+    several = "SELECT rescore_compiled.customers__ensure('{2, 1}')"
+    with open_transaction(plain_dsn, first) as other, waits(conn, plain_dsn, several):
         assert is_free(plain_dsn, "INSERT INTO customers (customer_id) VALUES (2)")
         other.commit()
     assert right(conn)
 
 
-def test_a_row_that_comes_and_an_event_that_goes(conn: Connection, plain_dsn: str) -> None:
+ROW = "INSERT INTO customers VALUES (7, 'Ada')"
+CHANGES = {
+    "come": "INSERT INTO orders VALUES (7, 8), (7, 9)",
+    "go": "DELETE FROM orders",
+    "change": "UPDATE orders SET customer_id = 7",
+}
+
+
+@pytest.mark.parametrize("rowfirst", [True, False])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_row_and_its_events_meet(
+    filled: Connection, plain_dsn: str, change: str, rowfirst: bool
+) -> None:
     """Neither can see the other: whoever is second waits."""
-    row, gone = "INSERT INTO customers (customer_id) VALUES ({})", "DELETE FROM orders"
-    for key, first, second in ((7, row.format(7), gone), (8, gone, row.format(8))):
-        conn.execute("INSERT INTO orders VALUES (%s, 5), (%s, 6)", [key, key])
-        conn.execute("DELETE FROM customers")
-        with open_transaction(plain_dsn, first) as other, waits(conn, plain_dsn, second):
-            other.commit()
-        assert one(conn, "SELECT orders FROM customers WHERE customer_id = %s", key) == 0
-    assert right(conn)
+    filled.execute("INSERT INTO orders VALUES (7, 5), (8, 6)")
+    first, second = (ROW, change) if rowfirst else (change, ROW)
+    with open_transaction(plain_dsn, first) as other, waits(filled, plain_dsn, second):
+        other.commit()
+    events = one(filled, "SELECT count(*) FROM orders WHERE customer_id = 7")
+    assert one(filled, "SELECT orders FROM customers") == events
+    assert right(filled)
 
 
-def test_slots_are_taken_in_their_order(conn: Connection, plain_dsn: str) -> None:
+def test_slots_are_taken_in_their_order(filled: Connection, plain_dsn: str) -> None:
     """Who waits for the slot of a customer without a row holds none that comes after it."""
-    keys = one(conn, SLOTS)
-    conn.execute("INSERT INTO orders SELECT k, 5 FROM unnest(%s::bigint[]) AS k", [keys])
-    conn.execute("DELETE FROM customers")
-    row = f"INSERT INTO customers (customer_id) VALUES ({keys[0]})"
+    keys = one(filled, SLOTS)
+    filled.execute("INSERT INTO orders SELECT k, 5 FROM unnest(%s::bigint[]) AS k", [keys])
     held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = %s AND granted"
     with (
-        open_transaction(plain_dsn, row) as other,
-        waits(conn, plain_dsn, "DELETE FROM orders", UNSORTED) as waiter,
+        open_transaction(plain_dsn, ROW.replace("7", str(keys[0]))) as other,
+        waits(filled, plain_dsn, "DELETE FROM orders", UNSORTED) as waiter,
     ):
-        assert one(conn, held, waiter.info.backend_pid) == 0
+        assert one(filled, held, waiter.info.backend_pid) == 0
         other.commit()
-    assert right(conn)
+    assert right(filled)
 
 
 MEETINGS = {

@@ -13,6 +13,8 @@ from rescore.tests.support import one
 
 Connection = psycopg.Connection[Any]
 
+# Without an index the rows come as they lie in the table, unless they are sorted.
+UNSORTED = "-c enable_indexscan=off -c enable_bitmapscan=off -c enable_sort=off"
 BLOCKED = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
 
 
