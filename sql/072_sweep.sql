@@ -321,8 +321,7 @@ BEGIN
     IF finished AND locked = 0 AND rescore._sweep_is_last(s) THEN
         PERFORM rescore._resolve(p.profile, s.started_at);
     END IF;
-    -- Another part that looks whether it is the last may hold this row for a moment.
-    PERFORM set_config('lock_timeout', '0', true);
+    -- Held since the step began: nobody is waited for.
     UPDATE rescore.sweeps AS w
     SET position = s.position, size = s.size, looked = s.looked, changed = s.changed, locked = s.locked, misses = s.misses,
         held_until = clock_timestamp() + (coalesce(pause, 0) + 2) * interval '1 s',
