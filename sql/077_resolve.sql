@@ -34,6 +34,25 @@ $$;
 COMMENT ON FUNCTION rescore._note_relabelled(text, integer[]) IS
     'Notes that what came of scores of these versions is no longer what they may have been judged by: they are judged anew.';
 
+CREATE OR REPLACE FUNCTION rescore._forget_relabelled(models text[])
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Judged anew is who has any that a judgement has not counted; of those that have ended for everybody, the last one
+    -- is past it if any is. Those that have not may become visible behind a judgement that is being made: they stay.
+    WITH e AS MATERIALIZED (SELECT rescore._ended() AS bound), counted AS MATERIALIZED (
+        SELECT o.model, o.version, o.xid
+        FROM rescore.relabelled AS o CROSS JOIN e
+        WHERE o.model = ANY (models)
+          AND EXISTS (SELECT FROM rescore.relabelled AS l
+                      WHERE l.model = o.model AND l.version = o.version AND l.xid > o.xid AND l.xid < e.bound)
+        FOR UPDATE OF o SKIP LOCKED)
+    DELETE FROM rescore.relabelled AS r USING counted AS c WHERE r.model = c.model AND r.version = c.version AND r.xid = c.xid
+$$;
+COMMENT ON FUNCTION rescore._forget_relabelled(text[]) IS
+    'Deletes what rescore._note_relabelled has noted and no judgement needs, since something later of the same version says as much; waits for nobody.';
+
 CREATE OR REPLACE FUNCTION rescore._label(p rescore.profiles, model text, label text, moment timestamptz, ids bigint[], keys text[], taken timestamptz[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -169,6 +188,7 @@ DECLARE
     up_to_at timestamptz;
     up_to_key text;
 BEGIN
+    PERFORM rescore._forget_relabelled(ARRAY(SELECT l.model FROM rescore._labelled(rescore._profile(profile)) AS l));
     LOOP
         looked := rescore._resolve_step(profile);
         EXIT WHEN looked = 0;
