@@ -46,6 +46,21 @@ def new_meanings(
     ]
 
 
+def models_left(definition: Definition, stored: dict[str, Any] | None) -> list[str]:
+    """Say of each model that is no longer defined what becomes of it.
+
+    Parameters
+    ----------
+    stored: the definition that was applied before; None for none.
+    """
+    before = (stored or {}).get("models") or {}
+    return [
+        f"model {m} is no longer defined: its versions and snapshots stay, nothing scores, logs or "
+        "learns by it"
+        for m in sorted(set(before) - set(definition.models))
+    ]
+
+
 def _kept(definition: Definition, stored: dict[str, Any] | None) -> set[str]:
     """Return the features that are defined as they were; none where that cannot be told."""
     try:
