@@ -21,7 +21,9 @@ from rescore.tests.support import one
 from rescore.trainer.database import translated
 from rescore.trainer.snapshots import log
 
-OPEN = "SELECT array_agg(DISTINCT model ORDER BY model) FROM rescore.snapshots WHERE resolved IS NULL"
+OPEN = (
+    "SELECT array_agg(DISTINCT model ORDER BY model) FROM rescore.snapshots WHERE resolved IS NULL"
+)
 INCIDENTS = "SELECT count(*) FROM rescore.incidents"
 POISONED = DEFINITION.replace("where: \"kind = 'cancel'\"", 'where: "100 / length(kind) > 3"')
 

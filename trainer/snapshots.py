@@ -93,7 +93,7 @@ class Each:
     fault: psycopg.Error | None = None
 
     def done(self, work: Callable[[], int]) -> int:
-        """Return what the work returns, 0 where it fails; a connection that is lost fails at once."""
+        """Return what the work returns, 0 where it fails; a lost connection fails at once."""
         try:
             return work()
         except psycopg.OperationalError:
