@@ -287,6 +287,27 @@ def test_what_is_no_longer_defined_learns_no_longer(conn: Connection) -> None:
     assert [each["model"] for each in told] == ["churn"]
 
 
+def test_what_a_changed_definition_does_not_change_of_what_was_learnt_is_said(
+    conn: Connection,
+) -> None:
+    text = DEFINITION.replace("LEARN", LEARN)
+
+    def said(definition: str) -> list[str]:
+        return [each for each in define(conn, definition).notes if "churn" in each]
+
+    assert said(text) == []
+    other = text.replace("eta0: 0.01", "eta0: 0.05")
+    assert said(other) == [
+        "model churn learns on with the estimator and scaler that its champion has: those of the "
+        "definition come with `rescore train churn --publish`"
+    ]
+    assert said(other) == []
+    assert said(other.replace("within: 30 days", "within: 20 days")) == [
+        "label churned now means something else: open snapshots resolve by it; train model churn "
+        "anew, its versions learnt the old one"
+    ]
+
+
 @pytest.mark.long
 def test_a_version_from_a_file_is_given_something_to_be_compared_with(conn: Connection) -> None:
     told = "SELECT status, detail FROM rescore.health WHERE \"check\" = 'drift'"
