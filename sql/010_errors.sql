@@ -121,6 +121,6 @@ CREATE OR REPLACE FUNCTION rescore._of_label(i rescore.incident_log)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT i.version IS NULL AND coalesce(i.context LIKE '%\_\_outcomes(%', false) $$;
+AS $$ SELECT i.version IS NULL AND coalesce(strpos(i.context, '__outcomes(') > 0, false) $$;
 COMMENT ON FUNCTION rescore._of_label(rescore.incident_log) IS
     'Whether an incident is that of a label which cannot be told of somebody, rather than of a score.';

@@ -122,6 +122,11 @@ def test_a_line_is_a_line_and_says_what_came_of_each_model() -> None:
     quality = {"at": "now", "job": "quality", "models": told, "error": "worth:\n\tlost"}
     said = "now quality: error worth: lost, churn version 1 open, version 2 better, worth failed"
     assert line(quality) == said
+    diverged = {"action": "refused", "version": None, "reasons": ["weights are not finite"]}
+    made = {"action": "published", "version": 7, "reasons": ["a", "b"]}
+    learnt = [{"model": "churn", "why": "1 day since the last round", "rounds": [made, diverged]}]
+    said = "churn published 7, refused: weights are not finite (1 day since the last round)"
+    assert line({"at": "now", "job": "learn", "learnt": learnt}) == f"now learn: {said}"
 
 
 def test_the_health_file_says_of_the_database_s_errors_what_the_log_says(

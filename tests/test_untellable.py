@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rescore.errors import RescoreError
+from rescore.errors import DoesNotFit
 from rescore.tests.snapshot_shop import (
     DEFINITION,
     Connection,
@@ -39,7 +39,7 @@ def test_a_table_that_is_gone_keeps_no_other_label_from_being_told(conn: Connect
     snapshot(conn)
     conn.execute("ALTER TABLE unpaid_list RENAME TO elsewhere")
     at(conn, "2026-02-20")
-    with pytest.raises(RescoreError) as told, translated():
+    with pytest.raises(DoesNotFit) as told, translated():
         log(conn, "customers", rounds=False)
     missing = 'label gone of model lose: relation "public.unpaid_list" does not exist'
     assert told.value.message == missing

@@ -39,9 +39,16 @@ def line(facts: Facts, *, traces: bool = False) -> str:
 
 def _of_model(facts: Facts) -> str:
     rounds = facts.get("rounds", [])
-    told = [f"{each['action']} {each['version'] or ''}".strip() for each in rounds]
+    told = [_of_round(each) for each in rounds]
     ended = "failed" if "error" in facts else "stopped"
     return f"{', '.join(told) or ended} ({facts.get('why', 'see error')})"
+
+
+def _of_round(facts: Facts) -> str:
+    """Return what a round came to; where no version tells more, the first reason."""
+    if facts["version"] is None and facts["reasons"]:
+        return f"{facts['action']}: {facts['reasons'][0]}"
+    return f"{facts['action']} {facts['version'] or ''}".strip()
 
 
 def _of_parts(facts: Facts) -> str:

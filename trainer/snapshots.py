@@ -67,7 +67,7 @@ def log(
     UnknownProfile
     NotSupported: no model of the profile has a label.
     NotInstalled: the profile was applied by an older version.
-    RescoreError: a label cannot be told; the others were.
+    DoesNotFit: what a label reads is not there; the others were told.
     """
     started, stop = time.monotonic(), stop or Event()
     dropped = int(one(conn, query("snapshot_tend"), (profile,)) or 0)
