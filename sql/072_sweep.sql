@@ -247,11 +247,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     -- A cause that is still there opens it again with the next event that it concerns.
     UPDATE rescore.incident_log AS i SET resolved_at = clock_timestamp()
-    WHERE i.profile = _resolve.profile AND i.resolved_at IS NULL AND i.first_at <= before
+    WHERE i.profile = _resolve.profile AND i.resolved_at IS NULL AND i.first_at <= before AND NOT rescore._of_label(i)
       AND NOT EXISTS (SELECT FROM rescore.queue AS q WHERE q.profile = i.profile AND q.key IS NULL)
 $$;
 COMMENT ON FUNCTION rescore._resolve(text, timestamptz) IS
-    'Closes the incidents of a profile that were open when a sweep began which has now gone through every row, unless everybody is still to be counted.';
+    'Closes the incidents of a profile that were open when a sweep began which has now gone through every row, unless everybody is still to be counted, or they are of a label.';
 
 CREATE OR REPLACE FUNCTION rescore._sweep_is_last(sweep rescore.sweeps)
 RETURNS boolean
