@@ -41,10 +41,12 @@ def make(dsn: str, what: Hashable, build: Callable[[Connection], None]) -> None:
             with psycopg.connect(make_conninfo(dsn, dbname=found), autocommit=True) as conn:
                 build(conn)
             _made[key] = found
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
         _clone(server, name, _made[key], role)
 
 
 def _clone(server: Connection, name: str, template: str, owner: str) -> None:
+    """Put a clone in place of a database, or of what a build that failed has left of one."""
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+    server.execute(drop.format(sql.Identifier(name)))
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
     server.execute(create.format(*map(sql.Identifier, (name, template, owner))))

@@ -59,7 +59,6 @@ def pytest_report_header() -> str:
 def server() -> Iterator[Server]:
     """A new private server for this run, with the tests' tuning."""
     with own_home() as home:
-        remove(home)  # left behind by a run that was killed
         yield start(home, tuning="tests")
         remove(home)
 

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from rescore.server.account import default_home, short_digest
+from rescore.server.private import remove
 
 MEMORY = Path("/dev/shm")
 ROOM = 6 * 2**30
@@ -33,6 +34,7 @@ def own_home() -> Iterator[Path]:
             except BlockingIOError:
                 continue
             name = f"rescore-tests-{os.geteuid()}-{short_digest(homes)}-{number}"
+            remove(homes / f"tests-{number}")  # left behind by a run that was killed
             yield in_memory(name, ROOM) or homes / f"tests-{number}"
             return
 
@@ -40,17 +42,31 @@ def own_home() -> Iterator[Path]:
 def in_memory(name: str, room: int) -> Path | None:
     """Return a directory of that name in memory, our own; None where there is no room for it.
 
+    What a run that was killed has left there is removed: it may hold the room.
+
     Parameters
     ----------
     room: bytes that must be free.
     """
-    if not MEMORY.is_dir() or _free() < room or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
-        return None
     folder = MEMORY / name
-    folder.mkdir(mode=0o711, exist_ok=True)
-    found = folder.lstat()  # anybody may make a file or a link of this name here
+    if not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC or not _is_own(folder):
+        return None
+    remove(folder)
+    return folder if _free() >= room and _is_own(folder) else None
+
+
+def _is_own(folder: Path) -> bool:
+    """Make a directory, open to traversal by the server's account; say whether it is ours alone."""
+    try:
+        folder.mkdir()
+        folder.chmod(0o711)
+    except FileExistsError:  # anybody may make a file or a link of this name
+        pass
+    except OSError:
+        return False
+    found = folder.lstat()
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-    return folder if ours and not found.st_mode & 0o022 else None
+    return ours and not found.st_mode & 0o022
 
 
 def _free() -> int:

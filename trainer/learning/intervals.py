@@ -181,5 +181,7 @@ def _of_error(found: Interval, gaps: Floats) -> Interval:
     The distance of a gap whose truth is 0 is on average 0.8 standard errors; it adds less where
     the truth is larger, so the interval is on the safe side.
     """
+    if not found.known:
+        return found
     by_chance = float(np.sqrt(2 / np.pi) * _errors(gaps).sum())
-    return replace(found, low=max(0.0, found.low - by_chance) if found.known else np.nan)
+    return replace(found, low=max(0.0, found.low - by_chance))

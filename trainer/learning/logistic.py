@@ -38,7 +38,7 @@ def fit_line(x: Floats, positives: Floats, negatives: Floats) -> tuple[Floats, F
     centre, spread = _centre_and_spread(x, (positives + negatives).sum(axis=0))
     if spread == 0:
         offset = fit_offset(np.zeros_like(x), positives, negatives)
-        return np.zeros(len(offset)), offset
+        return 0 * offset, offset
     z = (x - centre) / spread
     start = np.stack([np.zeros(1), _log_odds(positives[:1], negatives[:1])])
     whole = _newton(z, positives[:1], negatives[:1], start)

@@ -60,11 +60,11 @@ class Sums:
         before = np.cumsum(self.per_bin, axis=1) - self.per_bin / 2
         weight = np.where(self.weight > 0, self.weight, np.nan)[:, None]
         tenth = np.clip(ECE_BINS * before / np.nan_to_num(weight, nan=1), 0, ECE_BINS - 1)
-        gaps = (self.per_bin * self.scores - self.positives) / weight
+        gaps = self.per_bin * self.scores - self.positives
         copies = len(gaps)
         place = tenth.astype(np.intp) + ECE_BINS * np.arange(copies)[:, None]
         found = np.bincount(place.ravel(), gaps.ravel(), copies * ECE_BINS)
-        return cast(Floats, found.reshape(copies, ECE_BINS))
+        return cast(Floats, found.reshape(copies, ECE_BINS) / weight)
 
     @cached_property
     def line(self) -> tuple[Floats, Floats]:
@@ -147,7 +147,7 @@ def pr_auc(s: Sums) -> Floats:
     taken = np.cumsum(s.per_bin[:, ::-1], axis=1)
     found = np.cumsum(s.positives[:, ::-1], axis=1)
     precision = found / np.where(taken > 0, taken, 1)
-    return ratio((s.positives[:, ::-1] * precision).sum(axis=1), found[:, -1])
+    return ratio((s.positives[:, ::-1] * precision).sum(axis=1), s.positives.sum(axis=1))
 
 
 def log_loss(s: Sums) -> Floats:

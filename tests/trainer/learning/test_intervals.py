@@ -142,3 +142,15 @@ def test_margins_have_only_what_needs_no_probability() -> None:
     histogram.add(np.array([-3.0, 4.0, 1.0, 2.0]), [0, 1, 1, 0], np.arange(4))
     assert "auc" in (found := intervals(histogram, list(METRICS.values())))
     assert "log_loss" not in found and "ece" not in found
+
+
+@pytest.mark.parametrize("probability", [True, False])
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0]])
+def test_of_no_examples_nothing_is_known(weights: list[float], *, probability: bool) -> None:
+    histogram = ScoreHistogram.like([0.2, 0.9], probability=probability, groups=4)
+    count = len(weights)
+    histogram.add(np.array([0.2, 0.9])[:count], [0, 1][:count], np.arange(count), weights)
+    found = intervals(histogram, MEASURED)
+    assert {"pr_auc", "recall@10%"} < set(found)
+    for each in found.values():
+        assert np.isnan([each.estimate, each.low, each.high]).all()
