@@ -82,9 +82,12 @@ def test_a_build_that_fails_leaves_nothing_to_the_next(plain_dsn: str) -> None:
         conn.execute("CREATE TABLE left_behind ()")
         raise ZeroDivisionError
 
+    def works(conn: psycopg.Connection[Any]) -> None:
+        conn.execute("CREATE TABLE made ()")
+
     with pytest.raises(ZeroDivisionError):
         clones.make(plain_dsn, "fails", fail)
-    clones.make(plain_dsn, "works", lambda conn: conn.execute("CREATE TABLE made ()"))
+    clones.make(plain_dsn, "works", works)
     with psycopg.connect(plain_dsn) as conn:
         found = conn.execute("SELECT to_regclass('left_behind'), to_regclass('made')").fetchone()
     assert found == (None, "made")

@@ -64,7 +64,7 @@ class Sums:
         copies = len(gaps)
         place = tenth.astype(np.intp) + ECE_BINS * np.arange(copies)[:, None]
         found = np.bincount(place.ravel(), gaps.ravel(), copies * ECE_BINS)
-        return cast(Floats, found.reshape(copies, ECE_BINS) / weight)
+        return found.reshape(copies, ECE_BINS) / weight
 
     @cached_property
     def line(self) -> tuple[Floats, Floats]:
