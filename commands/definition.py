@@ -11,6 +11,7 @@ from rescore.commands.options import Drop, Dsn, File, Json
 
 if TYPE_CHECKING:
     from rescore.compiler.definition import Definition
+    from rescore.trainer.database import Connection
 
 
 def install(
@@ -35,8 +36,8 @@ def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) ->
     from rescore.trainer.database import connection
 
     definition = load(file)
-    _check_estimators(definition)
     with connection(dsn) as conn:
+        _check_estimators(conn, definition)
         made = make_plan(conn, definition, drop=drop)
     if json:
         console.print_json({"changes": made.changes, "notes": made.notes, "sql": made.script})
@@ -62,8 +63,8 @@ def apply(
     from rescore.trainer.database import connection
 
     definition = load(file)
-    _check_estimators(definition)
     with connection(dsn) as conn, console.progress("backfill") as progress:
+        _check_estimators(conn, definition)
         made = apply_definition(
             conn,
             definition,
@@ -87,10 +88,18 @@ def schema() -> None:
     console.print_json(json_schema())
 
 
-def _check_estimators(definition: Definition) -> None:
-    """Refuse misspelt parameters now, not when it is first trained."""
-    for model in definition.models.values():
-        if "estimator" in model.model_fields_set:  # scikit-learn takes seconds to import
-            from rescore.trainer.estimators import make_estimator
+def _check_estimators(conn: Connection, definition: Definition) -> None:
+    """Refuse misspelt parameters now, not when it is first trained.
+
+    What is there already was checked when it came, perhaps by another scikit-learn: nothing else
+    of the definition has to wait until that is mended.
+    """
+    from rescore.trainer.database import query
+
+    rows = conn.execute(query("known_estimators"), (definition.profile.name,)).fetchall()
+    known: dict[str, object] = dict(rows)
+    for name, model in definition.models.items():
+        if "estimator" in model.model_fields_set and model.estimator != known.get(name):
+            from rescore.trainer.estimators import make_estimator  # scikit-learn takes seconds
 
             make_estimator(model.estimator, seed=0)

@@ -26,15 +26,27 @@ def rows(
     rare: frozenset[str] = frozenset(),
     empty: str = "nothing",
 ) -> list[dict[str, Any]]:
-    """Print the rows of an operation: all they hold as JSON, the columns named as a table.
-
-    Those that are rare are shown where a row has something in them.
-    """
+    """Print the rows of an operation, and return them; see `table`."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
         found: list[dict[str, Any]] = getattr(ops, command)(conn, *values)
+    table(found, json, show=show, rare=rare, empty=empty)
+    return found
+
+
+def table(
+    found: list[dict[str, Any]],
+    json: bool,
+    *,
+    show: tuple[str, ...] = (),
+    rare: frozenset[str] = frozenset(),
+    empty: str = "nothing",
+) -> None:
+    """Print rows: all they hold as JSON, the columns named as a table.
+
+    Those that are rare are shown where a row has something in them.
+    """
     shown = [name for name in show if name not in rare or any(row[name] for row in found)]
     console.show(found, as_json=json, columns=shown, empty=empty)
-    return found

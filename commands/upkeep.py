@@ -8,28 +8,25 @@ import typer
 
 from rescore import console
 from rescore.commands.options import Batch, Dsn, Jobs, Json, MaxAge, Profile, Rate, Tolerance
-from rescore.commands.shown import rows
+from rescore.commands.shown import rows, table
 
 
 def status(dsn: Dsn = None, json: Json = False) -> None:
     """Say what serves, since when, and whether there are incidents."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        found = ops.status(conn)
+        told = None if json else ops.runner(conn)
     columns = (
         "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
         "backfilling", "paused", "incidents",
     )  # fmt: skip
     rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling", "paused"})
-    rows("status", dsn, json, show=columns, rare=rare)
-    if not json:
-        _show_runner(dsn)
-
-
-def _show_runner(dsn: str | None) -> None:
-    from rescore.trainer import operations as ops
-    from rescore.trainer.database import connection
-
-    with connection(dsn) as conn:
-        if told := ops.runner(conn):
-            console.print_lines([f"runner: {told['detail']}"])
+    table(found, json, show=columns, rare=rare)
+    if told:
+        console.print_lines([f"runner: {told['detail']}"])
 
 
 def sweep(

@@ -14,7 +14,7 @@ from rescore.compiler import render
 from rescore.compiler.build import Tables
 from rescore.compiler.catalog import Table
 from rescore.compiler.definition import Definition
-from rescore.compiler.meanings import new_meanings
+from rescore.compiler.meanings import models_left, new_meanings, new_terms
 from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
@@ -149,7 +149,9 @@ def difference(
         sql=sql,
         changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
         notes=_notes(profile, [] if drop else left)
-        + new_meanings(profile, definition, stale, old, stored["tables"]),
+        + new_meanings(profile, definition, stale, old, stored["tables"])
+        + models_left(definition, old["definition"])
+        + new_terms(definition, old["definition"], tables.serving),
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
         locks=_locks(profile, on, stored, altered),

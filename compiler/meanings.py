@@ -1,4 +1,4 @@
-"""Whether a column still means what it meant to the versions of a model. Pure.
+"""Whether a column, or a label, still means what it meant to the versions of a model. Pure.
 
 What a value is computed by can change with a version of rescore, at the ends of the calendar say,
 and is then counted anew; to a model that changes nothing. What the definition says of it can
@@ -7,7 +7,7 @@ change, or the type of what it reads: then the model learnt something else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rescore.compiler.definition import Definition
@@ -44,6 +44,53 @@ def new_meanings(
         for m in profile.models
         if any(i.column == c for i in m.inputs)
     ]
+
+
+def models_left(definition: Definition, stored: dict[str, Any] | None) -> list[str]:
+    """Say of each model that is no longer defined what becomes of it.
+
+    Parameters
+    ----------
+    stored: the definition that was applied before; None for none.
+    """
+    before = (stored or {}).get("models") or {}
+    return [
+        f"model {m} is no longer defined: its versions and snapshots stay, nothing scores, logs or "
+        "learns by it"
+        for m in sorted(set(before) - set(definition.models))
+    ]
+
+
+def new_terms(
+    definition: Definition, stored: dict[str, Any] | None, serving: Collection[str]
+) -> list[str]:
+    """Say of models that serve what a changed definition does not change of what they have learnt.
+
+    Parameters
+    ----------
+    serving: names of models.
+    stored: the definition that was applied before; None for none.
+    """
+    was, now = stored or {}, definition.to_json()
+    known = [m for m in definition.models if m in serving and m in was.get("models", {})]
+    both = {m: (was["models"][m], now["models"][m]) for m in known}
+    notes = [
+        f"model {m} learns on with the estimator and scaler that its champion has: those of the "
+        f"definition come with `rescore train {m} --publish`"
+        for m, (before, after) in both.items()
+        if after.get("learn") and _differ(before, after, ("estimator", "scaler"))
+    ]
+    labels = was.get("labels", {}), now["labels"]
+    return notes + [
+        f"label {after['label']} now means something else: open snapshots resolve by it; train "
+        f"model {m} anew, its versions learnt the old one"
+        for m, (before, after) in both.items()
+        if before.get("label") == after.get("label") and _differ(*labels, [after.get("label")])
+    ]
+
+
+def _differ(before: Mapping[str, Any], after: Mapping[str, Any], keys: Sequence[Any]) -> bool:
+    return any(before.get(key) != after.get(key) for key in keys)
 
 
 def _kept(definition: Definition, stored: dict[str, Any] | None) -> set[str]:

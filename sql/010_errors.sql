@@ -116,3 +116,11 @@ END
 $$;
 COMMENT ON FUNCTION rescore._incident(text, text, integer, text, text, text) IS
     'Records why a score failed: one row per profile, model, version, SQLSTATE and place; a resolved one that comes back is open again.';
+
+CREATE OR REPLACE FUNCTION rescore._of_label(i rescore.incident_log)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT i.version IS NULL AND coalesce(strpos(i.context, '__outcomes(') > 0, false) $$;
+COMMENT ON FUNCTION rescore._of_label(rescore.incident_log) IS
+    'Whether an incident is that of a label which cannot be told of somebody, rather than of a score.';

@@ -1,7 +1,8 @@
 -- Whole profiles: verifying, rebuilding. Each dispatches to functions that `rescore apply`
 -- generates; S is the profile's slug. Sweeping stands in 072_sweep.sql.
--- Calls: 010_errors, 060_read, rescore._queue_ids, _unqueue, rescore_compiled.S__differences, S__keys, S__recompute.
--- Tables: reads rescore.profiles; takes rows of rescore.queue; the generated functions write the profile table.
+-- Calls: 010_errors, 060_read, rescore._queue_ids, _unqueue, _meet, rescore_compiled.S__differences, S__keys, S__recompute,
+-- S__recount.
+-- Tables: writes rescore.profiles; takes rows of rescore.queue; the generated functions write the profile table.
 
 CREATE OR REPLACE FUNCTION rescore.verify(profile text)
 RETURNS TABLE (key text, feature text, stored text, expected text)
@@ -20,6 +21,17 @@ $$;
 COMMENT ON FUNCTION rescore.verify(text) IS
     'Every stored value of a profile that differs from a recount of its events; empty means right; RS014 where its tables have changed under it.';
 
+CREATE OR REPLACE FUNCTION rescore._meet(profile text)
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- First of all: who has locked it at their commit is waited for, and counted.
+    UPDATE rescore.profiles AS p SET backfill_from = p.backfill_from WHERE p.profile = _meet.profile
+$$;
+COMMENT ON FUNCTION rescore._meet(text) IS
+    'Writes the row of a profile as it is: who counts at commit by an older snapshot then fails, also for customers whom a recount of everybody did not find.';
+
 CREATE OR REPLACE FUNCTION rescore.rebuild(profile text)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -33,11 +45,15 @@ DECLARE
     total bigint := 0;
     -- What waits now is seen by every recount below.
     waiting bigint[] := rescore._queue_ids(profile);
+    -- Each is counted once: where something waits, who is counted leaves the queue with it.
+    counts text := CASE WHEN cardinality(waiting) > 0 AND to_regproc(format('rescore_compiled.%I', p.slug || '__recount')) IS NOT NULL
+                        THEN 'recount' ELSE 'recompute' END;
 BEGIN
+    PERFORM rescore._meet(p.profile);
     LOOP
         EXECUTE format('SELECT rescore_compiled.%I($1::%s, 5000)::text[]', p.slug || '__keys', p.key_type) INTO keys USING after;
         EXIT WHEN coalesce(cardinality(keys), 0) = 0;
-        EXECUTE format('SELECT rescore_compiled.%I($1::%s[])', p.slug || '__recompute', p.key_type) INTO changed USING keys;
+        EXECUTE format('SELECT rescore_compiled.%I($1::%s[])', p.slug || '__' || counts, p.key_type) INTO changed USING keys;
         total := total + changed;
         after := keys[cardinality(keys)];
     END LOOP;

@@ -131,10 +131,11 @@ BEGIN
             DETAIL = format('rescore_compiled.%I is missing.', p.slug || '__rescore_unlocked'),
             HINT = 'Run `rescore apply` with its definition.';
     END IF;
-    -- Whoever begins holds the first part: two never divide the keys at once.
+    -- Whoever begins holds the first part: two never divide the keys at once. The others are not waited for, hence taken
+    -- in any order.
     INSERT INTO rescore.sweeps AS s (profile, part, terms, size) VALUES (p.profile, 1, '{}', 1) ON CONFLICT DO NOTHING;
     PERFORM rescore._sweep_lock(p.profile, 1);
-    PERFORM rescore._sweep_lock(s.profile, s.part) FROM rescore.sweeps AS s WHERE s.profile = p.profile AND s.part > 1 ORDER BY s.part;
+    PERFORM rescore._sweep_lock(s.profile, s.part) FROM rescore.sweeps AS s WHERE s.profile = p.profile AND s.part > 1;
     IF restart OR (SELECT bool_and(s.finished_at IS NOT NULL) OR bool_or(s.terms <> aim) FROM rescore.sweeps AS s WHERE s.profile = p.profile) THEN
         PERFORM rescore._sweep_divide(p, aim, cardinality(processes));
     END IF;
@@ -246,11 +247,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     -- A cause that is still there opens it again with the next event that it concerns.
     UPDATE rescore.incident_log AS i SET resolved_at = clock_timestamp()
-    WHERE i.profile = _resolve.profile AND i.resolved_at IS NULL AND i.first_at <= before
+    WHERE i.profile = _resolve.profile AND i.resolved_at IS NULL AND i.first_at <= before AND NOT rescore._of_label(i)
       AND NOT EXISTS (SELECT FROM rescore.queue AS q WHERE q.profile = i.profile AND q.key IS NULL)
 $$;
 COMMENT ON FUNCTION rescore._resolve(text, timestamptz) IS
-    'Closes the incidents of a profile that were open when a sweep began which has now gone through every row, unless everybody is still to be counted.';
+    'Closes the incidents of a profile that were open when a sweep began which has now gone through every row, unless everybody is still to be counted, or they are of a label.';
 
 CREATE OR REPLACE FUNCTION rescore._sweep_is_last(sweep rescore.sweeps)
 RETURNS boolean
@@ -320,8 +321,7 @@ BEGIN
     IF finished AND locked = 0 AND rescore._sweep_is_last(s) THEN
         PERFORM rescore._resolve(p.profile, s.started_at);
     END IF;
-    -- Another part that looks whether it is the last may hold this row for a moment.
-    PERFORM set_config('lock_timeout', '0', true);
+    -- Held since the step began: nobody is waited for.
     UPDATE rescore.sweeps AS w
     SET position = s.position, size = s.size, looked = s.looked, changed = s.changed, locked = s.locked, misses = s.misses,
         held_until = clock_timestamp() + (coalesce(pause, 0) + 2) * interval '1 s',

@@ -60,8 +60,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- Not merely deleted: a customer who has neither row nor events any more was in no recount, and is known to older
-    -- snapshots.
+    -- Those whom the walk counted are gone from the queue. Left is who was in no recount: to merely delete them would
+    -- lose customers who have neither row nor events any more, and are known to older snapshots.
     IF EXISTS (SELECT FROM rescore.queue AS q WHERE q.profile = _unqueue.profile AND q.id = ANY (_unqueue.ids) AND q.key IS NOT NULL) THEN
         PERFORM rescore._fold_ids(rescore._profile(_unqueue.profile), _unqueue.ids);
     END IF;
@@ -69,7 +69,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore._unqueue(text, bigint[]) IS
-    'Takes rows away that waited when a rebuild began: folds those of a customer.';
+    'Takes rows away that waited when a rebuild began and that it did not count: folds those of a customer.';
 
 CREATE OR REPLACE FUNCTION rescore._fold_at_commit()
 RETURNS trigger

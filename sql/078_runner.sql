@@ -30,11 +30,11 @@ AS $$
         SELECT format('learning of %s', d.model),
                l.updated_at + CASE WHEN d.spec -> 'learn' ? 'when' THEN (d.spec #>> '{learn,when,every}')::interval ELSE interval '1 day' END
         FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile JOIN rescore.learning AS l ON l.model = d.model
-        WHERE p.clock = 'now' AND jsonb_typeof(d.spec -> 'learn') = 'object' AND d.champion IS NOT NULL
+        WHERE p.clock = 'now' AND jsonb_typeof(d.spec -> 'learn') = 'object' AND d.champion IS NOT NULL AND p.definition -> 'models' ? d.model
         UNION ALL
         SELECT format('a request that %s learn', q.model), min(q.at)
-        FROM rescore.learn_requests AS q JOIN rescore.deployments AS d ON d.model = q.model
-        WHERE q.done_at IS NULL AND jsonb_typeof(d.spec -> 'learn') = 'object' GROUP BY q.model) AS o (what, since)
+        FROM rescore.learn_requests AS q JOIN rescore.deployments AS d ON d.model = q.model JOIN rescore.profiles AS p ON p.profile = d.profile
+        WHERE q.done_at IS NULL AND jsonb_typeof(d.spec -> 'learn') = 'object' AND p.definition -> 'models' ? d.model GROUP BY q.model) AS o (what, since)
     WHERE o.since < clock_timestamp() - interval '1 hour'
 $$;
 COMMENT ON FUNCTION rescore._overdue() IS 'What definitions have done again and again, or somebody has asked for, and has been due for an hour and more.';

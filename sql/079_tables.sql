@@ -73,6 +73,12 @@ AS $$
            'give it its name back, or name the other table in the definition and run `rescore apply`'
     FROM w LEFT JOIN strays AS s USING (profile, shown) WHERE w.relation IS NULL
     UNION ALL
+    SELECT p.profile, format('table %s is gone, which labels or treatments are read from', r.shown),
+           'bring it back, or change the definition and run `rescore apply`'
+    FROM rescore.profiles AS p CROSS JOIN LATERAL jsonb_array_elements(coalesce(p.plan -> 'reads', '[]')) AS t (v)
+    CROSS JOIN LATERAL (SELECT format('%I.%I', t.v ->> 0, t.v ->> 1) AS shown) AS r
+    WHERE to_regclass(r.shown) IS NULL AND NOT EXISTS (SELECT FROM w WHERE w.profile = p.profile AND w.shown = r.shown)
+    UNION ALL
     SELECT w.profile, format('another table has taken the place of %s, whose triggers are on %s', w.shown, s.now_on), 'run `rescore apply`'
     FROM w JOIN strays AS s USING (profile, shown) WHERE w.relation IS NOT NULL
     UNION ALL
@@ -102,7 +108,7 @@ AS $$
     FROM rescore._own_tables() AS o WHERE o.here IS NULL OR o.now_on IS NOT NULL
 $$;
 COMMENT ON FUNCTION rescore.table_problems() IS
-    'What became of the tables under the triggers since their profile was applied (altered, renamed, swapped, partitions attached or detached), and what to do about it.';
+    'What became of the tables under the triggers since their profile was applied (altered, renamed, swapped, partitions attached or detached), of labels and treatments (gone), and what to do about it.';
 
 CREATE OR REPLACE FUNCTION rescore.trigger_problems()
 RETURNS TABLE (profile text, trigger text, problem text)

@@ -1,6 +1,7 @@
--- What slows down or falsifies scores over time: old snapshots, dead rows, triggers that do not fire,
--- scores left behind.
--- Calls: rescore._of_profiles. Tables: reads rescore.profiles and the catalogue.
+-- What slows down or falsifies scores over time: old snapshots, dead rows, triggers that do not fire, partitions
+-- that are not made or dropped, scores left behind.
+-- Calls: rescore._of_profiles, _seconds and _snapshot_month of 076_snapshots. Tables: reads rescore.profiles, rescore.deployments,
+-- rescore.snapshots and the catalogue.
 
 CREATE OR REPLACE FUNCTION rescore._held_back()
 RETURNS TABLE (holder text, age bigint)
@@ -43,6 +44,53 @@ $$;
 COMMENT ON FUNCTION rescore._quiet_triggers() IS
     'Triggers of replicated event tables that are not enabled ALWAYS.';
 
+CREATE OR REPLACE FUNCTION rescore._partition_problems()
+RETURNS TABLE (problem text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    month timestamptz := date_trunc('month', now(), 'UTC');
+    -- Of a session's clock nobody knows here where it stands.
+    models text[] := ARRAY(SELECT d.model FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE p.clock = 'now');
+    -- Tended at least once a day, or there is nobody who would.
+    before timestamptz := (SELECT now() - max(rescore._seconds(p.definition, 'keep', interval '400 days')) - interval '1 day' FROM rescore.profiles AS p WHERE p.clock = 'now');
+    part text;
+    others boolean;
+BEGIN
+    IF to_regclass(format('rescore.%I', rescore._snapshot_month(month))) IS NULL
+       AND EXISTS (SELECT FROM rescore.snapshots_rest AS s WHERE s.model = ANY (models) AND s.taken_at >= month) THEN
+        RETURN QUERY SELECT format('rescore.%I is not made yet, its snapshots are in rescore.snapshots_rest', rescore._snapshot_month(month));
+    END IF;
+    FOR part IN
+        SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'rescore.snapshots'::regclass AND c.relname ~ '^snapshots_[0-9]+_[0-9][0-9]$'
+          AND (to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp + interval '1 month') AT TIME ZONE 'UTC' <= before
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM rescore.%I AS s WHERE s.model <> ALL($1))', part) INTO others USING models;
+        CONTINUE WHEN others;
+        RETURN QUERY SELECT format('rescore.%I is older than anything is kept, and not dropped yet', part);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION rescore._partition_problems() IS
+    'Partitions of rescore.snapshots that should have been made or dropped by now, as those can be who go by the time of day.';
+
+CREATE OR REPLACE FUNCTION rescore._snapshot_holders()
+RETURNS TABLE (holder text)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT DISTINCT coalesce('session ' || l.pid, format('prepared transaction %L', x.gid))
+    FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+    LEFT JOIN pg_prepared_xacts AS x ON l.virtualtransaction = '-1/' || x.transaction::text
+    WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+      AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+      AND c.relnamespace = 'rescore'::regnamespace AND c.relname ~ '^snapshots(_rest|_[0-9]+_[0-9][0-9])?$'
+$$;
+COMMENT ON FUNCTION rescore._snapshot_holders() IS
+    'Who reads or writes rescore.snapshots, until the transaction ends: its partitions are made and dropped when nobody does.';
+
 CREATE OR REPLACE FUNCTION rescore.staleness()
 RETURNS TABLE (profile text, score text, looked bigint, stale bigint, of_other_version bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER PARALLEL UNSAFE
@@ -73,6 +121,12 @@ AS $$
            coalesce('not fired for what a subscription brings: ' || string_agg(q.name, ', ' ORDER BY q.name) || '; run `rescore apply`',
                     'every trigger fires for whom it should')
     FROM rescore._quiet_triggers() AS q
+    UNION ALL
+    SELECT 'partitions', CASE count(*) WHEN 0 THEN 'ok' ELSE 'warning' END,
+           coalesce(string_agg(f.problem, '; ' ORDER BY f.problem)
+                    || coalesce('; in use by ' || (SELECT string_agg(h.holder, ', ' ORDER BY h.holder) FROM rescore._snapshot_holders() AS h), '')
+                    || '; `rescore run` or `rescore snapshot` does it when nobody holds the table', 'as they should be')
+    FROM rescore._partition_problems() AS f
     UNION ALL
     SELECT 'stale', CASE WHEN bool_or(s.stale > 0) THEN 'warning' ELSE 'ok' END,
            coalesce(string_agg(format('%s of %s: %s%% stale, %s%% of another version', s.score, s.profile,

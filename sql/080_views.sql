@@ -95,7 +95,8 @@ UNION ALL
 SELECT 'champions', CASE count(*) FILTER (WHERE d.champion IS NULL) WHEN 0 THEN 'ok' ELSE 'warning' END,
        coalesce('no version serves: ' || pg_catalog.string_agg(d.model, ', ' ORDER BY d.model) FILTER (WHERE d.champion IS NULL),
                 pg_catalog.concat(count(*), ' models serve'))
-FROM rescore.deployments AS d
+FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+WHERE coalesce(p.definition -> 'models' ? d.model, true)
 UNION ALL
 SELECT 'drift', 'ok',
        coalesce('not told before 2000 snapshots: ' || pg_catalog.string_agg(pg_catalog.format('%s, version %s from a file', d.model, d.champion), '; ' ORDER BY d.model),

@@ -1,5 +1,5 @@
 -- Learning: the one transaction in which a round of it ends, quarantine and release, requests.
--- Calls: 010_errors, 017_cluster, _deployment of 050_register, _note_relabelled of 077_resolve. Tables: reads rescore.deployments; reads and writes rescore.learning,
+-- Calls: 010_errors, 017_cluster, _deployment of 050_register, _note_relabelled of 077_relabelled. Tables: reads rescore.deployments; reads and writes rescore.learning,
 -- rescore.learn_log, rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
 
 CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer, seen xid)

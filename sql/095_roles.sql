@@ -43,13 +43,13 @@ AS $$
     ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming,staleness,table_problems,trigger_problems}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,share,_reads,_python_score,_python_scores}'),
-    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued,_outbox_is_here,_upkeep,_dead_rows,_quiet_triggers,_overdue}'),
+    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued,_outbox_is_here,_upkeep,_dead_rows,_partition_problems,_quiet_triggers,_overdue}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model,snapshot,log_snapshots,resolve}'),
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
     ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_ended,_learn_lock,_learn_record,_record_lineage,_drift_record,_append_row,_joined}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_triggers,_is_paused,_require_running,_sweep_begin,_sweep_step,_sweep_leave,_fold_step,_waiting}'),
     ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_tend,_resolve_step,_check_step,_check_due,explain_snapshot}'),
-    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,pause,resume,_note_pause,_queue_ids,_unqueue,_watched_tables,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
+    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,pause,resume,_note_pause,_queue_ids,_unqueue,_meet,_watched_tables,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),
     ('function', 4, true, '{EXECUTE}', '{_incident,_forgotten}'),
@@ -58,7 +58,7 @@ AS $$
     ('compiled', 1, false, '{EXECUTE}', '{key,key_with,as_of,live}'),
     ('compiled', 2, false, '{EXECUTE}', '{outcomes,outcomes_begin}'),
     -- These see every row, as the owner of the profile: what calls them says who may.
-    ('compiled', 3, false, '{EXECUTE}', '{keys,bounds,rescore,rescore_unlocked,recompute,differences,come_back,coming,fold,snapshot,forget,staleness}')
+    ('compiled', 3, false, '{EXECUTE}', '{keys,bounds,rescore,rescore_unlocked,recompute,recount,differences,come_back,coming,fold,snapshot,forget,staleness}')
 $$;
 COMMENT ON FUNCTION rescore._rights() IS
     'What each level of roles, and the owners of profile tables, may do with which objects: everything else is their owner''s alone.';

@@ -45,8 +45,8 @@ def test_what_is_not_known_is_said_so(numbers: tuple[float, float, float], said:
 
 
 @pytest.fixture
-def conn(dsn: str) -> Any:
-    with trials.connected(dsn) as made:
+def conn(plain_dsn: str) -> Any:
+    with trials.connected(plain_dsn) as made:
         yield made
 
 
@@ -177,8 +177,8 @@ def test_a_bad_version_forced_into_service_is_rolled_back(conn: Connection) -> N
     assert not traffic(conn, "churn").is_cooling()
 
 
-def test_what_learning_let_through_challenges_by_the_rule(dsn: str) -> None:
-    with trials.connected(dsn, rules="{challenge: 40%, promote: 0, customers: 100}") as conn:
+def test_what_learning_let_through_challenges_by_the_rule(plain_dsn: str) -> None:
+    with trials.connected(plain_dsn, rules="{challenge: 40%, promote: 0, customers: 100}") as conn:
         poor = trials.version(conn, -0.5)
         refused, passed = (trials.version(conn, w, candidate=True) for w in (2.0, 1.0))
         conn.execute(
@@ -246,19 +246,19 @@ def test_nothing_to_compare_is_said(conn: Connection) -> None:
         compare(conn, "chrun")
 
 
-def test_the_command_line_tells_the_difference(conn: Connection, dsn: str) -> None:
+def test_the_command_line_tells_the_difference(conn: Connection, plain_dsn: str) -> None:
     trials.version(conn, 1.0)
     bad = trials.version(conn, -1.0, candidate=True)
     run = CliRunner().invoke
-    given = ["challenge", "churn", str(bad), "--share", "25%", "--dsn", dsn, "--json"]
+    given = ["challenge", "churn", str(bad), "--share", "25%", "--dsn", plain_dsn, "--json"]
     assert json.loads(run(app, given).output)["share"] == 0.25
     trials.live(conn, 1)
-    told = json.loads(run(app, ["compare", "churn", "--dsn", dsn, "--json"]).output)
+    told = json.loads(run(app, ["compare", "churn", "--dsn", plain_dsn, "--json"]).output)
     assert told["verdict"] == "worse" and told["gain_at_any_look"]["high"] < 0
     assert set(told["served"]) == {"challenger", "champion", "uplift"}
-    shown = run(app, ["compare", "churn", "--dsn", dsn]).output
+    shown = run(app, ["compare", "churn", "--dsn", plain_dsn]).output
     assert "stop: version 2 is worse" in shown and "outcomes by who served" in shown
-    assert run(app, ["demote", "churn", str(bad), "--dsn", dsn]).exit_code == 0
+    assert run(app, ["demote", "churn", str(bad), "--dsn", plain_dsn]).exit_code == 0
     assert serving(conn)[1] is None
 
 

@@ -28,8 +28,8 @@ scores: {churn_score: {model: churn}}
 
 
 @pytest.fixture
-def conn(dsn: str) -> Any:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(plain_dsn: str) -> Any:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
         made.execute(ORDERS.encode())
         made.execute("CREATE INDEX ON orders (customer_id)")
         yield made
@@ -161,11 +161,11 @@ def test_a_key_that_changes_and_comes_back(conn: Connection) -> None:
     assert one(conn, "SELECT f FROM prof WHERE customer_id = 1") == 5
 
 
-def test_a_retraction_races_the_row_it_belongs_to(conn: Connection, dsn: str) -> None:
+def test_a_retraction_races_the_row_it_belongs_to(conn: Connection, plain_dsn: str) -> None:
     define(conn, BASIC)
     conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5), (1, 6)")
     conn.execute("DELETE FROM prof")
-    with psycopg.connect(dsn) as first, psycopg.connect(dsn, autocommit=True) as second:
+    with psycopg.connect(plain_dsn) as first, psycopg.connect(plain_dsn, autocommit=True) as second:
         first.execute("INSERT INTO prof (customer_id) VALUES (1)")
         second.execute("SET lock_timeout = '300ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -176,7 +176,7 @@ def test_a_retraction_races_the_row_it_belongs_to(conn: Connection, dsn: str) ->
     assert right(conn)
 
 
-def test_an_old_snapshot_fails_rather_than_counts_wrong(conn: Connection, dsn: str) -> None:
+def test_an_old_snapshot_fails_rather_than_counts_wrong(conn: Connection, plain_dsn: str) -> None:
     define(conn, BASIC.replace("  f: {from: orders, count: true}\n", ""))
     conn.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5), (1, 9), (2, 4), (2, 1)")
     conn.execute("DELETE FROM prof WHERE customer_id = 2")
@@ -188,7 +188,7 @@ def test_an_old_snapshot_fails_rather_than_counts_wrong(conn: Connection, dsn: s
         ),
     )
     for change, late in changes:
-        with psycopg.connect(dsn) as old:
+        with psycopg.connect(plain_dsn) as old:
             old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             old.execute("SELECT 1 FROM orders")
             conn.execute(change.encode())
@@ -198,7 +198,7 @@ def test_an_old_snapshot_fails_rather_than_counts_wrong(conn: Connection, dsn: s
     assert right(conn)
 
 
-def test_a_link_that_comes_while_its_event_does(conn: Connection, dsn: str) -> None:
+def test_a_link_that_comes_while_its_event_does(conn: Connection, plain_dsn: str) -> None:
     conn.execute("CREATE TABLE subs (sub text PRIMARY KEY, customer_id bigint)")
     conn.execute("CREATE TABLE bills (sub text, at timestamptz DEFAULT now())")
     define(
@@ -216,7 +216,10 @@ features: {bills: {from: bills, count: true}}
             ("INSERT INTO subs VALUES ('S', 1)", "INSERT INTO bills VALUES ('S')"),
         ]
     ):
-        with psycopg.connect(dsn) as first, psycopg.connect(dsn, autocommit=True) as second:
+        with (
+            psycopg.connect(plain_dsn) as first,
+            psycopg.connect(plain_dsn, autocommit=True) as second,
+        ):
             first.execute(one_first.replace("'S'", f"'s{n}'").encode())
             second.execute("SET lock_timeout = '300ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -254,11 +257,11 @@ def test_rebuild_mends_derived_columns_and_scores(conn: Connection) -> None:
     assert right(conn)
 
 
-def test_two_definitions_applied_at_once_both_serve(conn: Connection, dsn: str) -> None:
+def test_two_definitions_applied_at_once_both_serve(conn: Connection, plain_dsn: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     def job(name: str) -> None:
-        with psycopg.connect(dsn, autocommit=True) as mine:
+        with psycopg.connect(plain_dsn, autocommit=True) as mine:
             define(
                 mine, BASIC.replace("table: prof", f"table: {name}").replace("churn", f"m{name}")
             )

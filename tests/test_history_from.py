@@ -51,8 +51,8 @@ def since(day: str, text: str = DEFINITION) -> str:
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
         made.execute("SET rescore.clock = '2026-11-10 00:00:00+00'")
         made.execute(SHOP.encode())
         yield made

@@ -136,6 +136,55 @@ def test_a_change_still_under_way_while_it_is_judged_is_counted_once_it_has_ende
     assert anew.examples == 398
 
 
+NOTED = "SELECT array_agg(xid::text::bigint ORDER BY xid) FROM rescore.relabelled"
+TEND = "SELECT rescore._snapshot_tend('customers')"
+
+
+def test_what_nobody_judges_by_is_noted_once(conn: Connection) -> None:
+    stream(conn, 400)
+    for _ in range(5):
+        one(conn, "SELECT rescore.quarantine('churn', ARRAY[1, 2], 'bots')")
+        one(conn, "SELECT rescore.release('churn')")
+    noted = one(conn, NOTED)
+    assert len(noted) == 10
+    one(conn, TEND)
+    assert one(conn, NOTED) == noted[-1:]
+    (made,) = judge(conn, "churn")
+    assert made.examples == 400
+    assert one(conn, NOTED) is None
+
+
+def test_what_a_judgement_has_not_counted_is_noted_still(conn: Connection, plain_dsn: str) -> None:
+    stream(conn, 400)
+    with psycopg.connect(plain_dsn) as other:
+        other.execute("UPDATE rescore.snapshots SET label = 1 - label WHERE id IN (3, 4, 5)")
+        one(other, "SELECT rescore._note_relabelled('churn', ARRAY[1])")
+        one(conn, "SELECT rescore.quarantine('churn', ARRAY[1], 'bots')")
+        one(conn, "SELECT rescore.quarantine('churn', ARRAY[2], 'bots')")
+        one(conn, TEND)
+        assert len(one(conn, NOTED)) == 2  # older than the oldest that is under way: none
+        (first,) = judge(conn, "churn")
+        assert first.examples == 398
+    one(conn, TEND)
+    assert len(one(conn, NOTED)) == 1
+    (anew,) = judge(conn, "churn")
+    assert anew.metrics["base_rate"].estimate != first.metrics["base_rate"].estimate
+    assert judge(conn, "churn") == []
+
+
+def test_nobody_waits_where_what_is_noted_is_deleted(conn: Connection, plain_dsn: str) -> None:
+    stream(conn, 400)
+    for each in (1, 2, 3):
+        one(conn, "SELECT rescore.quarantine('churn', ARRAY[%s::bigint], 'bots')", each)
+    with psycopg.connect(plain_dsn) as other:
+        other.execute("SELECT FROM rescore.relabelled ORDER BY xid LIMIT 1 FOR UPDATE")
+        conn.execute("SET lock_timeout = '5s'")
+        one(conn, "SELECT rescore._forget_relabelled(ARRAY['churn'])")
+        assert len(one(conn, NOTED)) == 2
+    one(conn, "SELECT rescore._forget_relabelled(ARRAY['churn'])")
+    assert len(one(conn, NOTED)) == 1
+
+
 def test_what_is_no_longer_kept_stays_judged(conn: Connection) -> None:
     stream(conn, 400)
     judge(conn, "churn")

@@ -34,8 +34,8 @@ RULES = "{judged: 0.02, customers: 100, cool_down: 30 days}"
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
-    with trials.connected(dsn, rules=RULES) as made:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with trials.connected(plain_dsn, rules=RULES) as made:
         yield made
 
 
@@ -99,8 +99,8 @@ def test_what_somebody_lets_serve_again_is_judged_by_what_comes_next(conn: Conne
         (RULES.replace("judged", "promote"), -1.0),  # nobody asked for it
     ],
 )
-def test_nothing_else_is(dsn: str, rules: str, weight: float) -> None:
-    with trials.connected(dsn, rules=rules) as conn:
+def test_nothing_else_is(plain_dsn: str, rules: str, weight: float) -> None:
+    with trials.connected(plain_dsn, rules=rules) as conn:
         trials.version(conn, 1.0)
         latest = trials.version(conn, weight)
         trials.live(conn, 1)

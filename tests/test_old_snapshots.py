@@ -23,7 +23,7 @@ from rescore.tests.queue_shop import (
     use,
     waiting,
 )
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import define, one, open_profile, publish
 
 REBUILD = "SELECT rescore.rebuild('customers')"
 Act = Callable[[Connection], object]
@@ -166,6 +166,26 @@ def test_who_came_and_went_while_everybody_was_counted(conn: Connection, plain_d
         conn.execute(FOLD)
         refused(old, 8)
     assert folded_right(conn)
+
+
+def untracked(conn: Connection, statement: str) -> None:
+    """Write as a restore does: no trigger fires."""
+    with conn.transaction():
+        conn.execute("SET LOCAL session_replication_role = replica")
+        conn.execute(statement.encode())
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=["repeatable", "serializable"])
+def test_who_came_and_went_untracked(dsn: str, level: IsolationLevel) -> None:
+    """A rebuild finds neither row nor events of them, and nothing waits for them."""
+    with open_profile(dsn, SHOP, DEFINITION) as conn:
+        fill(conn)
+        untracked(conn, "INSERT INTO usage (customer_id, amount) VALUES (8, 5)")
+        with older(dsn, level) as old:
+            untracked(conn, "DELETE FROM usage WHERE customer_id = 8")
+            rebuild(conn)
+            refused(old, 8)
+        assert folded_right(conn)
 
 
 def test_what_is_taken_back_before_it_came(conn: Connection, plain_dsn: str) -> None:

@@ -28,7 +28,14 @@ ROW = """SELECT label, censored, early, resolved IS NOT NULL, label_first, corre
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with connected(plain_dsn) as made:
+        yield made
+
+
+@pytest.fixture
+def full(dsn: str) -> Iterator[Connection]:
+    """Installed by a superuser, with PL/Python."""
     with connected(dsn) as made:
         yield made
 
@@ -60,11 +67,11 @@ def test_an_early_positive_is_shown_apart_until_its_horizon_is_over(conn: Connec
     assert row(conn, "dun") == (1.0, False, False, True, None, False)
 
 
-def test_what_another_session_resolves_is_gone_around(conn: Connection, dsn: str) -> None:
+def test_what_another_session_resolves_is_gone_around(conn: Connection, plain_dsn: str) -> None:
     shop(conn, customers=6, models=("dun",))
     snapshot(conn)
     at(conn, "2026-01-16")
-    with psycopg.connect(dsn) as other:
+    with psycopg.connect(plain_dsn) as other:
         at(other, "2026-01-16")
         assert one(other, "SELECT rescore._resolve_step('customers', 2)") == 2
         conn.execute("SET lock_timeout = '2s'")
@@ -245,14 +252,14 @@ def test_a_past_score_is_explained_by_the_version_that_gave_it(conn: Connection)
         assert caught.value.sqlstate == "RS025"
 
 
-def test_trainers_log_and_resolve_and_readers_see_no_customer(conn: Connection) -> None:
-    shop(conn, customers=3, models=("churn",))
-    conn.execute("SET ROLE rescore_trainer")
-    assert snapshot(conn) == 3
-    at(conn, "2026-01-31")
-    assert resolve(conn) == 3
-    conn.execute("SET ROLE rescore_reader")
-    assert one(conn, "SELECT sum(examples) FROM rescore.live_quality") == 3
+def test_trainers_log_and_resolve_and_readers_see_no_customer(full: Connection) -> None:
+    shop(full, customers=3, models=("churn",))
+    full.execute("SET ROLE rescore_trainer")
+    assert snapshot(full) == 3
+    at(full, "2026-01-31")
+    assert resolve(full) == 3
+    full.execute("SET ROLE rescore_reader")
+    assert one(full, "SELECT sum(examples) FROM rescore.live_quality") == 3
     for query in (
         "SELECT rescore.snapshot('customers')",
         "SELECT rescore.resolve('customers')",
@@ -260,8 +267,8 @@ def test_trainers_log_and_resolve_and_readers_see_no_customer(conn: Connection) 
         "SELECT count(*) FROM rescore.explain('churn', 1, now())",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            conn.execute(query.encode())
-    conn.execute("RESET ROLE")
+            full.execute(query.encode())
+    full.execute("RESET ROLE")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from rescore.errors import Busy
 from rescore.tests.running import running, until
 from rescore.trainer.failing import Patience
 from rescore.trainer.follow import advance, follow, listen
@@ -113,6 +114,32 @@ def test_where_it_was_raised_is_in_the_structured_log(plain_dsn: str) -> None:
     assert line(facts, traces=True).endswith("ZeroDivisionError: division by zero")
 
 
+def test_a_line_is_a_line_and_says_what_came_of_each_model() -> None:
+    told = [
+        {"model": "churn", "version 1": "open", "version 2": "better"},
+        {"model": "worth", "error": "lost"},
+    ]
+    quality = {"at": "now", "job": "quality", "models": told, "error": "worth:\n\tlost"}
+    said = "now quality: error worth: lost, churn version 1 open, version 2 better, worth failed"
+    assert line(quality) == said
+    diverged = {"action": "refused", "version": None, "reasons": ["weights are not finite"]}
+    made = {"action": "published", "version": 7, "reasons": ["a", "b"]}
+    learnt = [{"model": "churn", "why": "1 day since the last round", "rounds": [made, diverged]}]
+    said = "churn published 7, refused: weights are not finite (1 day since the last round)"
+    assert line({"at": "now", "job": "learn", "learnt": learnt}) == f"now learn: {said}"
+
+
+def test_the_health_file_says_of_the_database_s_errors_what_the_log_says(
+    plain_dsn: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "health"
+    missing = Faulty(lambda conn: conn.execute("SELECT * FROM nowhere"))
+    said: list[dict[str, Any]] = []
+    with watching(path, [missing], said.append) as (jobs, say), running(plain_dsn, jobs, say):
+        until(lambda: said)
+    assert told(path, "faulty")["error"] == 'relation "nowhere" does not exist'
+
+
 def test_a_connection_left_in_a_statement_is_made_again(plain_dsn: str) -> None:
     def left(conn: Connection) -> None:
         conn.pgconn.send_query(b"SELECT pg_sleep(60)")
@@ -149,6 +176,22 @@ def test_patience_grows_and_ends() -> None:
     assert patience.to_json()["a"]["times"] == 7
     patience.done("a")
     assert (patience.to_json(), patience.waits("a")) == ({}, False)
+
+
+def test_what_others_always_hold_fails(monkeypatch: pytest.MonkeyPatch, plain_dsn: str) -> None:
+    def held() -> dict[str, Any]:
+        raise Busy("another session holds it")
+
+    patience = Patience()
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
+        told = [patience.tried(conn, "a", held) for _ in range(3)]
+        assert told == [{"error": "another session holds it"}] * 3
+        assert not patience.failing
+        monkeypatch.setattr("rescore.trainer.failing.HELD_SECONDS", 0.0)
+        patience.tried(conn, "a", held)
+        assert patience.tried(conn, "a", held)["times"] == 2
+        patience.tried(conn, "a", dict)
+        assert not patience.failing and not patience.held
 
 
 def test_a_part_that_fails_keeps_no_other_from_its_round(plain_dsn: str) -> None:

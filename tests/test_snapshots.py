@@ -31,7 +31,14 @@ COUNT = "SELECT count(*) FROM rescore.snapshots"
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with connected(plain_dsn) as made:
+        yield made
+
+
+@pytest.fixture
+def full(dsn: str) -> Iterator[Connection]:
+    """Installed by a superuser, with PL/Python."""
     with connected(dsn) as made:
         yield made
 
@@ -85,9 +92,9 @@ def test_a_round_cut_short_goes_on_where_it_stopped(conn: Connection) -> None:
     assert one(conn, COUNT) == 20
 
 
-def test_two_sessions_share_a_round(conn: Connection, dsn: str) -> None:
+def test_two_sessions_share_a_round(conn: Connection, plain_dsn: str) -> None:
     shop(conn, models=("churn",))
-    with psycopg.connect(dsn, autocommit=True) as other:
+    with psycopg.connect(plain_dsn, autocommit=True) as other:
         at(other, "2026-01-01")
         assert one(conn, "SELECT rescore._snapshot_begin('customers')")
         assert one(other, "SELECT rescore._snapshot_begin('customers')")
@@ -161,13 +168,13 @@ def test_a_snapshot_that_fails_fails_neither_event_nor_score(conn: Connection) -
     assert one(conn, COUNT) == 1
 
 
-def test_a_model_that_python_scores_is_logged_alike(conn: Connection) -> None:
+def test_a_model_that_python_scores_is_logged_alike(full: Connection) -> None:
     text = DEFINITION.replace("churn: {label: churned}", "churn: {label: churned, engine: python}")
-    shop(conn, text, models=("churn",))
-    snapshot(conn)
+    shop(full, text, models=("churn",))
+    snapshot(full)
     right = """SELECT count(*) FROM rescore.snapshots AS s JOIN customers AS c ON c.customer_id::text = s.key
                WHERE abs(s.score - rescore.predict('churn', c)) < 1e-12 AND s.design[2] = c.spend"""
-    assert one(conn, right) == 20
+    assert one(full, right) == 20
 
 
 @pytest.mark.parametrize("kind", ["bigint", "text", "uuid"])

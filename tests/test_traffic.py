@@ -96,8 +96,8 @@ def versions(conn: Connection) -> list[int]:
 
 
 @pytest.fixture
-def conn(dsn: str) -> Any:
-    with psycopg.connect(dsn, autocommit=True) as made:
+def conn(plain_dsn: str) -> Any:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
         yield made
 
 
@@ -249,7 +249,9 @@ def test_keys_hash_as_in_python(conn: Connection) -> None:
     assert given == shares(hash_keys(keys, "churn")).tolist()
 
 
-def test_explaining_and_listing_name_the_version_that_serves(conn: Connection, dsn: str) -> None:
+def test_explaining_and_listing_name_the_version_that_serves(
+    conn: Connection, plain_dsn: str
+) -> None:
     first, second = shop(conn)
     one(conn, "SELECT rescore.challenge('churn', %s, 0.3)", second)
     after_sweep(conn)
@@ -265,7 +267,7 @@ def test_explaining_and_listing_name_the_version_that_serves(conn: Connection, d
         (first, "champion", 0.7, True),
         (second, "challenger", 0.3, False),
     ]
-    told = CliRunner().invoke(app, ["models", "--dsn", dsn, "--json"])
+    told = CliRunner().invoke(app, ["models", "--dsn", plain_dsn, "--json"])
     assert {r["version"]: r["role"] for r in json.loads(told.output) if r["model"] == "churn"} == {
         first: "champion",
         second: "challenger",

@@ -15,13 +15,16 @@ from rescore.errors import BadDefinition
 from rescore.plpython.estimators import PREDICTORS, SCALERS, resolve
 
 
-def make_estimator(spec: Mapping[str, Mapping[str, Any]], *, seed: int) -> Any:
+def make_estimator(
+    spec: Mapping[str, Mapping[str, Any]], *, seed: int, checked: bool = True
+) -> Any:
     """Return the estimator a definition names: ``{"sgd_classifier": {"alpha": 1e-4}}``.
 
     Parameters
     ----------
     seed: random state where the class has one and the definition does not set it, so that the
         same examples give the same model.
+    checked: whether values are; not where the estimator only tells how to go on with another one.
 
     Raises
     ------
@@ -33,7 +36,8 @@ def make_estimator(spec: Mapping[str, Mapping[str, Any]], *, seed: int) -> Any:
     ((name, arguments),) = spec.items()
     cls = _find(PREDICTORS, "estimator", name, suffix="")
     seeded = {"random_state": seed} if "random_state" in inspect.signature(cls).parameters else {}
-    return _make(cls, name, {**seeded, **(arguments or {})})
+    made = _make(cls, name, {**seeded, **(arguments or {})})
+    return _checked(made, name) if checked else made
 
 
 def make_scaler(name: str | None) -> Any:
@@ -63,13 +67,21 @@ def _make(cls: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
                 detail=f"Its parameters: {', '.join(known)}.",
                 hint=f'did you mean "{near[0]}"?' if near else f"see scikit-learn's {cls.__name__}",
             )
-    made = cls(**arguments)
+    return cls(**arguments)
+
+
+def _checked(made: Any, name: str) -> Any:
+    """Return an estimator whose parameters have values that it takes.
+
+    scikit-learn has no public way to ask, but to fit it. This is what every fit begins with; a
+    scikit-learn that calls it otherwise says the same then (`rescore.trainer.fit.refusals`).
+    """
     try:
-        made._validate_params()  # what fit and partial_fit begin with
-    except ValueError as error:
+        getattr(made, "_validate_params", lambda: None)()
+    except (ValueError, TypeError) as error:
         raise BadDefinition(
             f"{name} has a parameter of a value that it does not take",
             detail=str(error),
-            hint=f"see scikit-learn's {cls.__name__}",
+            hint=f"see scikit-learn's {type(made).__name__}",
         ) from error
     return made

@@ -22,6 +22,8 @@ from rescore.trainer.database import Connection, translated
 
 Facts = dict[str, Any]
 LONGEST_SECONDS = 600.0
+HELD_SECONDS = 600.0
+"""After which what others hold fails: they may never let it go."""
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
@@ -62,10 +64,12 @@ class Patience:
     ----------
     longest: seconds; 0 where everything is tried each time.
     failing: by name, what has failed when it was tried last.
+    held: by name, since when others have held what it needs, by the monotonic clock.
     """
 
     longest: float = LONGEST_SECONDS
     failing: dict[str, Failing] = field(default_factory=dict)
+    held: dict[str, float] = field(default_factory=dict)
 
     def until(self, name: str) -> float:
         """Return when something may be tried again, by the monotonic clock; 0 for any time."""
@@ -92,15 +96,22 @@ class Patience:
     def done(self, name: str) -> None:
         """Forget what has failed before: it went well."""
         self.failing.pop(name, None)
+        self.held.pop(name, None)
 
     def only(self, names: Collection[str]) -> None:
         """Forget what has failed of others: what is gone, or has nothing to do, fails no longer."""
         self.failing = {name: each for name, each in self.failing.items() if name in names}
+        self.held = {name: since for name, since in self.held.items() if name in names}
+
+    def is_held(self, name: str) -> bool:
+        """Say whether others hold what it needs for a while only, as they do now."""
+        since = self.held.setdefault(name, time.monotonic())
+        return time.monotonic() - since < HELD_SECONDS
 
     def tried(self, conn: Connection, name: str, work: Callable[[], Facts]) -> Facts:
         """Do something; return what the log is to say of it, ``error`` where it failed.
 
-        Others that hold what it needs (`Busy`) are no failure that lasts.
+        Others that hold what it needs (`Busy`) are no failure, unless they always do.
 
         Raises
         ------
@@ -116,7 +127,7 @@ class Patience:
         except Exception as error:
             restored(conn)
             told = explained(error)
-            if isinstance(error, Busy):
+            if isinstance(error, Busy) and self.is_held(name):
                 return told
             return told | self.failed(name, told["error"], time.monotonic() - started)
         self.done(name)

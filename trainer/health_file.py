@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from rescore.trainer.database import Connection
+from rescore.trainer.database import Connection, translated
 from rescore.trainer.failing import Patience, explained
 from rescore.trainer.rounds import Facts
 from rescore.trainer.run import Job, Say, channel_of, patience_of
@@ -119,7 +119,8 @@ class Watched:
         self.file.tell("working", job=self.name, since=now())
         error: str | None = "interrupted"
         try:
-            facts = self.job.work(conn, stop)
+            with translated():
+                facts = self.job.work(conn, stop)
             error = facts.get("error")
         except Exception as failure:
             error = explained(failure)["error"]

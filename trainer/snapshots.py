@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
+
+import psycopg
 
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.failing import Patience
@@ -64,14 +67,45 @@ def log(
     UnknownProfile
     NotSupported: no model of the profile has a label.
     NotInstalled: the profile was applied by an older version.
+    DoesNotFit: what a label reads is not there; the others were told.
     """
     started, stop = time.monotonic(), stop or Event()
     dropped = int(one(conn, query("snapshot_tend"), (profile,)) or 0)
     taken = _round(conn, profile, batch, stop, progress) if rounds else 0
-    resolved = _resolve(conn, profile, min(batch, RESOLVED), stop)
-    changed = sum(_check(conn, profile, m, batch, stop) for m in _checked(conn, profile, stop))
+    each = Each()
+    resolved = each.done(lambda: _resolve(conn, profile, min(batch, RESOLVED), stop))
+    checked = _checked(conn, profile, stop)
+    changed = sum(each.done(partial(_check, conn, profile, m, batch, stop)) for m in checked)
+    each.check()
     seconds = round(time.monotonic() - started, 3)
     return Logged(taken, resolved, changed, dropped, seconds, not stop.is_set())
+
+
+@dataclass
+class Each:
+    """What is done one after the other: all of it, whatever fails.
+
+    Attributes
+    ----------
+    fault: what failed first, if anything did.
+    """
+
+    fault: psycopg.Error | None = None
+
+    def done(self, work: Callable[[], int]) -> int:
+        """Return what the work returns, 0 where it fails; a lost connection fails at once."""
+        try:
+            return work()
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            self.fault = self.fault or error
+            return 0
+
+    def check(self) -> None:
+        """Raise what failed first."""
+        if self.fault is not None:
+            raise self.fault
 
 
 def _round(

@@ -264,6 +264,40 @@ def test_a_value_that_an_estimator_does_not_take_is_refused(run: Run, shop: Path
         assert "see scikit-learn's SGDClassifier" in done.err
 
 
+def test_what_was_applied_before_keeps_nothing_else_from_being_applied(
+    run: Run, shop: Path, db: Any
+) -> None:
+    model = "{label: churned, estimator: {sgd_classifier: {alpha: %s}}}"
+    shop.write_text(DEFINITION.replace("{label: churned}", model % "0.5"))
+    run("apply", shop)
+    # As if another scikit-learn had taken it.
+    db.execute(
+        "UPDATE rescore.deployments SET spec = jsonb_set(spec, '{estimator,sgd_classifier,alpha}', '-1')"
+    )
+    db.commit()
+    changed = DEFINITION.replace("{label: churned}", model % "-1") + "\n# more\n"
+    shop.write_text(changed.replace("within: 30 days", "within: 20 days"))
+    assert run("plan", shop).code == 0
+    assert run("apply", shop).code == 0
+    refused = run("train", "churn")
+    assert refused.code == 2
+    assert "alpha" in refused.err and "a value that it does not take" in refused.err
+
+
+def test_status_asks_the_database_once(run: Run, shop: Path, monkeypatch: Any) -> None:
+    run("apply", shop)
+    made: list[object] = []
+    connect = psycopg.connect
+
+    def counted(*given: Any, **named: Any) -> Any:
+        made.append(connect(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    assert "runner: none is at work" in run("status").out
+    assert len(made) == 1
+
+
 def test_a_report_outlives_a_refused_publish(run: Run, shop: Path, db: Any) -> None:
     run("apply", shop)
     db.execute("ALTER TABLE rescore.models ADD CHECK (metrics IS NULL)")

@@ -26,8 +26,8 @@ TABLES = {
 
 
 @pytest.fixture
-def conn(dsn: str) -> Iterator[Connection]:
-    with connected(dsn) as made:
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with connected(plain_dsn) as made:
         shop(made, DEFINITION, 0)
         yield made
 

@@ -170,7 +170,9 @@ def test_an_incident_is_one_row_per_cause(conn: Connection, model: Model) -> Non
     assert value(conn, "SELECT sqlstate FROM rescore.incidents") == "22012"
 
 
-UPKEEP = dict.fromkeys(("snapshots", "dead rows", "replication", "stale", "drift", "runner"), "ok")
+UPKEEP = dict.fromkeys(
+    ("snapshots", "dead rows", "replication", "partitions", "stale", "drift", "runner"), "ok"
+)
 
 
 def health(conn: Connection) -> dict[str, str]:

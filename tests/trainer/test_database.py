@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from rescore import errors
 from rescore.trainer.database import connect, connection, query, translated
@@ -103,3 +105,20 @@ def test_a_lost_connection_is_no_server(empty_dsn: str) -> None:
 
     with pytest.raises(errors.NoServer, match="connection was lost"):
         terminated()
+
+
+def test_statements_take_their_time_unless_the_connection_string_says_otherwise(
+    empty_dsn: str,
+) -> None:
+    asked = """SELECT string_agg(current_setting(s.name), ' ' ORDER BY s.name)
+               FROM unnest(ARRAY['idle_session_timeout', 'lock_timeout', 'statement_timeout']) AS s (name)"""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        for name in ("statement_timeout", "idle_session_timeout"):
+            conn.execute(f"ALTER ROLE CURRENT_USER SET {name} = '7s'".encode())
+        try:
+            with connection(empty_dsn) as made:
+                assert made.execute(asked).fetchone() == ("0 0 0",)
+            with connection(make_conninfo(empty_dsn, options="-c statement_timeout=9s")) as made:
+                assert made.execute(asked).fetchone() == ("0 0 9s",)
+        finally:
+            conn.execute("ALTER ROLE CURRENT_USER RESET ALL")

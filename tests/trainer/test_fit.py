@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -144,3 +146,21 @@ def test_every_scaler_can_be_named(name: str) -> None:
 def test_wrong_estimators_are_refused(spec: dict[str, dict[str, Any]], message: str) -> None:
     with pytest.raises(BadDefinition, match=message):
         make_estimator(spec, seed=0)
+
+
+def test_a_scikit_learn_that_checks_values_by_another_name_is_asked_when_it_is_fitted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check, plain = BaseEstimator._validate_params, SGDClassifier.partial_fit
+
+    def checked(self: Any, *given: Any, **named: Any) -> Any:
+        check(self)
+        return plain(self, *given, **named)
+
+    monkeypatch.setattr(SGDClassifier, "partial_fit", checked)
+    monkeypatch.delattr(BaseEstimator, "_validate_params")
+    wrong = {"sgd_classifier": {"loss": "log_loss", "alpha": "small"}}
+    with config_context(skip_parameter_validation=True):
+        with pytest.raises(BadDefinition, match=r"'alpha' parameter .* Got 'small' instead"):
+            fit(*examples(), Recipe(wrong))
+        assert fit(*examples(), Recipe(SGD)).predict_proba(examples()[0]).shape == (500, 2)

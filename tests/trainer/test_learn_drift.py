@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss
 from rescore.errors import RescoreError, UnknownModel
 from rescore.plpython.prediction import score
 from rescore.tests.learning_shop import (
+    DEFINITION,
     LEARN,
     WEIGHTS,
     actions,
@@ -25,10 +26,11 @@ from rescore.tests.learning_shop import (
     stream,
     weights,
 )
-from rescore.tests.support import one
+from rescore.tests.support import define, one
 from rescore.trainer import operations as ops
 from rescore.trainer import run as runner
 from rescore.trainer.database import translated
+from rescore.trainer.examples import read_source
 from rescore.trainer.loop.drift import changed, watch
 from rescore.trainer.loop.job import Learning
 from rescore.trainer.loop.learn import learn
@@ -263,6 +265,47 @@ def test_the_runner_answers_a_request_at_once(conn: Connection, plain_dsn: str) 
     assert (round_["why"], round_["rounds"][0]["action"]) == ("request 1", "published")
     assert "churn published 2 (request 1)" in line(said[0])
     assert one(conn, "SELECT done_at IS NOT NULL FROM rescore.learn_requests")
+
+
+def test_what_is_no_longer_defined_learns_no_longer(conn: Connection) -> None:
+    stream(conn, 1000)
+    text = DEFINITION.replace("LEARN", LEARN)
+    made = define(conn, text.replace("  churn:\n", "  loyal:\n").replace("churn}}", "loyal}}"))
+    assert made.notes[-1] == (
+        "model churn is no longer defined: its versions and snapshots stay, nothing scores, logs or "
+        "learns by it"
+    )
+    assert Learning(60.0).work(conn, threading.Event()) == {}
+    with pytest.raises(UnknownModel, match='"churn" is no longer defined'):
+        read_source(conn, "churn")
+    champions = "SELECT detail FROM rescore.health WHERE \"check\" = 'champions'"
+    assert one(conn, champions) == "no version serves: loyal"
+    define(conn, text)
+    assert one(conn, champions) == "1 models serve"
+    assert [each["model"] for each in ops.status(conn)] == ["churn"]
+    told = Learning(60.0).work(conn, threading.Event())["learnt"]
+    assert [each["model"] for each in told] == ["churn"]
+
+
+def test_what_a_changed_definition_does_not_change_of_what_was_learnt_is_said(
+    conn: Connection,
+) -> None:
+    text = DEFINITION.replace("LEARN", LEARN)
+
+    def said(definition: str) -> list[str]:
+        return [each for each in define(conn, definition).notes if "churn" in each]
+
+    assert said(text) == []
+    other = text.replace("eta0: 0.01", "eta0: 0.05")
+    assert said(other) == [
+        "model churn learns on with the estimator and scaler that its champion has: those of the "
+        "definition come with `rescore train churn --publish`"
+    ]
+    assert said(other) == []
+    assert said(other.replace("within: 30 days", "within: 20 days")) == [
+        "label churned now means something else: open snapshots resolve by it; train model churn "
+        "anew, its versions learnt the old one"
+    ]
 
 
 @pytest.mark.long

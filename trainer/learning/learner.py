@@ -93,7 +93,7 @@ class Learner:
         """
         known = champion
         if memory.calibration is not None:
-            template = make_estimator(method.estimator, seed=method.seed)
+            template = make_estimator(method.estimator, seed=method.seed, checked=False)
             known = uncalibrated(champion, memory.calibration, template)
         scalers = copy.deepcopy(estimators.scaler_steps(known))
         model = _model(copy.deepcopy(estimators.final_step(known)), method, memory)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from rescore.compiler.definition_learn import SEGMENTS, Learn
+from rescore.errors import BadDefinition
 from rescore.trainer.learning.checks import Limits
 from rescore.trainer.learning.gate import Rules
 from rescore.trainer.learning.method import Method
@@ -53,13 +56,29 @@ class Terms:
         ----------
         number: whether its label is one.
         interventions: that part of the definition.
+
+        Raises
+        ------
+        BadDefinition: it was applied by a version of rescore that understood it otherwise.
         """
         target = target_of(spec, number=number)
-        learn = Learn.model_validate(spec.get("learn") or {})
+        learn = _stored(spec.get("learn") or {})
         limits = Limits(learn.limits.weights, learn.limits.scores)
         platt = spec.get("calibrate") == "platt"
         rules, held_out = _rules(learn, target), weighed(interventions)
         return cls(learn, _method(spec, learn), rules, limits, platt, target, held_out)
+
+
+def _stored(learn: Mapping[str, Any]) -> Learn:
+    try:
+        return Learn.model_validate(learn)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise BadDefinition(
+            "what the stored definition says under learn is not what this version takes",
+            detail="; ".join(wrong),
+            hint="mend it in the definition file, and run `rescore apply` again",
+        ) from error
 
 
 def _method(spec: Mapping[str, Any], learn: Learn) -> Method:
