@@ -29,6 +29,8 @@ from rescore.trainer.loop.state import State, read_state
 Progress = Callable[[int, int], None]
 MOST = 10_000_000
 """Examples of a round, where the definition does not say: what who is killed must learn anew."""
+MOST_BY_TIME = 4_000_000
+"""The same where the newest are tested on: all that lies in that time is kept in memory."""
 RETRY_SECONDS = 0.2
 _IDLE = ("nothing", "waiting")
 _ACTIONS = {"pass": "published", "refuse": "refused"}
@@ -180,7 +182,7 @@ def _tried(attempt: Attempt, max_batches: int | None) -> Candidate | None:
     """Learn until the gate can decide, or there is no more; None when nothing was learnt."""
     terms = attempt.state.terms.learn
     exactly = terms.examples is not None and max_batches is None
-    size = terms.examples or MOST
+    size = terms.examples or (MOST_BY_TIME if terms.test_share is None else MOST)
     size = size if max_batches is None else min(size, max_batches * terms.batch)
     made = None
     while attempt.take(size, exactly=exactly):
