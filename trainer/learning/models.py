@@ -67,7 +67,8 @@ class Model:
     @property
     def fitted(self) -> bool:
         """Whether it has learnt anything."""
-        return bool(_numbers(self.estimator))
+        known = vars(self.estimator)
+        return any(name in known for name in _NUMBERS)
 
     def learn(self, design: Floats, labels: Labels, weights: Floats) -> None:
         """Learn scaled examples, n > 0, in their order."""
