@@ -6,9 +6,11 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from rescore.errors import Busy, NotAllowed
+from rescore.server.account import default_home
 
 LOCK_SECONDS = 120
 
@@ -24,6 +26,18 @@ def locked(home: Path) -> Iterator[None]:
                 raise Busy(f"another process holds {home / 'lock'}", hint="See what it is doing.")
             time.sleep(0.05)
         yield
+
+
+@contextmanager
+def numbered_home(name: str) -> Iterator[Path]:
+    """The first home of this name that no other process holds, as long as the block runs."""
+    homes = default_home()
+    homes.mkdir(parents=True, exist_ok=True)
+    for number in count():
+        with (homes / f"{name}-{number}.lock").open("a") as lock:
+            if _try_lock(lock.fileno()):
+                yield homes / f"{name}-{number}"
+                return
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -6,15 +6,14 @@ second of processor time, most of what the test takes.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
-from rescore.server.account import default_home, short_digest
+from rescore.server.account import short_digest
+from rescore.server.lock import numbered_home
 from rescore.server.private import remove
 
 MEMORY = Path("/dev/shm")
@@ -25,18 +24,10 @@ ROOM = 6 * 2**30
 @contextmanager
 def own_home() -> Iterator[Path]:
     """The first home no other run is using: several runs in one checkout do not meet."""
-    homes = default_home()
-    homes.mkdir(parents=True, exist_ok=True)
-    for number in count():
-        with (homes / f"tests-{number}.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            name = f"rescore-tests-{os.geteuid()}-{short_digest(homes)}-{number}"
-            remove(homes / f"tests-{number}")  # left behind by a run that was killed
-            yield in_memory(name, ROOM) or homes / f"tests-{number}"
-            return
+    with numbered_home("tests") as home:
+        remove(home)  # left behind by a run that was killed
+        name = f"rescore-tests-{os.geteuid()}-{short_digest(home)}"
+        yield in_memory(name, ROOM) or home
 
 
 def in_memory(name: str, room: int) -> Path | None:

@@ -22,6 +22,7 @@ from rescore.tests.sweep_shop import (
     state,
     wrong_version,
 )
+from rescore.tests.waiting import open_transaction
 from rescore.trainer import operations as ops
 from rescore.trainer.sweep import Terms, sweep
 
@@ -35,8 +36,7 @@ def conn(plain_dsn: str) -> Iterator[Connection]:
 @contextmanager
 def held(dsn: str, statement: str) -> Iterator[Connection]:
     """A session in the middle of a transaction."""
-    with psycopg.connect(dsn) as other:
-        other.execute(statement.encode())
+    with open_transaction(dsn, statement) as other:
         yield other
         other.rollback()
 

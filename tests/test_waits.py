@@ -10,7 +10,7 @@ from psycopg import IsolationLevel
 
 from rescore.tests.queue_shop import DEFINITION, SHOP, Connection, right
 from rescore.tests.support import one, open_profile
-from rescore.tests.waiting import UNSORTED, is_free, open_transaction, waits
+from rescore.tests.waiting import UNSORTED, is_free, meet, open_transaction, waits
 
 LINKED = """
 CREATE TABLE bills (account bigint, amount int);
@@ -70,8 +70,7 @@ def test_events_that_wait_for_a_deletion_count(
     """They come after it, and bring the customer back."""
     conn.execute("INSERT INTO orders VALUES (9, 5), (9, 6)")
     conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-    with open_transaction(plain_dsn, GONE) as other, waits(conn, plain_dsn, statement):
-        other.commit()
+    meet(conn, plain_dsn, GONE, statement)
     events = one(conn, "SELECT count(*) FROM orders WHERE customer_id = 7")
     assert one(conn, "SELECT orders FROM customers WHERE customer_id = 7") == events
     assert right(conn)
@@ -94,8 +93,7 @@ def test_a_link_that_waits_for_a_deletion_counts(
 ) -> None:
     linked.execute("INSERT INTO customers (customer_id) VALUES (7)")
     linked.execute("INSERT INTO bills VALUES (4, 5)")
-    with open_transaction(plain_dsn, GONE) as other, waits(linked, plain_dsn, statement):
-        other.commit()
+    meet(linked, plain_dsn, GONE, statement)
     assert one(linked, "SELECT bills FROM customers WHERE customer_id = 7") == 1
     assert counted(linked)
 
@@ -114,8 +112,7 @@ def test_a_recount_sees_what_it_has_waited_for(
     conn.execute("INSERT INTO orders VALUES (7, 5), (7, 6)")
     conn.execute("UPDATE customers SET dearest = 1")
     event = "INSERT INTO orders VALUES (7, 50)"
-    with open_transaction(plain_dsn, event) as other, waits(conn, plain_dsn, statement):
-        other.commit()
+    meet(conn, plain_dsn, event, statement)
     assert one(conn, "SELECT dearest FROM customers") == 50
     assert right(conn)
 
@@ -175,8 +172,7 @@ def test_a_row_and_its_events_meet(
     """Neither can see the other: whoever is second waits."""
     filled.execute("INSERT INTO orders VALUES (7, 5), (8, 6)")
     first, second = (ROW, change) if rowfirst else (change, ROW)
-    with open_transaction(plain_dsn, first) as other, waits(filled, plain_dsn, second):
-        other.commit()
+    meet(filled, plain_dsn, first, second)
     events = one(filled, "SELECT count(*) FROM orders WHERE customer_id = 7")
     assert one(filled, "SELECT orders FROM customers") == events
     assert right(filled)
@@ -214,8 +210,7 @@ def test_a_link_and_its_events_meet(
 ) -> None:
     linked.execute("INSERT INTO bills VALUES (4, 1)")
     linked.execute("INSERT INTO bills VALUES (1, 1)")
-    with open_transaction(plain_dsn, first) as other, waits(linked, plain_dsn, second):
-        other.commit()
+    meet(linked, plain_dsn, first, second)
     assert counted(linked)
 
 

@@ -29,27 +29,15 @@ def conn(plain_dsn: str) -> Iterator[Connection]:
         yield made
 
 
-def test_a_fold_that_waits_for_a_deletion_counts_what_came_since(
-    conn: Connection, plain_dsn: str
+@pytest.mark.parametrize("statement", [FOLD, REBUILD], ids=["fold", "rebuild"])
+def test_what_waits_for_a_deletion_counts_what_came_since(
+    conn: Connection, plain_dsn: str, statement: str
 ) -> None:
+    use(conn, 1)  # a rebuild takes away only what waits when it begins
     conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
     with open_transaction(plain_dsn, GONE) as other:
         use(conn, 7)
-        with waits(conn, plain_dsn, FOLD):
-            other.commit()
-    assert waiting(conn) == 0
-    assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1
-    assert right(conn)
-
-
-def test_a_rebuild_that_waits_for_a_deletion_counts_what_came_since(
-    conn: Connection, plain_dsn: str
-) -> None:
-    use(conn, 1)
-    conn.execute("INSERT INTO customers (customer_id) VALUES (7)")
-    with open_transaction(plain_dsn, GONE) as other:
-        use(conn, 7)
-        with waits(conn, plain_dsn, REBUILD):
+        with waits(conn, plain_dsn, statement):
             other.commit()
     assert waiting(conn) == 0
     assert one(conn, "SELECT used FROM customers WHERE customer_id = 7") == 1

@@ -51,6 +51,12 @@ def open_transaction(dsn: str, statement: str) -> Iterator[Connection]:
         yield other
 
 
+def meet(conn: Connection, dsn: str, first: str, second: str) -> None:
+    """Run two statements of two sessions: the second waits until the first is committed."""
+    with open_transaction(dsn, first) as other, waits(conn, dsn, second):
+        other.commit()
+
+
 def is_free(dsn: str, statement: str) -> bool:
     """Whether nobody else holds what a statement takes."""
     with psycopg.connect(dsn, options="-c lock_timeout=50ms") as other:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import time
@@ -17,8 +16,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from rescore.errors import NoServer
-from rescore.server.account import default_home
 from rescore.server.libraries import python_path
+from rescore.server.lock import numbered_home
 from rescore.server.private import Server, remove, start, status
 from rescore.sql.install import install
 from rescore.torture.shop import open_shop
@@ -107,21 +106,12 @@ def children(pid: int) -> list[int]:
 @contextmanager
 def own_home(name: str) -> Iterator[Path]:
     """The first home of this name no other run is using; what a killed run left is removed."""
-    homes = default_home()
-    homes.mkdir(parents=True, exist_ok=True)
-    for number in count():
-        with (homes / f"{name}-{number}.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            home = homes / f"{name}-{number}"
+    with numbered_home(name) as home:
+        remove(home)
+        try:
+            yield home
+        finally:
             remove(home)
-            try:
-                yield home
-            finally:
-                remove(home)
-            return
 
 
 @contextmanager

@@ -75,6 +75,8 @@ def _offsets(x: Floats, positives: Floats, negatives: Floats, start: float) -> F
 def _used(x: Floats, positives: Floats, negatives: Floats) -> tuple[Floats, Floats, Floats]:
     """Leave out what no copy has examples of: of most scores, half of the bins."""
     used = positives.any(axis=0) | negatives.any(axis=0)
+    if used.all():  # most metrics' sums have left it out already
+        return x, positives, negatives
     return x[used], positives[:, used], negatives[:, used]
 
 

@@ -128,7 +128,7 @@ _NAMES = [field.name for field in fields(Block)]
 
 
 def _unread(count: int) -> dict[str, NDArray[Any]]:
-    """Return the fields of `SCORED`, where nobody asked for them."""
+    """Return what ``learn_scores.sql`` reads, where nobody asked for it."""
     return {"scores": np.full(count, np.nan), "treated": np.zeros(count, dtype=bool)}
 
 
