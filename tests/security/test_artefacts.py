@@ -171,7 +171,7 @@ def test_the_server_refuses_them_from_whoever_may_publish(
 
 
 def test_the_canary_would_be_seen_in_the_server(db: Connection, canary: Path) -> None:
-    db.execute(sql.SQL("COPY (SELECT 1) TO PROGRAM {}").format(f"touch {canary}"))
+    db.execute(sql.SQL("COPY (SELECT 1) TO PROGRAM {}").format(f"cat > {canary}"))
     assert canary.exists()
     canary.unlink()
 
