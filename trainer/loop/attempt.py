@@ -93,7 +93,7 @@ class Attempt:
         """Yield micro-batches as they are read; the last may be short where all were there."""
         batch = self.state.terms.learn.batch
         pages: list[Block] = []
-        for page, is_whole in self.reader.stream(self.read_to, size, batch):
+        for page, is_whole in self.reader.stream(self.read_to, size):
             pages, size = [*pages, page], size - len(page)
             self.whole = self.whole and is_whole
             found = sum(map(len, pages))

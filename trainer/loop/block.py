@@ -85,20 +85,22 @@ class Block:
     design: Floats
 
     @classmethod
-    def read(cls, sent: Sent, columns: int) -> Block:
-        """Return the block of what was sent, with so many columns of the design row.
+    def read(cls, parts: Sequence[Sent], columns: int) -> Block:
+        """Return the block of what was sent in parts, with so many columns of the design row.
 
         Raises
         ------
         NotEnoughData: a design row has more or fewer, or a NULL.
         """
         # Copies: where one field lies between others, the processor is not at full speed.
-        there = [name for name in _NAMES if name in (sent.fields.dtype.names or ())]
-        found = _unread(len(sent)) | {name: _own(sent.fields[name]) for name in there}
+        read = [part.fields for part in parts]
+        there = [name for name in _NAMES if name in (read[0].dtype.names or ())]
+        count = sum(map(len, parts))
+        found = _unread(count) | {name: _own([each[name] for each in read]) for name in there}
         for name in ("taken", "due"):
             found[name] = (found[name] + _SINCE_1970) / 1e6
-        design = unpacked_designs(sent.designs, (len(sent), columns))
-        return cls(**found, weights=np.ones(len(sent)), design=design)
+        design = [unpacked_designs(part.designs, (len(part), columns)) for part in parts]
+        return cls(**found, weights=np.ones(count), design=_own(design))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
@@ -132,5 +134,5 @@ def _unread(count: int) -> dict[str, NDArray[Any]]:
     return {"scores": np.full(count, np.nan), "treated": np.zeros(count, dtype=bool)}
 
 
-def _own(column: NDArray[Any]) -> NDArray[Any]:
-    return column.astype(column.dtype.newbyteorder("="))
+def _own(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts, dtype=parts[0].dtype.newbyteorder("="))

@@ -50,6 +50,26 @@ KEPT = {(order, len(each)): _kept(order, each) for order in _ORDERS for each in 
 _SENT = {len(each): _sent(each) for each in _FIELDS}
 
 
+def order_of(data: bytes) -> str:
+    """Return the server's order of bytes, "<" or ">", from ``learn_order.sql``."""
+    return next(o for o in _ORDERS if data[:4] == np.array(1, f"{o}i4").tobytes())
+
+
+def places(order: str | None, *, scored: bool) -> dict[str, int]:
+    """Return how ``learn_stream.sql`` finds the position of the last of several rows.
+
+    Parameters
+    ----------
+    order: the server's, of rows as it keeps them; None for rows as they are sent.
+    scored: whether with scores and treatments.
+    """
+    count = len(_SCORED if scored else _READ)
+    form = _SENT[count] if order is None else KEPT[order, count]
+    assert form.fields is not None
+    back = {name: form.itemsize - form.fields[name][1] for name in ("ids", "xids")}
+    return {**back, **({"first": 0, "step": 8} if order == "<" else {"first": 56, "step": -8})}
+
+
 def unpacked_fields(data: bytes | None) -> NDArray[Any]:
     """Return the rows of ``learn_fields.sql`` with a name for each field, in the bytes they are in.
 
@@ -76,7 +96,7 @@ def unpacked_fields(data: bytes | None) -> NDArray[Any]:
 
 
 def unpacked_designs(data: bytes | None, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return design rows as a matrix of its own.
+    """Return design rows as a matrix, in the bytes they are in.
 
     Parameters
     ----------
@@ -98,9 +118,10 @@ def unpacked_designs(data: bytes | None, shape: tuple[int, int]) -> NDArray[np.f
     form = np.dtype([("header", f"{order}i4", 5), ("numbers", f"{order}f8", (columns,))])
     if len(body) != count * form.itemsize:
         raise incomplete()
-    rows = _rows(body, form, {"header": [1, 0, _FLOAT8, columns, 1]})
-    # A copy: where they begin in the answer, the processor could not add them up at full speed.
-    return rows["numbers"].astype(np.float64)
+    numbers: NDArray[np.float64] = _rows(body, form, {"header": [1, 0, _FLOAT8, columns, 1]})[
+        "numbers"
+    ]
+    return numbers
 
 
 def _sent_matrix(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -108,8 +129,8 @@ def _sent_matrix(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
     form = np.dtype([("length", ">i4"), ("value", ">f8")])
     if data[: len(header)] != header:
         raise incomplete()
-    numbers = _rows(data[len(header) :], form, {"length": 8})["value"]
-    return numbers.astype(np.float64).reshape(shape)
+    numbers: NDArray[np.float64] = _rows(data[len(header) :], form, {"length": 8})["value"]
+    return numbers.reshape(shape)
 
 
 def incomplete() -> NotEnoughData:

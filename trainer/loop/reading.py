@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import RawCursor, sql
-from psycopg.errors import ArraySubscriptError
+from psycopg import sql
 
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.hashing import below
-from rescore.trainer.loop.block import Block, Integers, Position, Sent
-from rescore.trainer.loop.packed import incomplete, unpacked_fields
+from rescore.trainer.loop.block import Block, Integers, Position
+from rescore.trainer.loop.packed import incomplete, order_of, places
 from rescore.trainer.loop.state import State, like_columns
+from rescore.trainer.loop.stream import RUNS_AHEAD, Parts, ahead, sent_of, together
 from rescore.trainer.loop.treatment import weighed
 
 PAGE_BYTES = 1_800_000
-"""About how much is read at a time: enough that a query costs nothing, little enough for memory
+"""About how much is learnt at a time: enough that a page costs nothing, little enough for memory
 and for the processor's cache."""
+PARTS = 4
+"""Of a page: what the server puts together at a time stays in the cache of its processor."""
+PAGES = 6
+"""Of one statement: enough that to ask costs nothing, few enough that no snapshot of the server
+is held for long."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
-
-
-PAGES_AHEAD = 2
-"""That are read while one is learnt: with one, the server waits whenever learning takes longer."""
 _OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
 _PACKED = {"fields": "rescore._joined({}, NULL)", "designs": "rescore._joined({}, NULL)"}
 _SENT = {
     "fields": "pg_catalog.string_agg(pg_catalog.record_send({}), '')",
     "designs": "pg_catalog.array_send(pg_catalog.array_agg({}))",
 }
-T = TypeVar("T")
 
 
 class Page(NamedTuple):
@@ -63,7 +61,7 @@ class Reader:
     after: snapshots taken at this moment or earlier are passed over.
     labelled: whether they need a label.
     held_out: share of the customers that stands for those treated; None: these are left out.
-    packs: whether rows can be read as the server keeps them.
+    order: the server's order of bytes, where rows can be read as it keeps them; None elsewhere.
     """
 
     conn: Connection
@@ -74,7 +72,7 @@ class Reader:
     after: datetime
     labelled: bool
     held_out: float | None
-    packs: bool
+    order: str | None
 
     @classmethod
     def of(cls, conn: Connection, state: State) -> Reader:
@@ -89,7 +87,7 @@ class Reader:
             state.standing.after or EVER,
             state.terms.target != "segments",
             state.terms.held_out,
-            one(conn, query("learn_packs")),
+            kept_order(conn),
         )
 
     @property
@@ -113,43 +111,29 @@ class Reader:
         blocks = [page.block for page in self.stream(position, size)]
         return Block.joined(blocks) if blocks else self._block("learn_batch", _OF_NOTHING)
 
-    def stream(self, position: Position, size: int, batch: int = 0) -> Iterator[Page]:
+    def stream(self, position: Position, size: int) -> Iterator[Page]:
         """Yield the next examples after a position, so many or all there are, page by page.
 
-        While pages are used, the server prepares the next: nobody else may use the connection.
-
-        Parameters
-        ----------
-        batch: examples that are gathered before they are used.
+        While pages are used, the server prepares the next.
         """
-        most = PAGES_AHEAD + batch // self.page
-        with closing(ahead(self._pages(position, size), most)) as pages:
-            for sent, whole in pages:
-                yield Page(weighed(Block.read(sent, self.columns), self.held_out), whole)
+        statement = cache(self._parts)  # to put one together takes a millisecond
+        runs = Parts(self.conn, statement, position, size, self.page // PARTS, PARTS * PAGES).runs()
+        with closing(ahead(runs, RUNS_AHEAD)) as parts:
+            for some in together(parts, self.page):
+                block = Block.read([part.sent for part in some], self.columns)
+                yield Page(weighed(block, self.held_out), all(part.whole for part in some))
 
-    def _pages(self, position: Position, size: int) -> Iterator[tuple[Sent, bool]]:
-        """Yield the same as they are sent: what is done elsewhere, the server need not wait for.
-
-        Where a page is expected to be whole and is not, it is read once more without the rest.
-        """
-        statement, whole = cache(self._batch), True  # to put one together takes a millisecond
-        while size:
-            asked = min(size, self.page)
-            sent = self._read(statement(asked, whole), position)
-            if sent is None and not whole:
-                raise incomplete()
-            if sent is None:
-                whole = False
-                continue
-            if len(sent):
-                yield sent, whole
-                position = sent.end
-            size = size - asked if len(sent) == asked else 0
-
-    def _batch(self, size: int, whole: bool) -> str:
-        place = {"xid": sql.SQL("$1"), "id": sql.SQL("$2")}
+    def _parts(self, size: int, count: int, whole: bool) -> str:
+        """Return the statement that reads so many parts of so many examples."""
+        place = {
+            name: query("learn_place", told=sql.SQL(f"${n}"), field=sql.Literal(n))
+            for n, name in enumerate(("xid", "id"), 1)
+        }
         given = {"size": size, "whole": whole, "bound": self.bound, **place}
-        return self._page("learn_batch", given, all_are=self._is_example if whole else True)
+        page = self._page("learn_batch", given, all_are=self._is_example if whole else True)
+        where = places(self.order, scored=self._weighs)
+        told = _parts({"parts": count, "page": page, **where})
+        return query("learn_stream", **told).as_string(self.conn)
 
     def reaches(self, position: Position, size: int) -> bool:
         """Say whether there are so many examples after a position."""
@@ -188,23 +172,14 @@ class Reader:
         return dict(self.conn.execute(query("learn_skipped"), given).fetchall())
 
     def _block(self, name: str, given: Mapping[str, Any], **how: Any) -> Block:
-        sent = self._read(self._page(name, given, **how))
+        page = self._page(name, given, **how)
+        with self.conn.cursor(binary=True) as cursor:
+            row = cursor.execute(page).fetchone()
+        assert row is not None
+        sent = sent_of(row)
         if sent is None:
             raise incomplete()
-        return Block.read(sent, self.columns)
-
-    def _read(self, page: str, after: Position | None = None) -> Sent | None:
-        """Return what was selected; None where not all are examples, or they make no matrix."""
-        with RawCursor(self.conn) as cursor:
-            # As texts: of the same types each time, the statement is planned once.
-            place = [str(number) for number in after or ()]
-            try:
-                row = cursor.execute(page, place, prepare=bool(place), binary=True).fetchone()
-            except ArraySubscriptError:  # arrays of different lengths are no array
-                return None
-        assert row is not None
-        whole, fields, designs = row
-        return Sent(unpacked_fields(fields), designs) if whole else None
+        return Block.read([sent], self.columns)
 
     def _page(
         self,
@@ -214,17 +189,17 @@ class Reader:
         all_are: Any = True,
         scored: bool = False,
         unlabelled: str = "0",
-    ) -> str:
+    ) -> sql.Composed:
         """Return the statement for a page of what the statement of that name selects."""
         scores = query("learn_scores") if scored or self._weighs else sql.SQL("")
         how = {"salt": self.salt, "scores": scores, "unlabelled": unlabelled}
         fields = query("learn_fields", **_parts(how))
-        ways = _PACKED if self.packs else _SENT
+        ways = _SENT if self.order is None else _PACKED
         each = {"fields": fields, "designs": sql.Identifier("s", "design")}
         parts = {name: sql.SQL(way).format(each[name]) for name, way in ways.items()}
         examples = self._statement(name, given)
         given = _parts({"examples": examples, "all_are": all_are, **parts})
-        return query("learn_page", **given).as_string(self.conn)
+        return query("learn_page", **given)
 
     def _statement(self, name: str, given: Mapping[str, Any]) -> sql.Composed:
         known = {"model": self.model, "salt": self.salt, "versions": self.versions}
@@ -237,17 +212,11 @@ class Reader:
         return query("learn_is_example", **_parts({**terms, **known}))
 
 
+def kept_order(conn: Connection) -> str | None:
+    """Return the server's order of bytes, "<" or ">"; None where rows cannot be read as kept."""
+    packs = one(conn, query("learn_packs"))
+    return order_of(one(conn, query("learn_order"))) if packs else None
+
+
 def _parts(given: Mapping[str, Any]) -> dict[str, sql.Composable]:
     return {n: e if isinstance(e, sql.Composable) else sql.Literal(e) for n, e in given.items()}
-
-
-def ahead(items: Iterator[T], most: int) -> Generator[T, None, None]:
-    """Yield what an iterator yields; another thread asks for it, up to so many items ahead."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = deque(thread.submit(next, items, None) for _ in range(most))
-        try:
-            while (item := coming.popleft().result()) is not None:
-                coming.append(thread.submit(next, items, None))
-                yield item
-        finally:
-            thread.shutdown(cancel_futures=True)
