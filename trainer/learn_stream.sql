@@ -1,5 +1,5 @@
--- Examples, part after part, as rows of one answer: while one is sent and learnt the server goes on to the next, with the
--- memory the last one had. Where a part ends is read from the bytes of its last row ({ids}, {xids}: where, from the end;
+-- Examples, part after part, as rows of one answer: the server asks nobody where the next begins, and puts it together in
+-- the memory the last one had. Where a part ends is read from the bytes of its last row ({ids}, {xids}: where, from the end;
 -- {first}, {step}: how far the first byte is shifted, and how much further the next) and stands in rescore.read_to until
 -- the statement ends; behind an empty one there is nothing. Calls what learn_page.sql calls; reads what it reads.
 SELECT p.whole, p.fields, p.designs

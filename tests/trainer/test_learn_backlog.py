@@ -78,12 +78,12 @@ def test_what_is_no_example_is_passed_over_and_told(
     stream(conn, 1200)
     assert all(page.whole for page in reader(conn).stream(START, 1200))
     # Of another version: too short for a block, in a page of which it is no example.
-    conn.execute("UPDATE rescore.snapshots SET version = 99, design = '{1}' WHERE id = 250")
-    conn.execute("UPDATE rescore.snapshots SET censored = true WHERE id BETWEEN 391 AND 440")
+    conn.execute("UPDATE rescore.snapshots SET version = 99, design = '{1}' WHERE id = 650")
+    conn.execute("UPDATE rescore.snapshots SET censored = true WHERE id BETWEEN 691 AND 740")
     pages = list(reader(conn).stream(START, 1200))
-    assert [page.whole for page in pages] == [True, True] + [False] * 10
+    assert [page.whole for page in pages] == [True] * 4 + [False] * 8
     ids = np.concatenate([page.block.ids for page in pages]).tolist()
-    assert ids == [n for n in range(1, 1201) if n != 250 and not 391 <= n <= 440]
+    assert ids == [n for n in range(1, 1201) if n != 650 and not 691 <= n <= 740]
     [outcome] = learn(conn, "churn", max_batches=10).rounds
     assert outcome.action == "published"
     assert outcome.skipped == {"censored": 50, "other columns": 1}

@@ -129,25 +129,24 @@ def test_where_the_last_row_says_its_position(order: str | None, scored: bool) -
 def test_no_more_is_read_ahead_than_wanted() -> None:
     begun = []
 
-    def runs() -> Iterator[Iterator[int]]:
+    def items() -> Iterator[int]:
         for n in count():
             begun.append(n)
-            yield iter(range(10 * n, 10 * n + 3))
+            yield n
 
-    with closing(ahead(runs(), 2)) as found:
-        assert [next(found) for _ in range(7)] == [0, 1, 2, 10, 11, 12, 20]
-        assert len(begun) <= 4
+    with closing(ahead(items())) as found:
+        assert [next(found) for _ in range(7)] == list(range(7))
+        assert len(begun) <= 9
     assert threading.active_count() == 1
 
 
-def test_runs_end_and_errors_come_in_their_place() -> None:
-    def failing() -> Iterator[int]:
-        yield 2
-        raise ValueError("the third")
+def test_errors_come_in_their_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("the second")
 
-    assert list(ahead(iter([[1], [], [2, 3]]), 2)) == [1, 2, 3]
-    assert list(ahead(iter([]), 2)) == []
-    found = ahead(iter([[1], failing(), [9]]), 2)
-    assert [next(found), next(found)] == [1, 2]
-    with pytest.raises(ValueError, match="the third"):
+    assert list(ahead(iter([]))) == []
+    found = ahead(items())
+    assert next(found) == 1
+    with pytest.raises(ValueError, match="the second"):
         next(found)

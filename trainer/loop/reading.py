@@ -18,7 +18,7 @@ from rescore.trainer.learning.hashing import below
 from rescore.trainer.loop.block import Block, Integers, Position
 from rescore.trainer.loop.packed import incomplete, order_of, places
 from rescore.trainer.loop.state import State, like_columns
-from rescore.trainer.loop.stream import RUNS_AHEAD, Parts, ahead, sent_of, together
+from rescore.trainer.loop.stream import Parts, ahead, sent_of, together
 from rescore.trainer.loop.treatment import weighed
 
 PAGE_BYTES = 1_800_000
@@ -26,9 +26,8 @@ PAGE_BYTES = 1_800_000
 and for the processor's cache."""
 PARTS = 4
 """Of a page: what the server puts together at a time stays in the cache of its processor."""
-PAGES = 6
-"""Of one statement: enough that to ask costs nothing, few enough that no snapshot of the server
-is held for long."""
+PAGES = 4
+"""Of one statement: enough that to ask costs nothing, few enough for memory."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
 _OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
 _PACKED = {"fields": "rescore._joined({}, NULL)", "designs": "rescore._joined({}, NULL)"}
@@ -118,8 +117,8 @@ class Reader:
         """
         statement = cache(self._parts)  # to put one together takes a millisecond
         runs = Parts(self.conn, statement, position, size, self.page // PARTS, PARTS * PAGES).runs()
-        with closing(ahead(runs, RUNS_AHEAD)) as parts:
-            for some in together(parts, self.page):
+        with closing(ahead(runs)) as found:
+            for some in together(found, self.page):
                 block = Block.read([part.sent for part in some], self.columns)
                 yield Page(weighed(block, self.held_out), all(part.whole for part in some))
 

@@ -1,12 +1,10 @@
-"""Examples read part after part, ahead of who learns them: the server waits for no question."""
+"""Examples read in runs of parts, ahead of who learns them: the server seldom waits to be asked."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
 
 from psycopg import RawCursor
@@ -16,8 +14,7 @@ from rescore.trainer.database import Connection
 from rescore.trainer.loop.block import Position, Sent
 from rescore.trainer.loop.packed import incomplete, unpacked_fields
 
-RUNS_AHEAD = 2
-"""Of these one is read while one is learnt: with one, the server waits for the end of each."""
+Row = tuple[bool, bytes | None, bytes | None]
 T = TypeVar("T")
 
 
@@ -43,7 +40,7 @@ class Parts:
     position: after which to begin.
     size: examples to read.
     part: examples of a part.
-    parts: of a run, at the most.
+    most: parts of a run.
     """
 
     def __init__(
@@ -53,64 +50,62 @@ class Parts:
         position: Position,
         size: int,
         part: int,
-        parts: int,
+        most: int,
     ) -> None:
         self._conn, self._statement = conn, statement
         self._position, self._left = position, size
-        self._part, self._parts = part, parts
+        self._part, self._most = part, most
         self._whole = True
 
-    def runs(self) -> Iterator[Iterator[Part]]:
-        """Yield runs, each to be gone through before the next.
+    def runs(self) -> Iterator[list[Part]]:
+        """Yield what each run reads, which may be nothing.
 
         Where a part is expected to be whole and is not, it is read once more without the rest.
         """
         while self._left:
             size = min(self._left, self._part)
-            yield self._run(size, min(self._left // size, self._parts))
+            yield list(self._run(size, min(self._left // size, self._most)))
 
     def _run(self, size: int, count: int) -> Iterator[Part]:
-        statement = self._statement(size, count, self._whole)
-        with closing(_sent(self._conn, statement, self._position)) as parts:
-            for sent in parts:
-                if sent is None:
-                    self._only_examples()
-                    return
-                if len(sent):
-                    self._position = sent.end
-                    yield Part(sent, self._whole)
-                self._left = self._left - size if len(sent) == size else 0
+        for row in self._answer(self._statement(size, count, self._whole)):
+            sent = sent_of(row)
+            if sent is None:
+                self._leave_out()
+                return
+            if len(sent):
+                self._position = sent.end
+                yield Part(sent, self._whole)
+            self._left = self._left - size if len(sent) == size else 0
 
-    def _only_examples(self) -> None:
-        """Have what is no example left out from now on; raise `NotEnoughData` where it was."""
+    def _answer(self, statement: str) -> list[Row]:
+        # As texts: of the same types each time, the statement is planned once.
+        place = [str(number) for number in self._position]
+        with RawCursor(self._conn) as cursor:
+            try:
+                return cursor.execute(statement, place, prepare=True, binary=True).fetchall()
+            except ArraySubscriptError:  # arrays of different lengths are no array
+                return [_NONE]
+
+    def _leave_out(self) -> None:
+        """Read no more of what is no example; raise `NotEnoughData` where none was."""
         if not self._whole:
             raise incomplete()
         self._whole = False
 
 
-def _sent(
-    conn: Connection, statement: str, position: Position
-) -> Generator[Sent | None, None, None]:
-    """Yield parts; None for one where not all are examples, or they make no matrix."""
-    place = [str(number) for number in position]
-    with RawCursor(conn) as cursor:
-        try:
-            for row in cursor.stream(statement, place, binary=True):
-                yield sent_of(row)
-        except ArraySubscriptError:  # arrays of different lengths are no array
-            yield None
+_NONE: Row = (False, None, None)
 
 
-def sent_of(row: tuple[bool, bytes | None, bytes | None]) -> Sent | None:
+def sent_of(row: Row) -> Sent | None:
     """Return what was selected; None where not all are examples."""
     whole, fields, designs = row
     return Sent(unpacked_fields(fields), designs) if whole else None
 
 
-def together(parts: Iterable[Part], size: int) -> Iterator[list[Part]]:
+def together(runs: Iterable[list[Part]], size: int) -> Iterator[list[Part]]:
     """Yield parts, of so many examples together at the least; the last may be fewer."""
     some: list[Part] = []
-    for part in parts:
+    for part in (part for run in runs for part in run):
         some.append(part)
         if sum(len(each.sent) for each in some) >= size:
             yield some
@@ -119,29 +114,16 @@ def together(parts: Iterable[Part], size: int) -> Iterator[list[Part]]:
         yield some
 
 
-def ahead(runs: Iterator[Iterable[T]], most: int) -> Generator[T, None, None]:
-    """Yield what each run yields; another thread goes through them, up to so many runs ahead.
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """Yield what an iterator yields; another thread asks for it, two items ahead.
 
-    It does not stop within a run, so that what a run uses is free whenever somebody waits for it.
+    With one, the server would wait whenever learning takes longer than reading.
     """
-    found: SimpleQueue[T | None] = SimpleQueue()
-
-    def read() -> bool:
-        try:
-            run = next(runs, None)
-            for item in run or ():
-                found.put(item)
-            return run is not None
-        finally:
-            found.put(None)
-
     with ThreadPoolExecutor(1) as thread:
-        coming = deque(thread.submit(read) for _ in range(most))
+        coming = deque(thread.submit(next, items, None) for _ in range(2))
         try:
-            while coming:
-                while (item := found.get()) is not None:
-                    yield item
-                if coming.popleft().result():
-                    coming.append(thread.submit(read))
+            while (item := coming.popleft().result()) is not None:
+                coming.append(thread.submit(next, items, None))
+                yield item
         finally:
             thread.shutdown(cancel_futures=True)
