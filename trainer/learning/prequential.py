@@ -34,7 +34,7 @@ from rescore.trainer.learning.target import (
 
 Floats = NDArray[np.float64]
 
-WAITING = 20_000
+WAITING = 10_000
 """Examples that wait to be counted together: counting few at a time would take longer."""
 
 Waiting = tuple[Batch, "Scores | None"]
