@@ -110,7 +110,7 @@ def test_quality_staleness_latency_and_drift(conn: Connection, tmp_path: Path) -
     )
     told_of = alerting(writes_to(out), drift={"psi": 0.25, "changed": True})
     assert told_of.work(conn, Event())["told"] == (
-        "loss of model churn has changed since about 2026-01-20 08:00"
+        "loss of model churn has changed since about 2026-01-20 08:00 UTC"
     )
     assert fine.work(conn, Event())["open"] == 1  # only who asks is told
     conn.execute("DELETE FROM rescore.drift_log WHERE feature = 'loss'")

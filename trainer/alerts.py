@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timezone
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ def _judged(conn: Connection, rule: Judged) -> Iterator[Found]:
 def _drift(conn: Connection, rule: Drift) -> Iterator[Found]:
     for model, feature, psi, moved, since in conn.execute(query("alert_drift"), vars(rule)):
         index = f"moved: population stability index {psi:.3g}" if moved else ""
-        how = index or f"changed since about {since:%Y-%m-%d %H:%M}"
+        how = index or f"changed since about {since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
         yield Found(f"drift: {feature} of {model}", f"{feature} of model {model} has {how}")
 
 
