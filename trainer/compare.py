@@ -188,7 +188,7 @@ def compare(
 
     Raises
     ------
-    UnknownModel
+    UnknownModel, UnknownVersion
     WrongUsage: nobody stands beside the champion, and none was named.
     NotEnoughData: no resolved snapshot has a score of one of them; it says since when some will.
     NotSupported: the model has no outcome to compare by.
