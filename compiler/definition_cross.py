@@ -10,6 +10,7 @@ from rescore.compiler import expression
 from rescore.compiler.definition_computed import computed_problems
 from rescore.compiler.definition_errors import Problem, did_you_mean, unknown
 from rescore.compiler.definition_learn import learn_problems
+from rescore.compiler.definition_metrics import metric_problems
 from rescore.compiler.definition_names import name_problems, split_table
 from rescore.compiler.places import Path
 from rescore.errors import RescoreError
@@ -30,6 +31,7 @@ def cross_problems(definition: Definition) -> Iterator[Problem]:
     yield from _snapshot(definition)
     yield from _models(definition)
     yield from learn_problems(definition)
+    yield from metric_problems(definition)
     yield from _conditions(definition)
 
 

@@ -175,12 +175,12 @@ ON CONFLICT (model) DO UPDATE SET
 SELECT model, profile FROM rescore.deployments WHERE model = ANY(%(models)s) AND profile <> %(profile)s
 
 -- name: serving
--- The inputs of the versions of each of these models that score: the champion's first, then what others add.
+-- The inputs of the versions of each of these models of a profile that score: the champion's first, then what others add.
 SELECT s.model, pg_catalog.array_agg(s.name ORDER BY s.is_other, s.n, s.name)
 FROM (SELECT d.model, i ->> 'name' AS name, pg_catalog.min(c.n) AS n, pg_catalog.bool_and(m.version <> d.champion) AS is_other
       FROM rescore.deployments AS d JOIN rescore.models AS m ON m.model = d.model AND m.version = ANY(ARRAY[d.champion, d.challenger] || d.shadows)
       CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(m.contract -> 'inputs') WITH ORDINALITY AS c (i, n)
-      WHERE d.model = ANY(%(models)s) GROUP BY 1, 2) AS s
+      WHERE d.model = ANY(%(models)s) AND d.profile = %(profile)s GROUP BY 1, 2) AS s
 GROUP BY 1
 
 -- name: slug_owner

@@ -46,7 +46,8 @@ def find_tables(conn: Connection, definition: Definition) -> Tables:
     here = (profile.schema, profile.name) if profile else split_name(conn, definition.profile.table)
     events = {n: _need(conn, e.table, f"events.{n}") for n, e in definition.events.items()}
     links = {n: _need(conn, k.table, f"links.{n}") for n, k in definition.links.items()}
-    serving = conn.execute(query("serving"), {"models": list(definition.models)})
+    given = {"models": list(definition.models), "profile": definition.profile.name}
+    serving = conn.execute(query("serving"), given)
     inputs = {model: tuple(names) for model, names in serving}
     hll = (conn.execute(query("hll_schema")).fetchone() or ("",))[0]
     labels = {

@@ -104,6 +104,16 @@ def test_quality_staleness_latency_and_drift(conn: Connection, tmp_path: Path) -
         "stale: churn_score of customers",
         "latency: churn",
     ]
+    conn.execute(
+        """INSERT INTO rescore.drift_log (model, feature, version, at, period, examples, numbers, changed_at)
+           VALUES ('churn', 'loss', 1, now(), '[2026-01-01,2026-02-01]', 500, '{}', '2026-01-20 08:00Z')"""
+    )
+    told_of = alerting(writes_to(out), drift={"psi": 0.25, "changed": True})
+    assert told_of.work(conn, Event())["told"] == (
+        "loss of model churn has changed since about 2026-01-20 08:00 UTC"
+    )
+    assert fine.work(conn, Event())["open"] == 1  # only who asks is told
+    conn.execute("DELETE FROM rescore.drift_log WHERE feature = 'loss'")
     conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at")
     assert strict.work(conn, Event())["open"] == 3  # of treated customers it does not tell
 

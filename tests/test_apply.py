@@ -489,6 +489,10 @@ def test_a_model_name_belongs_to_one_profile(conn: Connection) -> None:
     )
     with pytest.raises(DoesNotFit, match="model churn belongs to profile customer_profile"):
         define(conn, other)
+    publish(conn)  # whatever its versions read
+    other = other.replace("  orders: {from", "  purchases: {from")
+    with pytest.raises(DoesNotFit, match="model churn belongs to profile customer_profile"):
+        define(conn, other)
 
 
 @pytest.mark.parametrize("engine", ["auto", "python"])

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from rescore import cli
 from rescore.cli import app
 from rescore.compiler.definition_traffic import Traffic
-from rescore.errors import NotEnoughData, RescoreError
+from rescore.errors import NotEnoughData, RescoreError, UnknownVersion
 from rescore.tests import trials
 from rescore.tests.support import one
 from rescore.trainer import compare_rows
@@ -227,8 +227,9 @@ def test_nothing_to_compare_is_said(conn: Connection) -> None:
     trials.version(conn, 1.0)
     with pytest.raises(RescoreError, match="no two versions"):
         compare(conn, "churn")
-    with pytest.raises(NotEnoughData, match="no resolved snapshot"):
+    with pytest.raises(UnknownVersion, match="model churn has no version 2\n") as unknown:
         compare(conn, "churn", 2)
+    assert unknown.value.detail == "Its versions: 1."
     bad = trials.version(conn, -1.0, candidate=True)
     trials.live(conn, 1)
     with pytest.raises(NotEnoughData, match=f"score of version {bad}\n") as never:

@@ -47,7 +47,9 @@ class Health(Part):
 class Quality(Part):
     """A model's quality on resolved snapshots is surely worse than it should be."""
 
-    metric: Literal["auc", "pr_auc", "log_loss", "brier"] = Field("auc", description="of what")
+    metric: Literal["auc", "pr_auc", "log_loss", "brier", "r2", "mse", "rmse", "mae"] = Field(
+        "auc", description="of what; the last four of models whose label is a number"
+    )
     worse_than: Number = Field(description="the bound")
     within: Interval = Field(timedelta(days=90), description="snapshots no older than this")
 
@@ -64,6 +66,9 @@ class Drift(Part):
 
     psi: Annotated[Number, Field(gt=0)] = Field(
         0.25, description="population stability index, above what chance alone makes"
+    )
+    changed: bool = Field(
+        False, description="also what the streaming detector saw change, such as `loss`"
     )
 
 

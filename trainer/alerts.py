@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timezone
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -25,10 +26,11 @@ from rescore.trainer.alert_rules import (
 from rescore.trainer.compare import FEWEST_GROUPS
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.failing import Patience
+from rescore.trainer.learning.errors import NUMBERS
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.learning.intervals import Interval, intervals
-from rescore.trainer.learning.metrics import METRICS
+from rescore.trainer.learning.target import Target, metric_of, typed
 from rescore.trainer.rounds import Facts, Round, failures, sums
 from rescore.trainer.tell import tell
 
@@ -52,9 +54,10 @@ def _health(conn: Connection, rule: Health) -> Iterator[Found]:
 
 
 def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
-    metric = METRICS[rule.metric]
+    target: Target = "number" if rule.metric in NUMBERS else "outcome"
+    metric = metric_of(rule.metric, target)
     for (model,) in conn.execute(query("known_models")).fetchall():
-        found = _live(conn, model, rule)
+        found = _live(conn, model, rule, target)
         if found is None or not found.known or found.groups < FEWEST_GROUPS:
             continue
         bad = found.high < rule.worse_than if metric.better > 0 else found.low > rule.worse_than
@@ -64,20 +67,22 @@ def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
             yield Found(f"quality: {metric.name} of {model}", text)
 
 
-def _live(conn: Connection, model: str, rule: Quality) -> Interval | None:
+def _live(
+    conn: Connection, model: str, rule: Quality, target: Target = "outcome"
+) -> Interval | None:
     """Return a model's quality on the newest resolved snapshots, treated customers left out."""
     given = {"model": model, "within": rule.within, "bytes": MOST_BYTES}
     since, percent = conn.execute(query("alert_window"), given).fetchone() or (None, 0.0)
-    given |= {"since": since, "percent": percent}
+    given |= {"since": since, "percent": percent, "number": target == "number"}
     rows = conn.execute(query("alert_quality"), given).fetchall()
     if len(rows) < FEWEST:
         return None
     keys, labels, scores = zip(*rows, strict=True)
     values = np.array(scores, dtype=np.float64)
     probability = bool(((values >= 0) & (values <= 1)).all())
-    outcomes = np.array(labels).astype(np.int8)
-    pairs = PairedScores(outcomes, hash_keys(keys, "compare"), values, values, probability)
-    return intervals(pairs.histograms()[0], [METRICS[rule.metric]]).get(rule.metric)
+    outcomes, hashes = typed(np.array(labels, dtype=np.float64), target), hash_keys(keys, "compare")
+    pairs = PairedScores(outcomes, hashes, values, values, probability, target=target)
+    return intervals(pairs.histograms()[0], [metric_of(rule.metric, target)]).get(rule.metric)
 
 
 def _judged(conn: Connection, rule: Judged) -> Iterator[Found]:
@@ -93,9 +98,10 @@ def _judged(conn: Connection, rule: Judged) -> Iterator[Found]:
 
 
 def _drift(conn: Connection, rule: Drift) -> Iterator[Found]:
-    for model, feature, psi in conn.execute(query("alert_drift"), (rule.psi,)):
-        text = f"{feature} of model {model} has moved: population stability index {psi:.3g}"
-        yield Found(f"drift: {feature} of {model}", text)
+    for model, feature, psi, moved, since in conn.execute(query("alert_drift"), vars(rule)):
+        index = f"moved: population stability index {psi:.3g}" if moved else ""
+        how = index or f"changed since about {since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+        yield Found(f"drift: {feature} of {model}", f"{feature} of model {model} has {how}")
 
 
 def _stale(conn: Connection, rule: Stale) -> Iterator[Found]:

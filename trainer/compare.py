@@ -188,7 +188,7 @@ def compare(
 
     Raises
     ------
-    UnknownModel
+    UnknownModel, UnknownVersion
     WrongUsage: nobody stands beside the champion, and none was named.
     NotEnoughData: no resolved snapshot has a score of one of them; it says since when some will.
     NotSupported: the model has no outcome to compare by.
@@ -237,8 +237,13 @@ def _chosen(found: Traffic, candidate: int | None, champion: int | None) -> tupl
 
 
 def compared(model: str, tally: Tally, rules: Rules) -> Comparison:
-    """Return the comparison of the candidate, first of the versions, with the champion."""
+    """Return the comparison of the candidate, first of the versions, with the champion.
+
+    By AUC where the metric of the rules needs probabilities and the scores are none.
+    """
     there, metric = tally.found, metric_of(rules.metric, tally.target)
+    if metric.probability and not there.probability:
+        metric = metric_of("auc", tally.target)
     assert tally.sides is not None  # there is a page, at least an empty one
     measure = gain if tally.paired else gain_apart
     fixed = measure(*tally.sides, metric, rules.confidence)
@@ -247,7 +252,7 @@ def compared(model: str, tally: Tally, rules: Rules) -> Comparison:
         model,
         tally.versions[1],
         tally.versions[0],
-        rules.metric,
+        metric.name,
         tally.paired,
         there.both if tally.paired else there.own,
         there.customers if tally.paired else apart_,

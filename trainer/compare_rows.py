@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from rescore.errors import NotEnoughData
+from rescore.errors import NotEnoughData, RescoreError, UnknownVersion
 from rescore.trainer.database import Connection, query
 from rescore.trainer.learning.hashing import Hashes, groups
 from rescore.trainer.learning.histogram import BINS, GROUPS
@@ -80,8 +80,16 @@ def overview(conn: Connection, given: Mapping[str, Any]) -> Overview:
     return Overview(*row)
 
 
-def too_early(conn: Connection, given: Mapping[str, Any], there: Overview) -> NotEnoughData:
+def too_early(conn: Connection, given: Mapping[str, Any], there: Overview) -> RescoreError:
     """Return what is to be said where one of the versions has no snapshot that is resolved."""
+    known = [version for (version,) in conn.execute(query("versions"), (given["model"],))]
+    for version in (given["candidate"], given["champion"]):
+        if version not in known:
+            return UnknownVersion(
+                f"model {given['model']} has no version {version}",
+                detail=f"Its versions: {', '.join(map(str, known))}.",
+                hint="Name one of these.",
+            )
     sides = {given["candidate"]: there.candidates, given["champion"]: there.champions}
     missing = [version for version, customers in sides.items() if not customers]
     which = "either version" if len(missing) == 2 else f"version {missing[0]}"

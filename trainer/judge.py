@@ -8,6 +8,7 @@ the version whose place it took, which is scored on the same rows, had learnt th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
@@ -24,9 +25,11 @@ from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Patience
 from rescore.trainer.learning.gate import PairedScores
 from rescore.trainer.learning.hashing import below, hash_keys
+from rescore.trainer.learning.histogram import THRESHOLD
 from rescore.trainer.learning.intervals import Interval, difference, intervals
 from rescore.trainer.learning.metrics import METRICS, Metric, metric
-from rescore.trainer.loop.state import read_version
+from rescore.trainer.learning.target import threshold_of
+from rescore.trainer.loop.state import Version, read_version
 from rescore.trainer.rounds import Facts, Round, failures
 
 Floats = NDArray[np.float64]
@@ -79,19 +82,22 @@ class Served:
     labels: 0 or 1, shape (n,).
     scores: as served, shape (n,).
     design: shape (n, columns).
+    threshold: from which score on the version says that it happens.
     """
 
     keys: list[str]
     labels: NDArray[np.int8]
     scores: Floats
     design: Floats
+    threshold: float
 
-    def pairs(self, other: Floats) -> PairedScores:
-        """Return them beside other scores of the same rows."""
+    def pairs(self, other: Floats, threshold: float) -> PairedScores:
+        """Return them beside other scores of the same rows, and from which on these say so."""
         both = np.concatenate([self.scores, other])
         probability = bool(((both >= 0) & (both <= 1)).all())
         hashes = hash_keys(self.keys, "judge")
-        return PairedScores(self.labels, hashes, self.scores, other, probability)
+        limits = self.threshold, threshold
+        return PairedScores(self.labels, hashes, self.scores, other, probability, thresholds=limits)
 
 
 def judge(conn: Connection, model: str) -> list[Judgement]:
@@ -141,9 +147,12 @@ def _judge(
     assert row is not None  # an aggregate of no rows is one
     snapshots, left, period, resolved = row
     share = min(1.0, MOST / max(snapshots - left, 1))
-    served = _read(conn, given | {"least": below(1 - share)})
     against = one(conn, query("judge_against"), (model, version))
-    other = None if against is None else _scores_of(conn, model, version, against, served)
+    mine, other = _both(conn, model, version, against)
+    limit = threshold_of(mine.estimator) if mine else THRESHOLD
+    served = _read(conn, given | {"least": below(1 - share)}, limit)
+    if not served.keys:
+        other = None
     made = Judgement(
         version,
         snapshots,
@@ -152,14 +161,31 @@ def _judge(
         len(set(served.keys)),
         compared.name,
         _metrics(served),
-        against if other is not None else None,
-        None if other is None else _gain(served, other, compared),
+        None if other is None else other.number,
+        None if other is None else _gain(served, other.estimator, compared),
     )
     conn.execute(query("judge_record"), _row(model, made, period, resolved))
     return made
 
 
-def _read(conn: Connection, given: dict[str, Any]) -> Served:
+def _both(
+    conn: Connection, model: str, version: int, against: int | None
+) -> tuple[Version | None, Version | None]:
+    """Return a version and the other; this one only where it is of the same columns.
+
+    Raises
+    ------
+    ArtefactRefused: one of the two cannot be read any more; alone, the first need not be.
+    """
+    if against is None:
+        with suppress(ArtefactRefused):
+            return read_version(conn, model, version), None
+        return None, None
+    mine, other = (read_version(conn, model, each) for each in (version, against))
+    return mine, other if mine.contract.columns() == other.contract.columns() else None
+
+
+def _read(conn: Connection, given: dict[str, Any], threshold: float) -> Served:
     with conn.cursor(binary=True) as cursor:
         rows = cursor.execute(query("judge_rows"), given).fetchall()
     return Served(
@@ -167,27 +193,20 @@ def _read(conn: Connection, given: dict[str, Any]) -> Served:
         np.array([row[1] for row in rows], dtype=np.int8),
         np.array([row[2] for row in rows], dtype=np.float64),
         np.array([row[3] for row in rows], dtype=np.float64),
+        threshold,
     )
-
-
-def _scores_of(
-    conn: Connection, model: str, version: int, against: int, served: Served
-) -> Floats | None:
-    """Return what another version would have said; None where it is of other columns."""
-    mine, other = (read_version(conn, model, each) for each in (version, against))
-    if not served.keys or mine.contract.columns() != other.contract.columns():
-        return None
-    return score(other.estimator, served.design)
 
 
 def _metrics(served: Served) -> dict[str, Interval]:
     if not served.keys:
         return {}
-    return intervals(served.pairs(served.scores).histograms()[0], list(METRICS.values()))
+    pairs = served.pairs(served.scores, served.threshold)
+    return intervals(pairs.histograms()[0], list(METRICS.values()))
 
 
-def _gain(served: Served, other: Floats, compared: Metric) -> Interval | None:
-    pairs = served.pairs(other)
+def _gain(served: Served, other: Any, compared: Metric) -> Interval | None:
+    """Compare with what another estimator would have said."""
+    pairs = served.pairs(score(other, served.design), threshold_of(other))
     if compared.probability and not pairs.probability:
         return None
     sides = pairs.histograms()

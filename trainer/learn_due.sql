@@ -1,6 +1,5 @@
--- The last request that no round has answered; seconds since the last round, by the profile's clock;
--- labels since then, counted no further than is enough.
--- Calls rescore._ended; reads rescore.learn_requests, rescore.learn_log, rescore.snapshots, rescore.deployments, rescore.profiles.
+-- The last request that no round has answered; seconds since the last round, by the profile's clock.
+-- Calls nothing; reads rescore.learn_requests, rescore.learn_log, rescore.snapshots, rescore.deployments, rescore.profiles.
 SELECT (SELECT pg_catalog.max(r.id) FROM rescore.learn_requests AS r WHERE r.model = %(model)s AND r.done_at IS NULL),
        extract(epoch FROM CASE p.clock
            WHEN 'now' THEN pg_catalog.now() - (SELECT g.at FROM rescore.learn_log AS g WHERE g.model = %(model)s ORDER BY g.id DESC LIMIT 1)
@@ -9,11 +8,5 @@ SELECT (SELECT pg_catalog.max(r.id) FROM rescore.learn_requests AS r WHERE r.mod
                  WHERE s.model = %(model)s AND (s.resolved, s.id) > (%(xid)s::text::pg_catalog.xid8, %(id)s) AND s.resolved IS NOT NULL)
                 - (SELECT s.resolved_at FROM rescore.snapshots AS s
                    WHERE s.model = %(model)s AND s.resolved = %(xid)s::text::pg_catalog.xid8 AND s.id = %(id)s)
-           END)::pg_catalog.float8,
-       (SELECT pg_catalog.count(*) FROM (
-           SELECT FROM rescore.snapshots AS s
-           WHERE s.model = %(model)s AND (s.resolved, s.id) > (%(xid)s::text::pg_catalog.xid8, %(id)s)
-             AND s.resolved < (SELECT rescore._ended())
-             AND s.resolved IS NOT NULL AND (s.label IS NOT NULL OR NOT %(labelled)s) AND NOT s.censored AND s.quarantined IS NULL
-           LIMIT %(enough)s) AS n)
+           END)::pg_catalog.float8
 FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = %(model)s

@@ -257,7 +257,7 @@ def _learn(
         "contract": contract,
         "pipeline": pipeline,
         "lineage": _lineage(moments, labels)
-        | refer(list(names), design, pipeline, labels if source.target == "number" else None)
+        | refer(list(names), design, pipeline, None if source.target == "segments" else labels)
         | {"customers": customers},
     }
 

@@ -66,7 +66,7 @@ def test_what_was_resolved_is_learnt_and_published(conn: Connection) -> None:
         conn, "SELECT examples, watermark_id, reference FROM rescore.lineage WHERE version = 4"
     )
     assert lineage[:2] == (learnt[2], 3000)
-    assert set(lineage[2]) == {"spend", "visits", "score"}
+    assert set(lineage[2]) == {"spend", "visits", "score", "label"}
     told = one(conn, "SELECT reason FROM rescore.deployment_history WHERE version = 4")
     assert told.startswith(f"learnt {learnt[2]} examples: log_loss ")
 

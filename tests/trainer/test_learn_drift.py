@@ -16,6 +16,7 @@ from rescore.plpython.prediction import score
 from rescore.tests.learning_shop import (
     DEFINITION,
     LEARN,
+    TABLES,
     WEIGHTS,
     actions,
     drawn,
@@ -97,6 +98,41 @@ def test_columns_that_move_are_told_from_those_that_do_not(conn: Connection) -> 
     assert found["visits"][1] < 0.05
     assert f"{found['spend'][3]:%F}" == "2026-01-04"
     assert found["visits"][3] is None
+
+
+def test_a_rate_that_shifts_is_told_beside_that_of_training(conn: Connection) -> None:
+    stream(conn, 2500)
+    redefine(conn, LEARN.replace("examples: 1000", "examples: 2500"))
+    assert actions(conn) == ["published"]
+    design, labels = drawn(np.random.default_rng(5), 5000)
+    rare = labels * (np.random.default_rng(6).random(5000) < 0.3)
+    resolved(conn, design, np.where(np.arange(5000) % 5 == 0, 1.0, rare), day=3, first=10_000)
+    conn.execute(
+        "UPDATE rescore.snapshots SET treated_at = taken_at WHERE id > 2500 AND id % 5 = 1"
+    )
+    (moved,) = (each for each in watch(conn, "churn") if each.feature == "label")
+    query = (
+        "SELECT avg(label) FROM rescore.snapshots WHERE treated_at IS NULL AND id > %s AND id <= %s"
+    )
+    assert moved.numbers["before"] == pytest.approx(float(one(conn, query, 0, 2500)), abs=0.02)
+    newest = moved.examples
+    assert newest == 4000 and moved.numbers["now"] == pytest.approx(0.12, abs=0.02)
+    assert moved.excess > 0.2 and (moved.numbers["p_value"] or 0) < 1e-6
+    when(conn, "{labels: 100000}")
+    assert due(conn, "churn") is None
+    when(conn, "{drift: 0.2}")
+    assert "label moved by a stability index of" in str(due(conn, "churn"))
+
+
+def test_columns_may_be_named_as_what_is_watched(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
+        text = DEFINITION.replace("LEARN", LEARN).replace("spend: {", "loss: {")
+        conn.execute(TABLES.encode())
+        define(conn, text.replace("visits: {", "label: {"))
+        publish_start(conn)
+        stream(conn, 3000)
+        assert actions(conn)[0] == "published"
+        assert [each.feature for each in watch(conn, "churn")] == ["loss", "label", "score"]
 
 
 def test_the_detector_sees_changes_and_no_others() -> None:

@@ -14,6 +14,8 @@ import pytest
 from rescore.errors import BadDefinition, DoesNotFit, NotSupported
 from rescore.plpython.prediction import score
 from rescore.tests.support import define, one
+from rescore.trainer.alert_rules import Quality
+from rescore.trainer.alerts import CHECKS
 from rescore.trainer.compare import compare
 from rescore.trainer.export import export
 from rescore.trainer.loop.drift import watch
@@ -162,6 +164,15 @@ def test_a_number_is_learnt_gated_published_and_served(conn: Connection) -> None
         "SELECT bool_and(log_loss IS NULL), min(mse) FROM rescore.live_quality WHERE model = 'value'",
     )
     assert shown[0] and 0 < shown[1] < 40
+    assert quality(conn, "r2", 0.1) == []
+    assert quality(conn, "rmse", 100.0) == quality(conn, "auc", 0.99) == []
+    assert quality(conn, "r2", 0.9999) == ["r2 of model value"]
+
+
+def quality(conn: Connection, metric: str, bound: float) -> list[str]:
+    """What a rule of alerts finds wrong of live quality, at any time."""
+    rule = Quality.model_validate({"metric": metric, "worse_than": bound, "within": "9999 days"})
+    return [each.message.partition(" is ")[0] for each in CHECKS["quality"](conn, rule)]
 
 
 def test_absurd_numbers_are_not_learnt(conn: Connection) -> None:

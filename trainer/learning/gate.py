@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rescore.errors import BadDefinition, BadFeature
 from rescore.trainer.learning.checks import Check
 from rescore.trainer.learning.hashing import Hashes, distinct, groups
-from rescore.trainer.learning.histogram import BINS, GROUPS
-from rescore.trainer.learning.intervals import Interval, Side, difference, intervals
-from rescore.trainer.learning.metrics import METRICS, Metric
+from rescore.trainer.learning.histogram import BINS, GROUPS, THRESHOLD
+from rescore.trainer.learning.intervals import Interval, Side, difference, intervals, told
+from rescore.trainer.learning.metrics import Metric
 from rescore.trainer.learning.target import Counted, Target, counter, metric_of, metrics_of
 
 Floats = NDArray[np.float64]
@@ -71,6 +71,7 @@ class PairedScores:
     segments: named parts, such as ``plan=pro``, as masks of shape (n,), in which calibration is
         looked at too.
     target: what the models tell.
+    thresholds: from which score on each says that it happens.
     """
 
     labels: NDArray[Any]
@@ -81,6 +82,7 @@ class PairedScores:
     weights: Floats | None = None
     segments: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     target: Target = "outcome"
+    thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD)
 
     def __post_init__(self) -> None:
         parts: list[Sized] = [
@@ -107,9 +109,11 @@ class PairedScores:
         members = groups(self.hashes, GROUPS)[rows]
         weights = None if self.weights is None else self.weights[rows]
         made = []
-        for scores in (self.candidate[rows], self.champion[rows]):
+        both = (self.candidate[rows], self.champion[rows])
+        for scores, threshold in zip(both, self.thresholds, strict=True):
             bins = min(BINS, max(len(scores) // 4, _FEWEST_BINS))
-            histogram = counter(scores, self.target, probability=self.probability, bins=bins)
+            kind, how = self.target, self.probability
+            histogram = counter(scores, kind, probability=how, bins=bins, threshold=threshold)
             histogram.add(scores, self.labels[rows], members, weights)
             made.append(histogram)
         return made[0], made[1]
@@ -124,12 +128,14 @@ class Decision:
     verdict: ``pass``; ``refuse``; or ``wait``, when all that is missing is examples.
     checks: every check made, in order.
     candidate, champion: their metrics on the examples, with intervals.
+    segments: of each named segment, the compared metric of both, and their calibration.
     """
 
     verdict: Verdict
     checks: tuple[Check, ...]
     candidate: Mapping[str, Interval]
     champion: Mapping[str, Interval]
+    segments: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -152,12 +158,10 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        sides = {"candidate": self.candidate, "champion": self.champion}
-        return {
-            "verdict": self.verdict,
-            "checks": [check.to_json() for check in self.checks],
-            **{side: {n: i.to_json() for n, i in each.items()} for side, each in sides.items()},
-        }
+        checks = [check.to_json() for check in self.checks]
+        parts = {"": (self.candidate, self.champion), **self.segments}
+        found = {n: {"candidate": told(a), "champion": told(b)} for n, (a, b) in parts.items()}
+        return {"verdict": self.verdict, "checks": checks, **found.pop(""), "segments": found}
 
 
 def gate(pairs: PairedScores, rules: Rules, sanity: Sequence[Check] = ()) -> Decision:
@@ -179,11 +183,11 @@ def gate(pairs: PairedScores, rules: Rules, sanity: Sequence[Check] = ()) -> Dec
         return Decision(_verdict(counts, sanity), (*counts, *sanity), {}, {})
     shown = list({**metrics_of(pairs.target), compared.name: compared}.values())
     candidate, champion = (intervals(each, shown) for each in pairs.whole)
-    faults = (*_calibrations(pairs, rules, (candidate, champion)), *sanity)
+    parts = _segments(pairs, compared)
+    faults = (*_calibrations(pairs, rules, {"": (candidate, champion), **parts}), *sanity)
     comparison = compare(pairs, rules)
-    return Decision(
-        _verdict(counts, faults, comparison), (*counts, comparison, *faults), candidate, champion
-    )
+    checks = (*counts, comparison, *faults)
+    return Decision(_verdict(counts, faults, comparison), checks, candidate, champion, parts)
 
 
 def _compared(pairs: PairedScores, rules: Rules) -> Metric:
@@ -256,16 +260,19 @@ def compare(pairs: PairedScores, rules: Rules) -> Check:
 _ASKED = (("calibration_slope", "slope", 1.0), ("calibration_in_the_large", "offset", 0.0))
 
 
-def _calibrations(pairs: PairedScores, rules: Rules, whole: Measured) -> tuple[Check, ...]:
+def _segments(pairs: PairedScores, compared: Metric) -> dict[str, Measured]:
+    known = metrics_of(pairs.target)
+    asked = [compared, *(known[name] for name, _, _ in _ASKED if name in known)]
+    parts = {name: pairs.histograms(of) for name, of in pairs.segments.items() if of.any()}
+    return {n: (intervals(a, asked), intervals(b, asked)) for n, (a, b) in parts.items()}
+
+
+def _calibrations(
+    pairs: PairedScores, rules: Rules, parts: Mapping[str, Measured]
+) -> tuple[Check, ...]:
     """Check calibration over all examples, and in each named segment."""
     if not pairs.probability:
         return ()
-    asked = [METRICS[name] for name, _, _ in _ASKED]
-    parts = {"": whole}
-    for name, rows in pairs.segments.items():
-        if rows.any():
-            one, other = (intervals(each, asked) for each in pairs.histograms(rows))
-            parts[name] = one, other
     return tuple(check for name, found in parts.items() for check in _of_part(found, rules, name))
 
 

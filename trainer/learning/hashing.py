@@ -49,9 +49,11 @@ def below(share: float) -> bytes:
 
     Parameters
     ----------
-    share: from 0 to less than 1.
+    share: from 0 to 1; of all, only a hash of which each bit is set is not less.
     """
     edge = math.ceil(math.ldexp(share, _SHARE_BITS))
+    if edge == 1 << _SHARE_BITS:
+        return b"\xff" * 8
     return (edge << (64 - _SHARE_BITS)).to_bytes(8, "big")
 
 

@@ -7,7 +7,7 @@ jackknife (CR3), with Student's t. Why this and not a bootstrap or influence fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
@@ -59,6 +59,11 @@ class Interval:
             name: value if np.isfinite(value) else None for name, value in asdict(self).items()
         }
         return {**finite, "groups": self.groups}
+
+
+def told(found: Mapping[str, Interval]) -> dict[str, Any]:
+    """Return metrics with their intervals as JSON-able values."""
+    return {name: interval.to_json() for name, interval in found.items()}
 
 
 def intervals(

@@ -28,10 +28,11 @@ from rescore.trainer.learning.calibration import (
     calibrated,
     uncalibrated,
 )
-from rescore.trainer.learning.histogram import log_odds
+from rescore.trainer.learning.histogram import THRESHOLD, log_odds
 from rescore.trainer.learning.kinds import kind_of
 from rescore.trainer.learning.method import HEAVIEST, Memory, Method, check_method
 from rescore.trainer.learning.models import Linear, Model, check_finite
+from rescore.trainer.learning.target import threshold_of
 
 Floats = NDArray[np.float64]
 
@@ -110,6 +111,11 @@ class Learner:
         """Whether its scores are probabilities."""
         known = hasattr(self._model.estimator, "predict_proba")
         return known or self.memory.calibration is not None
+
+    @property
+    def threshold(self) -> float:
+        """Score from which on it says that it happens."""
+        return THRESHOLD if self.gives_probabilities else threshold_of(self._model.estimator)
 
     @property
     def clips(self) -> bool:

@@ -19,7 +19,7 @@ from rescore.plpython.linear import LinearForm, apply, fold
 from rescore.trainer.learning.batch import Batch
 from rescore.trainer.learning.calibration import Platt, fit_platt
 from rescore.trainer.learning.hashing import groups
-from rescore.trainer.learning.histogram import GROUPS, ScoreHistogram
+from rescore.trainer.learning.histogram import GROUPS, THRESHOLD, ScoreHistogram
 from rescore.trainer.learning.intervals import LEVEL, Interval, difference, intervals
 from rescore.trainer.learning.learner import Learner, Scores
 from rescore.trainer.learning.metrics import Metric
@@ -30,6 +30,7 @@ from rescore.trainer.learning.target import (
     distances,
     measured,
     metrics_of,
+    threshold_of,
 )
 
 Floats = NDArray[np.float64]
@@ -53,17 +54,20 @@ class Tested:
     ----------
     probability: whether its scores are probabilities.
     target: what it tells.
+    threshold: from which score on it says that it happens.
     histogram: None before the first example.
     """
 
     probability: bool
     target: Target = "outcome"
+    threshold: float = THRESHOLD
     histogram: Counted | None = None
 
     def add(self, scores: Floats, batch: Batch) -> None:
         """Count examples; the first ones decide where scores are resolved finely."""
         if self.histogram is None:
-            self.histogram = counter(scores, self.target, probability=self.probability)
+            how: dict[str, Any] = {"probability": self.probability, "threshold": self.threshold}
+            self.histogram = counter(scores, self.target, **how)
         members = groups(batch.hashes, GROUPS)
         self.histogram.add(scores, batch.labels, members, batch.weights)
 
@@ -99,9 +103,11 @@ class Prequential:
     _uncounted: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        served = self.champion is not None and gives_probabilities(self.champion)
-        self._tested = Tested(self.learner.gives_probabilities, self.target)
-        self._served = Tested(served, self.target)
+        served, limit = False, THRESHOLD
+        if self.champion is not None:
+            served, limit = gives_probabilities(self.champion), threshold_of(self.champion)
+        self._tested = Tested(self.learner.gives_probabilities, self.target, self.learner.threshold)
+        self._served = Tested(served, self.target, limit)
         self._margins = Tested(probability=False)
         self._form = None if self.champion is None else fold(self.champion)
 

@@ -16,7 +16,7 @@ from rescore.errors import BadDefinition
 from rescore.plpython import estimators
 from rescore.plpython.prediction import score
 from rescore.trainer.learning.errors import DISTANCES, NUMBERS, ErrorSums
-from rescore.trainer.learning.histogram import BINS, ScoreHistogram
+from rescore.trainer.learning.histogram import BINS, THRESHOLD, ScoreHistogram
 from rescore.trainer.learning.metrics import METRICS, Metric, metric
 
 Floats = NDArray[np.float64]
@@ -43,13 +43,30 @@ def distances(estimator: Any, design: Floats) -> Floats:
     return found
 
 
+def threshold_of(estimator: Any) -> float:
+    """Return the score from which on an estimator says that it happens: of margins 0, else 0.5."""
+    final = estimators.final_step(estimator)
+    margins = hasattr(final, "decision_function") and not hasattr(final, "predict_proba")
+    return 0.0 if margins else THRESHOLD
+
+
 def counter(
-    scores: Floats, target: Target, *, probability: bool = False, bins: int = BINS
+    scores: Floats,
+    target: Target,
+    *,
+    probability: bool = False,
+    bins: int = BINS,
+    threshold: float = THRESHOLD,
 ) -> Counted:
-    """Return what counts scores such as these, empty."""
+    """Return what counts scores such as these, empty.
+
+    Parameters
+    ----------
+    threshold: see `threshold_of`.
+    """
     if target != "outcome":
         return ErrorSums()
-    return ScoreHistogram.like(scores, probability=probability, bins=bins)
+    return ScoreHistogram.like(scores, probability=probability, bins=bins, threshold=threshold)
 
 
 def metrics_of(target: Target) -> Mapping[str, Metric]:

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.trainer.failing import go_on
-from rescore.trainer.learning.calibration import Platt
-from rescore.trainer.learning.checks import sanity
+from rescore.trainer.learning.calibration import Platt, calibrated, fit_platt
+from rescore.trainer.learning.checks import Check, sanity
 from rescore.trainer.learning.gate import Decision, PairedScores, gate
-from rescore.trainer.learning.hashing import distinct, shares
-from rescore.trainer.learning.histogram import ScoreHistogram
+from rescore.trainer.learning.hashing import distinct, groups, shares
+from rescore.trainer.learning.histogram import GROUPS, ScoreHistogram
 from rescore.trainer.learning.learner import Learner
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.learning.prequential import Prequential, gives_probabilities
-from rescore.trainer.learning.target import measured, typed
+from rescore.trainer.learning.target import measured, threshold_of, typed
 from rescore.trainer.loop.block import Block
 from rescore.trainer.loop.guard import Guard
 from rescore.trainer.loop.kept import Learnt, Newest
@@ -56,8 +56,8 @@ class Attempt:
         self.target = state.terms.target
         self.loop = Prequential(learner, state.champion.estimator, self.target)
         self.names = tuple(state.line.contract.columns())
-        suspect = state.terms.learn.suspect_share
-        self.guard = Guard(state.line.reference, self.names, suspect, reader.released)
+        suspect, numbers = state.terms.learn.suspect_share, self.target == "number"
+        self.guard = Guard(state.line.reference, self.names, numbers, suspect, reader.released)
         self.position = self.read_to = state.position
         self.whole = True
         self.suspects: dict[int, str] = {}
@@ -203,7 +203,10 @@ class Attempt:
     def judge(self, artefact: Any) -> Decision:
         """Compare a candidate with the champion on examples that neither has learnt."""
         go_on(self._stop)
-        tests, champion = self.tests(), self.state.champion.estimator
+        tests = self.tests()
+        if self.state.terms.calibrate and not gives_probabilities(artefact):
+            return Decision("wait", (self._too_few_to_calibrate(),), {}, {})
+        champion = self._champion(tests, artefact)
         probability = gives_probabilities(artefact) and gives_probabilities(champion)
         pairs = PairedScores(
             typed(tests.labels, self.target),
@@ -214,9 +217,41 @@ class Attempt:
             tests.weights,
             self._segments(tests),
             self.target,
+            (threshold_of(artefact), threshold_of(champion)),
         )
         found = sanity(artefact, champion, tests.design, self.state.terms.limits)
         return gate(pairs, self.state.terms.rules, found)
+
+    def _champion(self, tests: Block, artefact: Any) -> Any:
+        """Return what a candidate is compared with: the champion, on the candidate's scale.
+
+        One that gives margins cannot be held against probabilities: it is given the calibration
+        that suits it best on the very examples that are tested on, which is in its favour.
+        """
+        champion = self.state.champion.estimator
+        if gives_probabilities(champion) or not gives_probabilities(artefact):
+            return champion
+        return calibrated(champion, self._in_hindsight(tests))
+
+    def _in_hindsight(self, tests: Block) -> Platt:
+        if len(set(tests.labels.tolist())) < 2:  # then there are too few to decide by
+            return Platt(1.0, 0.0)
+        margins = measured(self.state.champion.estimator, tests.design, self.target)
+        histogram = ScoreHistogram.like(margins, probability=False)
+        members, labels = groups(tests.hashes, GROUPS), typed(tests.labels, self.target)
+        histogram.add(margins, labels, members, tests.weights)
+        return fit_platt(histogram)
+
+    def _too_few_to_calibrate(self) -> Check:
+        found = self.loop.tested.histogram
+        positives = found.positives if isinstance(found, ScoreHistogram) else 0.0
+        negatives = found.weight - positives if isinstance(found, ScoreHistogram) else 0.0
+        text = (
+            f"{positives:.0f} examples with the outcome and {negatives:.0f} without to calibrate "
+            f"on; {FEWEST_TO_CALIBRATE} of each are needed"
+        )
+        numbers = {"positives": positives, "negatives": negatives, "needed": FEWEST_TO_CALIBRATE}
+        return Check("calibration", False, text, numbers)
 
     def _segments(self, tests: Block) -> dict[str, NDArray[np.bool_]]:
         named = tuple(f"{name}=" for name in self.state.terms.learn.segments)

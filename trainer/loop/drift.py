@@ -25,6 +25,7 @@ from rescore.trainer.loop.block import Block
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.reference import LABEL, SCORE, refer_to_snapshots
 from rescore.trainer.loop.state import State, read_state
+from rescore.trainer.loop.treatment import weighed
 
 Floats = NDArray[np.float64]
 
@@ -124,8 +125,11 @@ def _moved(state: State, block: Block, name: str, column: Floats) -> Moved:
 
 
 def _outcomes(state: State, reader: Reader) -> Iterator[Moved]:
-    """Watch outcomes, and how well they were foreseen: a concept can change and no column."""
-    block = _in_time(reader.recent(NEWEST, resolved=True))
+    """Watch outcomes, and how well they were foreseen: a concept can change and no column.
+
+    Those of treated customers are no examples, and say nothing of what would have come without.
+    """
+    block = _examples(reader.recent(NEWEST, resolved=True), state.terms.held_out)
     if not len(block):
         return
     found = {LABEL: block.labels}
@@ -134,14 +138,16 @@ def _outcomes(state: State, reader: Reader) -> Iterator[Moved]:
     elif ((block.scores >= 0) & (block.scores <= 1)).all():
         chance = np.clip(block.scores, EDGE, 1 - EDGE)
         found["loss"] = -np.log(np.where(block.labels == 1, chance, 1 - chance))
-    # Only numbers have been kept: outcomes are told by their rate.
-    told = _moved if state.terms.target == "number" else _watched
+    columns = state.line.contract.columns()
     for name, each in found.items():
-        yield told(state, block, name, each)
+        if name not in columns:  # a column that is named so is told already
+            yield _moved(state, block, name, each)
 
 
-def _watched(state: State, block: Block, name: str, column: Floats) -> Moved:
-    return _told(state, block, name, {}, changed(column))
+def _examples(block: Block, held_out: float | None) -> Block:
+    """Return those of the newest that are learnt from, from old to new."""
+    kept = weighed(block, held_out).weights > 0 if held_out else ~block.treated
+    return _in_time(block.take(kept))
 
 
 def _told(state: State, block: Block, name: str, numbers: dict[str, Any], at: int | None) -> Moved:

@@ -23,14 +23,15 @@ class Guard:
     Attributes
     ----------
     reference: what the columns held in training; None where nobody kept it: nothing is kept out.
-        Labels that are numbers are looked at like columns, where it has them.
     names: of the design columns.
+    numbers: whether labels are numbers, which are looked at like columns where training kept them.
     most: share of implausible rows from which on the whole batch is.
     released: says which ids somebody let in, whatever they hold; asked only where it matters.
     """
 
     reference: Reference | None
     names: tuple[str, ...]
+    numbers: bool
     most: float
     released: Callable[[Integers], NDArray[np.bool_]]
 
@@ -55,7 +56,7 @@ class Guard:
 
     @cached_property
     def _looked(self) -> tuple[str, ...]:
-        labelled = LABEL in (self.reference or {}) and LABEL not in self.names
+        labelled = self.numbers and LABEL in (self.reference or {}) and LABEL not in self.names
         return (*self.names, LABEL) if labelled else self.names
 
     def _looked_at(self, block: Block) -> Floats:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from rescore.errors import Busy
-from rescore.trainer.database import Connection, query, translated
+from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Patience
+from rescore.trainer.loop.block import Position
 from rescore.trainer.loop.drift import watch
-from rescore.trainer.loop.learn import learn
-from rescore.trainer.loop.triggers import due
+from rescore.trainer.loop.learn import IDLE, LearningReport, learn
+from rescore.trainer.loop.triggers import Idle, due
 from rescore.trainer.rounds import Facts, Round, failures
 
 LOOK_SECONDS = 30.0
@@ -26,6 +27,7 @@ class Learning:
     every: seconds between two looks.
     models: their names; none for all whose definition says that they learn.
     channel: what is notified here makes it look at once.
+    idle: by model, its last round where that has found too little to learn or to test on.
     """
 
     every: float
@@ -33,27 +35,34 @@ class Learning:
     name: str = "learn"
     channel: str = "rescore_learn"
     patience: Patience = field(default_factory=Patience, repr=False)
+    idle: dict[str, Idle] = field(default_factory=dict, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Let each model that is due learn; say nothing when none is."""
         known = self.models or [name for (name,) in conn.execute(query("learn_models"))]
         told = Round(conn, "model", self.patience, stop)
-        looked = told.each(known, lambda model: _one(conn, model, stop))
+        looked = told.each(known, lambda model: self._one(conn, model, stop))
         done = [facts for facts in looked if len(facts) > 1]
         return ({"learnt": done} if done else {}) | failures("model", done)
 
+    def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
+        read_to = Position(one(conn, query("learn_bound")), 0)
+        why = due(conn, model, stop, idle=self.idle.get(model))
+        if not why:
+            return {}
+        try:
+            with translated():
+                report = learn(conn, model, stop=stop)
+        except Busy:
+            return {}  # somebody else learns it
+        if report.rounds and report.rounds[-1].action in IDLE:
+            self.idle[model] = Idle(report.rounds[-1].parent, read_to)
+        if not stop.is_set():
+            watch(conn, model, stop)
+        return _told(why, report)
 
-def _one(conn: Connection, model: str, stop: Event) -> Facts:
-    why = due(conn, model, stop)
-    if not why:
-        return {}
-    try:
-        with translated():
-            report = learn(conn, model, stop=stop)
-    except Busy:
-        return {}  # somebody else learns it
-    if not stop.is_set():
-        watch(conn, model, stop)
+
+def _told(why: str, report: LearningReport) -> Facts:
     rounds = [
         {"action": done.action, "version": done.version, "examples": done.examples,
          "reasons": list(done.reasons)}

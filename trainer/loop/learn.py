@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from rescore.errors import Busy, NotFinite
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Stopped
+from rescore.trainer.learning.intervals import told
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.record import (
@@ -22,7 +23,6 @@ from rescore.trainer.loop.record import (
     leaves,
     record_nothing,
     record_version,
-    told_intervals,
 )
 from rescore.trainer.loop.state import State, read_state
 
@@ -32,7 +32,7 @@ MOST = 10_000_000
 MOST_BY_TIME = 4_000_000
 """The same where the newest are tested on: all that lies in that time is kept in memory."""
 RETRY_SECONDS = 0.2
-_IDLE = ("nothing", "waiting")
+IDLE = ("nothing", "waiting")
 _ACTIONS = {"pass": "published", "refuse": "refused"}
 
 
@@ -53,7 +53,7 @@ class LearningReport:
     @property
     def refused(self) -> bool:
         """Whether the last candidate was refused by the gate."""
-        made = [each.action for each in self.rounds if each.action not in _IDLE]
+        made = [each.action for each in self.rounds if each.action not in IDLE]
         return bool(made) and made[-1] == "refused"
 
     @property
@@ -101,12 +101,12 @@ def learn(
             first = not rounds
             given = {"restart": restart and first, "more": not first}
             outcome = one_round(conn, model, max_batches, stop=stop, **given)
-            if outcome.action not in _IDLE or first:
+            if outcome.action not in IDLE or first:
                 rounds.append(outcome)
             if progress:
                 done = sum(each.examples for each in rounds)
                 progress(done, done)
-            if outcome.action in _IDLE or max_batches is not None:
+            if outcome.action in IDLE or max_batches is not None:
                 break
     return LearningReport(model, tuple(rounds), time.monotonic() - started)
 
@@ -225,8 +225,8 @@ def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
         positives=learnt.positives,
         quarantined=len(attempt.suspects),
         metrics={
-            "prequential": told_intervals(loop.tested.intervals()),
-            "served": told_intervals(loop.served.intervals()),
+            "prequential": told(loop.tested.intervals()),
+            "served": told(loop.served.intervals()),
             "gate": decision.to_json(),
         },
     )

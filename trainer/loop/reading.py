@@ -140,6 +140,11 @@ class Reader:
         statement = self._statement("learn_reaches", given)
         return bool(one(self.conn, statement))
 
+    def labels(self, position: Position, most: int) -> int:
+        """Return how many examples there are after a position, counted no further than so many."""
+        given = {"most": most, "bound": self.bound, **position._asdict()}
+        return int(one(self.conn, self._statement("learn_labels", given)))
+
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
         given = {"share": below(share), "since": since or EVER, "size": size}

@@ -12,7 +12,6 @@ from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.drift import Reference
 from rescore.trainer.learning.gate import Decision
 from rescore.trainer.learning.hashing import distinct
-from rescore.trainer.learning.intervals import Interval
 from rescore.trainer.learning.method import Memory
 from rescore.trainer.loop.attempt import Attempt, moment
 from rescore.trainer.loop.block import Position
@@ -200,12 +199,7 @@ def _reference(state: State, artefact: Any, learnt: Learnt) -> dict[str, Any]:
         kept: Reference = line.reference
         return {"reference": to_json(kept), "customers": line.customers}
     newest = learnt.newest.block
-    numbers = newest.labels if state.terms.target == "number" else None
-    return refer(line.contract.columns(), newest.design, artefact, numbers) | {
+    labels = None if state.terms.target == "segments" else newest.labels
+    return refer(line.contract.columns(), newest.design, artefact, labels) | {
         "customers": distinct(newest.hashes)
     }
-
-
-def told_intervals(found: Mapping[str, Interval]) -> dict[str, Any]:
-    """Return metrics with their intervals as JSON-able values."""
-    return {name: interval.to_json() for name, interval in found.items()}

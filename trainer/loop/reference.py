@@ -22,16 +22,16 @@ FEWEST_TO_REFER, MOST_TO_REFER = 2_000, 20_000
 SCORE, LABEL = "score", "label"
 
 
-def refer(names: list[str], design: Any, artefact: Any, numbers: Any = None) -> dict[str, Any]:
+def refer(names: list[str], design: Any, artefact: Any, labels: Any = None) -> dict[str, Any]:
     """Return the distributions of a training sample's columns, and of its scores, as JSON.
 
     Parameters
     ----------
-    numbers: labels that are numbers, shape (n,), whose distribution is kept too.
+    labels: shape (n,), whose distribution is kept too; None for segments, which have none.
     """
     made = reference(names, design)
-    if numbers is not None and LABEL not in made:
-        made = {**made, **reference([LABEL], numbers[:, None])}
+    if labels is not None and LABEL not in made:
+        made = {**made, **reference([LABEL], labels[:, None])}
     scores = {} if SCORE in made else reference([SCORE], score(artefact, design)[:, None])
     return {"reference": to_json({**made, **scores})}
 

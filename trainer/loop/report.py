@@ -27,7 +27,17 @@ def _of_round(model: str, outcome: Outcome) -> list[str]:
         *(f"  {reason}" for reason in outcome.reasons),
         *_measured("tested before it was learnt", outcome.metrics.get("prequential", {})),
         *(line for side, what in _SIDES.items() for line in _measured(what, gate.get(side, {}))),
+        *_of_holdout(gate.get("segments", {}).get("holdout", {})),
         *_left_out(outcome),
+    ]
+
+
+def _of_holdout(sides: dict[str, Any]) -> list[str]:
+    """Return what both are on those nobody treats."""
+    return [
+        line
+        for side, found in sides.items()
+        for line in _measured(f"{side}, on the holdout of these", found)
     ]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from threading import Event
-from typing import Any
+from typing import NamedTuple
 
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.learning.hashing import groups
 from rescore.trainer.learning.histogram import GROUPS
 from rescore.trainer.learning.intervals import Interval, intervals
 from rescore.trainer.learning.prequential import gives_probabilities
-from rescore.trainer.learning.target import counter, measured, metric_of, typed
+from rescore.trainer.learning.target import counter, measured, metric_of, threshold_of, typed
+from rescore.trainer.loop.attempt import moment
 from rescore.trainer.loop.block import Block, Position
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.reading import Reader
@@ -22,8 +23,27 @@ NEWEST = 2_000
 _LAST = Position(2**62, 2**62)
 
 
-def due(conn: Connection, model: str, stop: Event | None = None) -> str | None:
+class Idle(NamedTuple):
+    """A round that found too little to learn or to test on: until more comes, so would the next.
+
+    Attributes
+    ----------
+    line: the version that it went on from.
+    read_to: what was resolved after it had not come yet.
+    """
+
+    line: int
+    read_to: Position
+
+
+def due(
+    conn: Connection, model: str, stop: Event | None = None, *, idle: Idle | None = None
+) -> str | None:
     """Return why a model is to learn now, in words; None when it is not.
+
+    Parameters
+    ----------
+    idle: the last round, where it was one; labels are counted from there.
 
     Raises
     ------
@@ -34,19 +54,29 @@ def due(conn: Connection, model: str, stop: Event | None = None) -> str | None:
     with translated():
         state = read_state(conn, model)
         when, learn = state.terms.learn.when, state.terms.learn
-        row = conn.execute(query("learn_due"), _given(state)).fetchone()
+        given = {"model": model, **state.position._asdict()}
+        row = conn.execute(query("learn_due"), given).fetchone()
         assert row is not None
-        requested, waited, labels = row
+        requested, waited = row
         if when.request and requested:
             return f"request {requested}"
-        enough = labels >= (learn.examples or learn.batch)
-        if when.every and _is_time(waited, when.every, enough=enough):
+        needed = learn.examples or learn.batch
+        labels = _new_labels(conn, state, max(when.labels or 0, needed), idle)
+        enough = labels >= needed
+        fresh = labels > 0 or idle is None
+        if when.every and fresh and _is_time(waited, when.every, enough=enough):
             return "first round" if waited is None else f"{_said(when.every)} since the last round"
         if when.labels and labels >= when.labels:
             return f"{labels} new labels"
         if not enough:
             return None
         return _worse(conn, state) or _moved(conn, state, stop)
+
+
+def _new_labels(conn: Connection, state: State, most: int, idle: Idle | None) -> int:
+    same = idle is not None and idle.line == state.line.number
+    begin = max(state.position, idle.read_to) if idle and same else state.position
+    return Reader.of(conn, state).labels(begin, most)
 
 
 def _is_time(waited: float | None, every: timedelta, *, enough: bool) -> bool:
@@ -57,17 +87,6 @@ def _is_time(waited: float | None, every: timedelta, *, enough: bool) -> bool:
 def _said(length: timedelta) -> str:
     days, rest = divmod(length, timedelta(days=1))
     return str(length) if rest else f"{days} day{'s' if days > 1 else ''}"
-
-
-def _given(state: State) -> dict[str, Any]:
-    learn = state.terms.learn
-    enough = max(learn.when.labels or 0, learn.examples or learn.batch)
-    return {
-        "model": state.model,
-        **state.position._asdict(),
-        "enough": enough,
-        "labelled": state.terms.target != "segments",
-    }
 
 
 def _moved(conn: Connection, state: State, stop: Event | None) -> str | None:
@@ -96,7 +115,10 @@ def _worse(conn: Connection, state: State) -> str | None:
 
 
 def served_quality(conn: Connection, state: State) -> Interval | None:
-    """Return the metric of the champion's scores of the newest examples that it has not learnt."""
+    """Return the metric of the champion's scores of the newest examples that it has not learnt.
+
+    Where the newest time is tested on, these are the ones taken after all that was learnt.
+    """
     block = _unlearnt(Reader.of(conn, state), state)
     probability = gives_probabilities(state.champion.estimator)
     target = state.terms.target
@@ -104,13 +126,15 @@ def served_quality(conn: Connection, state: State) -> Interval | None:
     if not len(block) or (compared.probability and not probability):
         return None
     scores = measured(state.champion.estimator, block.design, target)
-    histogram = counter(scores, target, probability=probability)
+    threshold = threshold_of(state.champion.estimator)
+    histogram = counter(scores, target, probability=probability, threshold=threshold)
     histogram.add(scores, typed(block.labels, target), groups(block.hashes, GROUPS), block.weights)
     return intervals(histogram, [compared])[compared.name]
 
 
 def _unlearnt(reader: Reader, state: State) -> Block:
-    share = state.terms.learn.test_share
-    if share is None:
-        return reader.past(state.position, NEWEST)
-    return reader.tests(_LAST, share, state.standing.known, NEWEST)
+    share, since = state.terms.learn.test_share, state.standing.known
+    if share is None and state.standing.latest is not None:
+        later = moment(state.standing.latest) + timedelta(microseconds=1)
+        since = later if since is None else max(since, later)
+    return reader.tests(_LAST, 1.0 if share is None else share, since, NEWEST)

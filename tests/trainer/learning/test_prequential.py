@@ -121,6 +121,19 @@ def test_its_calibration_makes_honest_probabilities(estimator: Any) -> None:
     assert score(made, batch.design).mean() == pytest.approx(batch.labels.mean(), abs=0.05)
 
 
+def test_margins_say_so_from_0_on() -> None:
+    loop = run(Learner.start(Method({"sgd_classifier": {"loss": "hinge"}})), batches(1, 10))
+    told, seen = [], []
+    again = Learner.start(Method({"sgd_classifier": {"loss": "hinge"}}))
+    for batch in batches(1, 10):
+        if again.fitted:
+            told.append(again.score(batch.design).scores > 0)
+            seen.append(batch.labels == 1)
+        again.learn(batch)
+    found = loop.tested.intervals([METRICS["accuracy"]])["accuracy"].estimate
+    assert found == pytest.approx(np.mean(np.concatenate(told) == np.concatenate(seen)), abs=1e-12)
+
+
 def test_weights_of_snapshots_count() -> None:
     batch = next(batches(1, 1))
     heavy = Batch(batch.design, batch.labels, batch.hashes, 1.0 + 2 * batch.labels)

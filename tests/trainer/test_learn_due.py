@@ -1,0 +1,95 @@
+"""When a round is due again that found too little: once more has come, not at every look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Event
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from rescore.tests.learning_shop import (
+    LEARN,
+    actions,
+    drawn,
+    publish_start,
+    redefine,
+    resolved,
+    shop,
+    stream,
+)
+from rescore.tests.support import one
+from rescore.trainer.loop.job import Learning
+from rescore.trainer.loop.triggers import due
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def conn(plain_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(plain_dsn, autocommit=True) as made:
+        shop(made)
+        yield made
+
+
+def when(conn: Connection, text: str, learn: str = LEARN) -> None:
+    redefine(conn, learn.replace("learn: {", f"learn: {{when: {text}, "))
+
+
+def looks(conn: Connection, job: Learning) -> list[str]:
+    """Look whether the model is due; return what its rounds did."""
+    told = job.work(conn, Event()).get("learnt", ())
+    return [each["action"] for facts in told for each in facts["rounds"]]
+
+
+def test_what_is_no_example_is_no_new_label(conn: Connection) -> None:
+    when(conn, "{labels: 500}")
+    stream(conn, 1400)
+    conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at WHERE id % 3 = 0")
+    assert due(conn, "churn") == "934 new labels"
+    conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at WHERE id % 3 > 0 AND id > 600")
+    assert due(conn, "churn") is None
+
+
+def test_too_few_to_test_on_is_not_tried_again_before_more_came(conn: Connection) -> None:
+    when(conn, "{labels: 1000}", LEARN.replace("customers: 100", "customers: 1000"))
+    stream(conn, 2000)
+    job = Learning(30.0)
+    assert [looks(conn, job) for _ in range(3)] == [["waiting"], [], []]
+    stream(conn, 999, seed=4, day=2)
+    assert looks(conn, job) == []
+    stream(conn, 1, seed=5, day=3)
+    assert looks(conn, job) == ["waiting"]
+    assert looks(conn, Learning(30.0)) == ["waiting"]  # another runner does not know
+    conn.execute("SELECT rescore.request_learning('churn')")
+    assert looks(conn, job) == ["waiting"]
+    publish_start(conn)
+    assert looks(conn, job) == ["waiting"]  # of another version it is not known
+
+
+def test_what_is_not_settled_is_not_tried_at_every_look(conn: Connection) -> None:
+    when(conn, "{labels: 200}", LEARN.replace("examples: 1000", "test: 5 days"))
+    for day in range(0, 80, 4):
+        resolved(conn, *drawn(np.random.default_rng(day), 100), day=day, first=1000 * day)
+    job = Learning(30.0)
+    assert [looks(conn, job) for _ in range(4)] == [["published"], ["nothing"], [], []]
+
+
+def test_quality_of_what_is_served_is_that_of_the_newest(conn: Connection) -> None:
+    learn = LEARN.replace("examples: 1000", "test: 20 days")
+    when(conn, "{labels: 100000, quality: 0.1}", learn)
+    for day in range(0, 80, 4):
+        resolved(conn, *drawn(np.random.default_rng(day), 200), day=day, first=1000 * day)
+    assert actions(conn) == ["published"]
+    assert due(conn, "churn") is None
+    for day in range(80, 100):  # a concept that turned round, all of it newer than what waits
+        flipped = drawn(np.random.default_rng(day), 200, -1.0)
+        resolved(conn, *flipped, day=day, first=1000 * day)
+    learnt = one(conn, "SELECT examples FROM rescore.learn_log")
+    assert (
+        one(conn, "SELECT count(*) FROM rescore.snapshots WHERE taken_at < '2026-03-22'") - (learnt)
+        > 2000
+    )
+    assert "log_loss of what is served is" in str(due(conn, "churn"))
