@@ -107,6 +107,7 @@ def test_from_definition_to_rollback(run: Run, shop: Path) -> None:
     again = run("train", "churn", *until, "--publish", "--seed", 5)
     assert "published as version 2" in again.out
     assert [v["serves"] for v in run("models", "--json").json] == [True, False]
+    assert {"auc=", "log_loss="} <= {*re.findall(r"\w+=", run("models").out)}
     assert run("rollback", "churn", "--json").json["version"] == 1
     assert run("promote", "churn", 2, "--reason", "better").code == 0
     assert run("status", "--json").json[0]["champion"] == 2
@@ -133,7 +134,7 @@ def test_output_fits_80_columns(run: Run, shop: Path, monkeypatch: pytest.Monkey
     run("train", "churn", "--publish")
     listed, status = run("models").out, run("status").out
     assert max(map(len, (listed + status).splitlines())) <= 80
-    assert "log_loss" in listed
+    assert "quality" in listed
     assert "champion" in status
     assert set(run("models", "--json").json[0]) > {"parent", "created_by", "format"}
     assert run("verify", "customers").out == "0 differences\n"
@@ -183,6 +184,27 @@ def test_no_cell_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
     out = capfd.readouterr().out
     assert since in out
     assert {*learnt.split()} <= {*out.split()}
+
+
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_a_narrow_screen_loses_no_column(
+    columns: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    row = {"model": "lateness", "role": "champion", "engine": "compiled", "created": "2026-11-22"}
+    console.show([row], as_json=False)
+    out = capfd.readouterr().out
+    assert {*row, *row.values()} <= {*out.split()}
+
+
+def test_sentences_of_a_list_have_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = "there is no PL/Python in this database.", "there are no roles in this server;"
+    console.show_one({"python": False, "missing": [first, second + " make them"]}, as_json=False)
+    assert capfd.readouterr().out.splitlines() == [
+        "python   no",
+        f"missing  {first}",
+        f"         {second} make them",
+    ]
 
 
 def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
