@@ -310,7 +310,7 @@ REFUSED = {
     "missing table": (
         "",
         BASIC.replace("{orders: {time", "{orders: {table: ordres, time"),
-        'events.orders: table "ordres" does not exist',
+        "events.orders: table ordres does not exist",
     ),
     "unknown key column": (
         "",
@@ -362,6 +362,35 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(
     assert message in str(caught.value)
     assert caught.value.hint
     assert catalogue(conn) == before
+
+
+def test_tables_called_almost_so_are_named(conn: Connection) -> None:
+    conn.execute(
+        b'CREATE SCHEMA "Ops"; CREATE TABLE "Ops"."Refunds" (customer_id bigint, "Sum" int)'
+    )
+    wrong = BASIC.replace(
+        "{orders: {time", "{refunds: {table: Ops.Refunds}, gone: {}, orders: {time"
+    )
+    with pytest.raises(DoesNotFit) as caught:
+        define(conn, wrong)
+    assert str(caught.value).startswith("events.refunds: table Ops.Refunds does not exist")
+    assert "Also: events.gone: table gone does not exist" in caught.value.detail
+    assert caught.value.hint == """Did you mean "Ops"."Refunds"? In YAML: '"Ops"."Refunds"'."""
+    wrong = BASIC.replace(
+        "{orders: {time", """{refunds: {table: '"Ops"."Refunds"'}, orders: {time"""
+    )
+    with pytest.raises(DoesNotFit) as caught:
+        define(conn, wrong.replace("\nfeatures:", "\nfeatures:\n  back: {from: refunds, sum: sum}"))
+    assert caught.value.hint == 'Did you mean "Sum"?'
+
+
+def test_a_new_profile_table_says_which_one_was_perhaps_meant(conn: Connection) -> None:
+    conn.execute(b'CREATE TABLE "Customer_Profile" (customer_id bigint PRIMARY KEY)')
+    notes = define(conn, BASIC).notes
+    assert [note for note in notes if "is a new table, beside" in note] == [
+        '"public"."customer_profile" is a new table, beside "Customer_Profile": '
+        "write '\"Customer_Profile\"' to add to that one"
+    ]
 
 
 def test_a_typo_is_refused_with_its_place() -> None:

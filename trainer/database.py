@@ -107,7 +107,9 @@ def translate(error: psycopg.Error) -> errors.RescoreError:
         return errors.Busy(message, detail=detail, hint=hint or "try again")
     if _names_rescore(state, message):
         return errors.NotInstalled(
-            message, hint="run `rescore install` on this database with this version of rescore"
+            "this database has no rescore schema, or one of another version",
+            detail=message,
+            hint="run `rescore install` on this database with this version of rescore",
         )
     if not state or state.startswith(("08", "57P")):
         return errors.NoServer(f"the connection was lost: {message}")
