@@ -356,6 +356,16 @@ def test_names_that_were_perhaps_meant(
     assert "Known" in done.err
 
 
+def test_a_quoted_profile_is_suggested_as_the_shell_wants_it(run: Run, shop: Path, db: Any) -> None:
+    db.execute(
+        'CREATE SCHEMA "Ops"; CREATE TABLE "Ops"."Customers" (customer_id bigint PRIMARY KEY)'
+    )
+    db.commit()
+    shop.write_text(DEFINITION.replace("table: customers", """table: '"Ops"."Customers"'"""))
+    run("apply", shop)
+    assert """did you mean '"Ops"."Customers"'?""" in run("verify", "customers").err
+
+
 def test_a_profile_of_another_schema_is_suggested(run: Run, shop: Path, db: Any) -> None:
     db.execute("CREATE SCHEMA crm")
     db.commit()
