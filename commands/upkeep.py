@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +24,15 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         "backfilling", "paused", "incidents",
     )  # fmt: skip
     rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling", "paused"})
-    table(found, json, show=columns, rare=rare)
+    table(found if json else [*map(_short, found)], json, show=columns, rare=rare)
     if told:
         console.print_lines([f"runner: {told['detail']}"])
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """Say of a model how many columns have moved; `rescore drift` names them."""
+    moved = len(row["moved"].split(", ")) if row["moved"] else None
+    return {**row, "moved": moved and f"{moved} column{'s' if moved > 1 else ''}"}
 
 
 def sweep(

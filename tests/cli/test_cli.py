@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 import rescore
 from rescore import cli, console
+from rescore.commands.upkeep import _short
 from rescore.trainer.report import _wrapped
 
 ORDERS = """
@@ -140,6 +141,13 @@ def test_output_fits_80_columns(run: Run, shop: Path, monkeypatch: pytest.Monkey
     assert run("verify", "customers").out == "0 differences\n"
     assert "seconds" in run("sweep", "customers").out
     assert run("sweep", "customers", "--json").json["profile"] == "customers"
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"), [("a", "1 column"), ("a, b", "2 columns"), (None, None)]
+)
+def test_status_counts_what_has_moved(moved: str | None, told: str | None) -> None:
+    assert _short({"model": "churn", "moved": moved}) == {"model": "churn", "moved": told}
 
 
 def test_names_are_never_broken() -> None:
