@@ -117,7 +117,7 @@ def difference(
             }
             for o in profile.outcomes
         },
-        "reads": [[t.schema, t.name] for t in tables.beside],
+        "reads": [[t.schema, t.name] for t in _read_only(profile, tables)],
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
@@ -223,6 +223,12 @@ def _obsolete(on: list[list[str]], old: dict[str, Any], new: dict[str, Any]) -> 
         if f not in new["functions"]
     ]
     return "\n".join(lines)
+
+
+def _read_only(profile: Profile, tables: Tables) -> list[Table]:
+    """Tables without triggers: of labels, of treatments, and events that only labels look at."""
+    counted = {source.name for source in profile.sources}
+    return [*tables.beside, *(t for name, t in tables.events.items() if name not in counted)]
 
 
 def _is_at(profile: Profile, old: dict[str, Any]) -> bool:
