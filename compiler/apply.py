@@ -100,7 +100,10 @@ def apply(
             detail=f"Tried {attempts} times, {lock_timeout:g} s each.",
             hint="Find the long transaction in pg_stat_activity, or raise --lock-timeout.",
         )
-    if passed := backfill(conn, made.profile, progress):
+    counted, passed = backfill(conn, made.profile, progress)
+    if counted:
+        made.changes.append(f"count {counted} customers from their events")
+    if passed:
         made.notes.append(
             f"customers that could not be counted anew: {passed}; rescore.incidents says why, and "
             "`rescore rebuild` counts them once that is mended"

@@ -116,9 +116,9 @@ def test_from_definition_to_rollback(run: Run, shop: Path) -> None:
     assert run("verify", "customers", "--json").json == []
     assert run("rebuild", "customers", "--json").json["changed"] == 0
     assert run("verify-model", "churn", "--json").json["largest_difference"] < 1e-9
-    checks = {row["check"]: row["result"] for row in run("doctor", "--json").json}
-    assert set(checks.values()) == {"right"}
-    assert "import inside" in checks
+    checks = {row["check"]: row for row in run("doctor", "--json").json}
+    assert {row["result"] for row in checks.values()} == {"right"}
+    assert f"rescore {rescore.__version__}, scikit-learn" in checks["import inside"]["detail"]
 
 
 def test_forgetting_says_whether_there_was_anybody(run: Run, shop: Path) -> None:
@@ -455,6 +455,20 @@ def test_errors_are_one_message_without_traceback(run: Run, shop: Path) -> None:
     assert "HINT:" in done.err
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+def test_an_interrupted_command_says_so(
+    run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rescore.compiler.apply.backfill", interrupt)
+        done = run("apply", shop)
+    assert (done.code, done.out) == (130, "")
+    assert "rescore: interrupted" in done.err and "it goes on where it stopped" in done.err
+    assert run("apply", shop).out.startswith("count 200 customers from their events")
 
 
 def test_wrong_files_are_refused(run: Run, shop: Path, tmp_path: Path) -> None:
