@@ -21,9 +21,9 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         told = None if json else ops.runner(conn)
     columns = (
         "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
-        "backfilling", "paused", "incidents",
+        "backfilling", "paused", "removed", "incidents",
     )  # fmt: skip
-    rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling", "paused"})
+    rare = frozenset(columns) - {"model", "profile", "champion", "since", "incidents"}
     table(found if json else [*map(_short, found)], json, show=columns, rare=rare)
     if told:
         console.print_lines([f"runner: {told['detail']}"])

@@ -15,6 +15,7 @@ from rescore.compiler.build import Tables
 from rescore.compiler.catalog import Table
 from rescore.compiler.definition import Definition
 from rescore.compiler.meanings import models_left, new_meanings, new_terms
+from rescore.compiler.notes import notes
 from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
@@ -148,7 +149,7 @@ def difference(
         profile=profile,
         sql=sql,
         changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
-        notes=_notes(profile, [] if drop else left)
+        notes=notes(profile, [] if drop else left)
         + new_meanings(profile, definition, stale, old, stored["tables"])
         + models_left(definition, old["definition"])
         + new_terms(definition, old["definition"], tables.serving),
@@ -284,19 +285,3 @@ def _index(table: Table, columns: Sequence[str]) -> list[str]:
         keys = ", ".join(map(ident, columns))
         made.append(f"CREATE INDEX {how}IF NOT EXISTS {ident(name)} ON {ident(*of)} ({keys})")
     return made
-
-
-def _notes(profile: Profile, left: Sequence[str]) -> list[str]:
-    notes = [f"column {c} is no longer used; --drop removes it" for c in left]
-    if not profile.can_create:
-        notes.append(
-            f"{profile.relation} has columns only the application can fill: an event of a customer "
-            "without a row is counted when the row is inserted"
-        )
-    if profile.unknown_past:
-        names = ", ".join(name for name in profile.unknown_past if name != "only")
-        if names:
-            notes.append(f"the past of {names} is not known: past moments are learnt without")
-        if "only" in profile.unknown_past:
-            notes.append("whom `only` let score in the past is not known: all rows are learnt from")
-    return notes

@@ -393,6 +393,19 @@ def test_a_new_profile_table_says_which_one_was_perhaps_meant(conn: Connection) 
     ]
 
 
+def test_a_label_without_an_index_is_told(conn: Connection) -> None:
+    conn.execute(b'CREATE TABLE "Left" (client bigint, at timestamptz)')
+    text = BASIC.replace(
+        "{orders: {", """{gone: {table: '"Left"', time: at, key: client}, orders: {"""
+    )
+    text += "labels: {leaves: {any: gone, within: 30 days}}"
+    (told,) = (note for note in define(conn, text).notes if "no index" in note)
+    relation = '"public"."Left"'
+    assert told.startswith(f'{relation} has no index on "client", by which labels are read')
+    conn.execute(told.split(": ")[1].encode())
+    assert not [note for note in define(conn, text).notes if "no index" in note]
+
+
 def test_a_typo_is_refused_with_its_place() -> None:
     with pytest.raises(BadDefinition, match=r"count"):
         parse(BASIC.replace("count: true", "cuont: true"))
