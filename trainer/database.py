@@ -20,7 +20,7 @@ Connection = psycopg.Connection[TupleRow]
 
 WHO_MAY = (
     "connect as a member of rescore_reader (to read), rescore_trainer (train, publish, sweep) or "
-    "rescore_admin (apply, verify, forget), or ask the owner of the table for a grant"
+    "rescore_admin (apply, verify, forget), or ask the owner of the table or schema for a grant"
 )
 
 
