@@ -24,7 +24,8 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         "backfilling", "paused", "removed", "incidents",
     )  # fmt: skip
     rare = frozenset(columns) - {"model", "profile", "champion", "since", "incidents"}
-    table(found if json else [*map(_short, found)], json, show=columns, rare=rare)
+    none = "no model is defined: `rescore apply` makes those of a definition"
+    table(found if json else [*map(_short, found)], json, show=columns, rare=rare, empty=none)
     if told:
         console.print_lines([f"runner: {told['detail']}"])
 

@@ -20,6 +20,11 @@ ORDER BY pg_catalog.lower(n.nspname) = pg_catalog.lower(p.parts[1]) DESC,
     pg_catalog.pg_table_is_visible(c.oid) DESC, n.nspname, c.relname
 LIMIT 1
 
+-- name: similar_schemas
+-- The schema of this name, else one called so but for the case of letters.
+SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE pg_catalog.lower(n.nspname) = pg_catalog.lower(%(name)s)
+ORDER BY n.nspname = %(name)s DESC, n.nspname LIMIT 1
+
 -- name: parse_name
 -- The parts of a possibly quoted, possibly qualified name.
 SELECT pg_catalog.parse_ident(%(name)s)

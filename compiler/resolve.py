@@ -44,6 +44,7 @@ def find_tables(conn: Connection, definition: Definition) -> Tables:
             hint="Name an ordinary table, or one that does not exist yet.",
         )
     here = (profile.schema, profile.name) if profile else split_name(conn, definition.profile.table)
+    _check_schema(conn, here[0])
     found = _find(conn, definition)
     events = {n: found["events", n] for n in definition.events}
     links = {n: found["links", n] for n in definition.links}
@@ -53,6 +54,17 @@ def find_tables(conn: Connection, definition: Definition) -> Tables:
     labels = {n: found["labels", n] for n, x in definition.labels.items() if x.table}
     treatments = found["interventions", "table"] if definition.interventions else None
     return Tables(here[0], here[1], profile, events, links, owned, inputs, hll, labels, treatments)
+
+
+def _check_schema(conn: Connection, name: str) -> None:
+    """Refuse a schema for the profile table that is not there."""
+    row = conn.execute(query("similar_schemas"), {"name": name}).fetchone()
+    if row is None or row[0] != name:
+        raise DoesNotFit(
+            f"profile.table: schema {name} does not exist",
+            detail="A profile table that is new is made in a schema that is there.",
+            hint=f'Did you mean "{row[0]}"?' if row else f"Create it: CREATE SCHEMA {ident(name)};",
+        )
 
 
 def _find(conn: Connection, definition: Definition) -> dict[tuple[str, str], Table]:

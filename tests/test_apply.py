@@ -94,7 +94,11 @@ def test_a_new_feature_is_backfilled_and_the_others_left_alone(conn: Connection)
     changed = define(
         conn, BASIC.replace("  spend:", "  biggest: {from: orders, max: amount}\n  spend:")
     )
-    assert changed.changes == ["add column biggest numeric", "write functions and triggers"]
+    assert changed.changes == [
+        "add column biggest numeric",
+        "write functions and triggers",
+        "count 2 customers from their events",
+    ]
     rows = conn.execute(
         "SELECT customer_id, orders, biggest FROM customer_profile ORDER BY 1"
     ).fetchall()
@@ -382,6 +386,17 @@ def test_tables_called_almost_so_are_named(conn: Connection) -> None:
     with pytest.raises(DoesNotFit) as caught:
         define(conn, wrong.replace("\nfeatures:", "\nfeatures:\n  back: {from: refunds, sum: sum}"))
     assert caught.value.hint == 'Did you mean "Sum"?'
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"),
+    [("Ops.profiles", 'Did you mean "Ops"?'), ("crm.profiles", 'Create it: CREATE SCHEMA "crm";')],
+)
+def test_a_schema_that_is_not_there(conn: Connection, table: str, hint: str) -> None:
+    conn.execute(b'CREATE SCHEMA "Ops"')
+    with pytest.raises(DoesNotFit, match=r"profile\.table: schema \w+ does not exist") as caught:
+        plan(conn, parse(BASIC.replace("customer_profile", table)))
+    assert caught.value.hint == hint
 
 
 def test_a_new_profile_table_says_which_one_was_perhaps_meant(conn: Connection) -> None:
