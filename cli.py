@@ -74,6 +74,9 @@ def _tell_version(asked: bool) -> None:
         raise typer.Exit
 
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as of a shell's."""
+
 Version = typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is.")
 
 
@@ -97,8 +100,12 @@ def main() -> None:
         message = f"{where}{error.strerror or error}"
         console.print_error(RescoreError(message, hint="name a place that can be written"))
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as stop:  # typer makes an exit of Ctrl-C
+        code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
+        if code == INTERRUPTED:
+            hint = "call it again: it goes on where it stopped, or begins anew"
+            console.print_error(RescoreError("interrupted", hint=hint))
+        sys.exit(code)
 
 
 if __name__ == "__main__":

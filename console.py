@@ -24,6 +24,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -61,7 +62,10 @@ def show(
         table = _table(shown, title)
         table.show_header = table.show_edge = heading
         needed = Measurement.get(out, out.options.update(width=10_000), table).minimum
-        out.print(table, width=max(out.width, needed))
+        wide = out.options.update(
+            width=max(out.width, needed)
+        )  # `print` takes the screen's at most
+        out.print(Segments(out.render(table, wide)))
     else:
         out.print(empty)
 
@@ -72,7 +76,10 @@ def show_one(values: Mapping[str, Any], as_json: bool) -> None:
         print_json(values)
         return
     width = max(map(len, values))
-    print_lines(f"{name:<{width}}  {_listed(value)}".rstrip() for name, value in values.items())
+    for name, value in values.items():
+        first, *others = _listed(value)
+        print_lines([f"{name:<{width}}  {first}".rstrip()])
+        print_lines(f"{'':<{width}}  {line}" for line in others)
 
 
 def command() -> str:
@@ -151,10 +158,13 @@ def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return bool(values) and all(isinstance(value, (int, float, Decimal)) for value in values)
 
 
-def _listed(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_cell, value)) or "none"
-    return "none" if value is None else _cell(value)
+def _listed(value: Any) -> list[str]:
+    """Return the lines that stand for a value: of a list of sentences, one for each."""
+    if not isinstance(value, list):
+        return ["none" if value is None else _cell(value)]
+    cells = [_cell(item) for item in value]
+    short = all(len(cell) <= WIDEST for cell in cells)
+    return [", ".join(cells) or "none"] if short else cells
 
 
 def _cell(value: Any) -> str:

@@ -26,7 +26,10 @@ def install(
     from rescore.sql import install as sql_install
     from rescore.trainer.database import address
 
-    console.show_one(vars(sql_install.install(address(dsn), python_path=python_path)), json)
+    report = vars(sql_install.install(address(dsn), python_path=python_path))
+    if not json and not report["python_path"]:
+        report = {name: value for name, value in report.items() if name != "python_path"}
+    console.show_one(report, json)
 
 
 def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) -> None:

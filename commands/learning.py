@@ -19,7 +19,7 @@ from rescore.commands.options import (
     Sweep,
     Until,
 )
-from rescore.commands.shown import rows, sweep_after
+from rescore.commands.shown import rows, sweep_after, table
 
 if TYPE_CHECKING:
     from rescore.trainer.train import TrainingReport
@@ -127,7 +127,8 @@ def drift(model: Model, dsn: Dsn = None, json: Json = False) -> None:
     with connection(dsn) as conn:
         moved = [each.to_json() for each in watch(conn, model)]
     columns = ("feature", "psi", "psi_by_chance", "outside", "before", "now", "changed_at")
-    console.show(moved, as_json=json, columns=columns, empty="nothing to compare")
+    rare = frozenset({"changed_at"})
+    table(moved, json, show=columns, rare=rare, empty="nothing to compare")
 
 
 def quarantine(dsn: Dsn = None, json: Json = False) -> None:
@@ -158,5 +159,5 @@ def _show_training(made: TrainingReport, json: bool) -> None:
         console.print_json(made.to_json())
     else:
         console.print_lines(report.summary(made))
-        if table := report.bins(made):
-            console.show(table, as_json=False, title="calibration")
+        if bins := report.bins(made):
+            console.show(bins, as_json=False, title="calibration")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,12 +21,19 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         told = None if json else ops.runner(conn)
     columns = (
         "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
-        "backfilling", "paused", "incidents",
+        "backfilling", "paused", "removed", "incidents",
     )  # fmt: skip
-    rare = frozenset({"challenger", "learnt", "moved", "quarantined", "backfilling", "paused"})
-    table(found, json, show=columns, rare=rare)
+    rare = frozenset(columns) - {"model", "profile", "champion", "since", "incidents"}
+    none = "no model is defined: `rescore apply` makes those of a definition"
+    table(found if json else [*map(_short, found)], json, show=columns, rare=rare, empty=none)
     if told:
         console.print_lines([f"runner: {told['detail']}"])
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """Say of a model how many columns have moved; `rescore drift` names them."""
+    moved = len(row["moved"].split(", ")) if row["moved"] else None
+    return {**row, "moved": moved and f"{moved} column{'s' if moved > 1 else ''}"}
 
 
 def sweep(

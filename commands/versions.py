@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rescore import console
 from rescore.commands.options import Candidate, Dsn, Json, Model, Reason, Sweep, Version
-from rescore.commands.shown import rows, sweep_after
+from rescore.commands.shown import sweep_after, table
 
 
 def models(dsn: Dsn = None, json: Json = False) -> None:
     """List all versions of all models."""
-    columns = ("model", "version", "role", "share", "engine", "auc", "log_loss", "created_at")
-    rows("models", dsn, json, show=columns)
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        found = ops.models(conn)
+    told = found if json else [{**row, "quality": _quality(row)} for row in found]
+    shared = ("share",) if any(row["role"] == "challenger" for row in found) else ()
+    table(told, json, show=("model", "version", "role", *shared, "engine", "quality", "created_at"))
+
+
+def _quality(row: dict[str, Any]) -> str:
+    """Return the metrics that a version was measured by: of outcomes, or of numbers."""
+    measured = ((name, row[name]) for name in ("auc", "log_loss", "r2", "rmse"))
+    return ", ".join(f"{name}={value:.4f}" for name, value in measured if value is not None)
 
 
 def publish(

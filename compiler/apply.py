@@ -17,6 +17,7 @@ from rescore import __version__
 from rescore.compiler import render
 from rescore.compiler.backfill import Progress, backfill
 from rescore.compiler.build import build
+from rescore.compiler.catalog import similar_table
 from rescore.compiler.definition import Definition, digest
 from rescore.compiler.difference import Plan, difference
 from rescore.compiler.owners import find_definer, with_owners
@@ -46,7 +47,12 @@ def plan(conn: Connection, definition: Definition, *, drop: bool = False) -> Pla
     check_expressions(conn, definition, tables)
     check_clashes(conn, profile)
     definer = find_definer(conn, profile, tables)
-    return with_owners(conn, difference(conn, profile, definition, tables, old, drop), definer)
+    made = with_owners(conn, difference(conn, profile, definition, tables, old, drop), definer)
+    if tables.profile is None and (other := similar_table(conn, definition.profile.table)):
+        made.notes.append(
+            f"{profile.relation} is a new table, beside {other}: write '{other}' to add to that one"
+        )
+    return made
 
 
 def apply(
@@ -94,7 +100,10 @@ def apply(
             detail=f"Tried {attempts} times, {lock_timeout:g} s each.",
             hint="Find the long transaction in pg_stat_activity, or raise --lock-timeout.",
         )
-    if passed := backfill(conn, made.profile, progress):
+    counted, passed = backfill(conn, made.profile, progress)
+    if counted:
+        made.changes.append(f"count {counted} customers from their events")
+    if passed:
         made.notes.append(
             f"customers that could not be counted anew: {passed}; rescore.incidents says why, and "
             "`rescore rebuild` counts them once that is mended"

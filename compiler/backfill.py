@@ -29,12 +29,15 @@ GIVE_WAY = (
 )
 
 
-def backfill(conn: Connection, profile: Profile, progress: Progress | None = None) -> int:
+def backfill(
+    conn: Connection, profile: Profile, progress: Progress | None = None
+) -> tuple[int, int]:
     """Recount what is pending, batch by batch, each its own transaction.
 
     Returns
     -------
-    How many customers were passed over, since an event of theirs cannot be counted.
+    How many customers were looked at, and how many of them were passed over, since an event of
+    theirs cannot be counted.
     """
     conn.execute(query("backfill_lock"), {"profile": profile.name})
     try:
@@ -43,10 +46,10 @@ def backfill(conn: Connection, profile: Profile, progress: Progress | None = Non
         conn.execute(query("backfill_unlock"), {"profile": profile.name})
 
 
-def _all_batches(conn: Connection, profile: Profile, progress: Progress | None) -> int:
+def _all_batches(conn: Connection, profile: Profile, progress: Progress | None) -> tuple[int, int]:
     position = stored_row(conn, profile.name)["backfill_from"]
     if position is None:
-        return 0
+        return 0, 0
     row = conn.execute(query("estimate"), {"name": profile.relation}).fetchone()
     expected, done, passed, size = (row[0] if row else 0), 0, 0, FIRST
     after = position[1:] if position else None
@@ -67,7 +70,7 @@ def _all_batches(conn: Connection, profile: Profile, progress: Progress | None) 
         if progress:
             progress(done, max(expected, done))
         if not count:
-            return passed
+            return done, passed
         size = _next_size(size, time.monotonic() - started)
 
 

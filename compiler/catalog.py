@@ -5,13 +5,14 @@ The only module of the compiler that reads the database; everything after it is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
+from rescore.compiler.definition_errors import did_you_mean
 from rescore.compiler.queries import query
 from rescore.errors import DoesNotFit
 
@@ -73,7 +74,7 @@ class Table:
             raise DoesNotFit(
                 f'{place}: table {self.schema}.{self.name} has no column "{name}"',
                 detail=f"Its columns are {', '.join(sorted(self.columns))}.",
-                hint="Correct the name in the definition, or add the column.",
+                hint=column_hint(name, self.columns),
             )
         return self.columns[name]
 
@@ -114,6 +115,19 @@ def read_table(conn: psycopg.Connection[Any], name: str) -> Table | None:
         parts=tuple(parts),
         broken=tuple(broken),
     )
+
+
+def similar_table(conn: psycopg.Connection[Any], name: str) -> str:
+    """Return a table called so but for the case of letters or the schema, as SQL writes it."""
+    row = conn.execute(query("similar_tables"), {"name": name}).fetchone()
+    return str(row[0]) if row else ""
+
+
+def column_hint(name: str, columns: Collection[str]) -> str:
+    """Return what to do about a column that is not there."""
+    other = next((c for c in columns if c.lower() == name.lower()), None)
+    meant = f'Did you mean "{other}"?' if other else did_you_mean(name, columns)
+    return meant or "Correct the name in the definition, or add the column."
 
 
 def split_name(conn: psycopg.Connection[Any], name: str) -> tuple[str, str]:

@@ -27,6 +27,7 @@ _EXPECTED = {
     "string_pattern_mismatch": "Expected text that is not blank",
     "too_short": "Expected at least one",
 }
+_YAML_1_1_WORDS = ("yes", "no", "on", "off", "y", "n", "true", "false")
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,20 @@ def _translate(found: ErrorDetails, keys: Mapping[Path, Collection[str]]) -> Pro
         return _unknown_key(path, keys)
     if found["type"] == "missing":
         return Problem(path, f'{describe(path[:-1])} needs the key "{path[-1]}"')
-    expected = _EXPECTED.get(found["type"], found["msg"].replace("Input should be", "Expected"))
-    return Problem(path, f"{describe(path)}: {_shown(found['input'])} is wrong", f"{expected}.")
+    what = describe(path)
+    if found["input"] is None:
+        return Problem(path, f"{what} has no value", f"{_expected(found)}.")
+    return Problem(path, f"{what}: {_shown(found['input'])} is wrong", f"{_expected(found)}.")
+
+
+def _expected(found: ErrorDetails) -> str:
+    """Return what would have been right, in the words of YAML."""
+    text = _EXPECTED.get(found["type"], found["msg"].replace("Input should be", "Expected"))
+    if found["type"] != "literal_error":
+        return text
+    text = text.replace("True", "true").replace("False", "false")
+    word = found["input"] if isinstance(found["input"], str) else ""
+    return f"{text}; {word} is text in YAML 1.2" if word.lower() in _YAML_1_1_WORDS else text
 
 
 def _unknown_key(path: Path, keys: Mapping[Path, Collection[str]]) -> Problem:
@@ -151,5 +164,5 @@ def _is_inner(part: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -17,10 +17,15 @@ from rescore.compiler.definition_types import Interval, Text
 _PERCENT = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%\s*")
 
 
+def of_percent(value: Any) -> Any:
+    """Return ``5%`` as 0.05, and anything else as it is."""
+    found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    return float(found[1]) / 100 if found else value
+
+
 def as_share(value: Any) -> Any:
     """Return a share of the customers, written ``0.05`` or ``5%``, as a number from 0 to 1."""
-    if isinstance(value, str) and (found := _PERCENT.fullmatch(value)):
-        value = float(found[1]) / 100
+    value = of_percent(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise refuse(f"{value!r} is no share", "Above 0 and at most 1, such as 0.1 or 10%.")
     return float(value)

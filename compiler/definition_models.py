@@ -78,7 +78,7 @@ class Profile(Part):
     @model_validator(mode="before")
     @classmethod
     def _default_name(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "name" not in data and "table" in data:
+        if isinstance(data, dict) and "name" not in data and data.get("table") is not None:
             return {**data, "name": data["table"]}
         return data
 

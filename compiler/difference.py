@@ -15,6 +15,7 @@ from rescore.compiler.build import Tables
 from rescore.compiler.catalog import Table
 from rescore.compiler.definition import Definition
 from rescore.compiler.meanings import models_left, new_meanings, new_terms
+from rescore.compiler.notes import notes
 from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
 from rescore.compiler.present import has_functions, has_triggers, parts_come, shapes, triggers_on
@@ -117,7 +118,7 @@ def difference(
             }
             for o in profile.outcomes
         },
-        "reads": [[t.schema, t.name] for t in tables.beside],
+        "reads": [[t.schema, t.name] for t in _read_only(profile, tables)],
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
@@ -148,7 +149,7 @@ def difference(
         profile=profile,
         sql=sql,
         changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
-        notes=_notes(profile, [] if drop else left)
+        notes=notes(profile, [] if drop else left)
         + new_meanings(profile, definition, stale, old, stored["tables"])
         + models_left(definition, old["definition"])
         + new_terms(definition, old["definition"], tables.serving),
@@ -225,6 +226,12 @@ def _obsolete(on: list[list[str]], old: dict[str, Any], new: dict[str, Any]) -> 
     return "\n".join(lines)
 
 
+def _read_only(profile: Profile, tables: Tables) -> list[Table]:
+    """Tables without triggers: of labels, of treatments, and events that only labels look at."""
+    counted = {source.name for source in profile.sources}
+    return [*tables.beside, *(t for name, t in tables.events.items() if name not in counted)]
+
+
 def _is_at(profile: Profile, old: dict[str, Any]) -> bool:
     """Whether the profile is still the table it was."""
     return profile.exists and old["table"] == (profile.schema, profile.table)
@@ -278,19 +285,3 @@ def _index(table: Table, columns: Sequence[str]) -> list[str]:
         keys = ", ".join(map(ident, columns))
         made.append(f"CREATE INDEX {how}IF NOT EXISTS {ident(name)} ON {ident(*of)} ({keys})")
     return made
-
-
-def _notes(profile: Profile, left: Sequence[str]) -> list[str]:
-    notes = [f"column {c} is no longer used; --drop removes it" for c in left]
-    if not profile.can_create:
-        notes.append(
-            f"{profile.relation} has columns only the application can fill: an event of a customer "
-            "without a row is counted when the row is inserted"
-        )
-    if profile.unknown_past:
-        names = ", ".join(name for name in profile.unknown_past if name != "only")
-        if names:
-            notes.append(f"the past of {names} is not known: past moments are learnt without")
-        if "only" in profile.unknown_past:
-            notes.append("whom `only` let score in the past is not known: all rows are learnt from")
-    return notes

@@ -16,7 +16,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rescore.compiler.catalog import Column
+from rescore.compiler.catalog import Column, column_hint
 from rescore.compiler.definition import Feature
 from rescore.compiler.inputs import Input
 from rescore.compiler.quoting import ident, literal
@@ -57,7 +57,7 @@ class Source:
             raise DoesNotFit(
                 f'feature {feature}: event table {self.name} has no column "{name}"',
                 detail=f"Its columns are {', '.join(sorted(self.columns))}.",
-                hint="Correct the name in the definition, or add the column.",
+                hint=column_hint(name, self.columns),
             )
         return self.columns[name]
 

@@ -25,6 +25,7 @@ MAX_NODES = 100_000
 MAX_DEPTH = 20
 
 _TAG = "tag:yaml.org,2002:"
+_QUOTED_NAME = re.compile(r"""("[^"\']+"(?:\.(?:"[^"\']+"|\w+))+)""")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -118,7 +119,7 @@ def _compose(text: str, filename: str) -> yaml.Node | None:
         node: yaml.Node | None = loader.get_single_node()
         return node
     except yaml.MarkedYAMLError as error:
-        raise _not_yaml(error, filename) from None
+        raise _not_yaml(error, text, filename) from None
     except yaml.reader.ReaderError as error:
         raise BadDefinition(
             f"{filename}: unprintable character #x{error.character:04x} at offset {error.position}",
@@ -130,14 +131,26 @@ def _compose(text: str, filename: str) -> yaml.Node | None:
         ) from None
 
 
-def _not_yaml(error: yaml.MarkedYAMLError, filename: str) -> BadDefinition:
+def _not_yaml(error: yaml.MarkedYAMLError, text: str, filename: str) -> BadDefinition:
     mark = error.problem_mark or error.context_mark
     where = f"{filename}:{mark.line + 1}:{mark.column + 1}" if mark else filename
     problem = error.problem or "syntax error"
     return BadDefinition(
         f"{where}: not valid YAML: {problem}",
         detail=error.context or "",
-        hint="Indent with spaces, and quote text that contains `: `, `#`, `{` or a leading `*`.",
+        hint=_hint(text, mark),
+    )
+
+
+def _hint(text: str, mark: yaml.Mark | None) -> str:
+    """Say what is usually wrong there: names quoted as in SQL, or text that needs quotes."""
+    lines = text.splitlines()
+    quoted = mark and mark.line < len(lines) and _QUOTED_NAME.search(lines[mark.line])
+    if quoted:
+        return f"Quote the whole name once more, for YAML: '{quoted.group(1)}'."
+    return (
+        "Indent with spaces, write `key: value` with a space, and quote text that contains `: `, "
+        "`#`, `{` or a leading `*` or `\"`: '…' around the whole of it."
     )
 
 

@@ -7,6 +7,24 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.oid = pg_catalog.to_regclass(%(name)s)
 
+-- name: similar_tables
+-- Tables that are called so but for the case of letters, or in another schema; the likest first.
+SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN pg_catalog.format('%%I', c.relname)
+            ELSE pg_catalog.format('%%I.%%I', n.nspname, c.relname) END
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN pg_catalog.parse_ident(%(name)s) AS p (parts)
+WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\_%%'
+    AND n.nspname NOT IN ('information_schema', 'rescore', 'rescore_compiled')
+    AND pg_catalog.lower(c.relname) = pg_catalog.lower(p.parts[pg_catalog.cardinality(p.parts)])
+ORDER BY pg_catalog.lower(n.nspname) = pg_catalog.lower(p.parts[1]) DESC,
+    pg_catalog.pg_table_is_visible(c.oid) DESC, n.nspname, c.relname
+LIMIT 1
+
+-- name: similar_schemas
+-- The schema of this name, else one called so but for the case of letters.
+SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE pg_catalog.lower(n.nspname) = pg_catalog.lower(%(name)s)
+ORDER BY n.nspname = %(name)s DESC, n.nspname LIMIT 1
+
 -- name: parse_name
 -- The parts of a possibly quoted, possibly qualified name.
 SELECT pg_catalog.parse_ident(%(name)s)

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from rescore.compiler.build import Tables
-from rescore.compiler.catalog import Table, read_table, split_name
+from rescore.compiler.catalog import Table, read_table, similar_table, split_name
 from rescore.compiler.definition import Definition
 from rescore.compiler.expression import check
 from rescore.compiler.profile import Profile
@@ -44,30 +44,58 @@ def find_tables(conn: Connection, definition: Definition) -> Tables:
             hint="Name an ordinary table, or one that does not exist yet.",
         )
     here = (profile.schema, profile.name) if profile else split_name(conn, definition.profile.table)
-    events = {n: _need(conn, e.table, f"events.{n}") for n, e in definition.events.items()}
-    links = {n: _need(conn, k.table, f"links.{n}") for n, k in definition.links.items()}
+    _check_schema(conn, here[0])
+    found = _find(conn, definition)
+    events = {n: found["events", n] for n in definition.events}
+    links = {n: found["links", n] for n in definition.links}
     given = {"models": list(definition.models), "profile": definition.profile.name}
     serving = conn.execute(query("serving"), given)
     inputs = {model: tuple(names) for model, names in serving}
     hll = (conn.execute(query("hll_schema")).fetchone() or ("",))[0]
-    labels = {
-        n: _need(conn, x.table, f"labels.{n}") for n, x in definition.labels.items() if x.table
-    }
-    treated = definition.interventions
-    treatments = _need(conn, treated.table, "interventions.table") if treated else None
+    labels = {n: found["labels", n] for n, x in definition.labels.items() if x.table}
+    treatments = found["interventions", "table"] if definition.interventions else None
     return Tables(here[0], here[1], profile, events, links, owned, inputs, hll, labels, treatments)
 
 
-def _need(conn: Connection, name: str, place: str) -> Table:
-    found = read_table(conn, name)
-    if found is None or found.kind not in ("r", "p"):
-        what = "does not exist" if found is None else "is not a table"
+def _check_schema(conn: Connection, name: str) -> None:
+    """Refuse a schema for the profile table that is not there."""
+    row = conn.execute(query("similar_schemas"), {"name": name}).fetchone()
+    if row is None or row[0] != name:
         raise DoesNotFit(
-            f'{place}: table "{name}" {what}',
-            detail="Tables of events, links, labels and treatments are the application's own.",
-            hint="Correct the name (write schema.table off the search_path), or create it.",
+            f"profile.table: schema {name} does not exist",
+            detail="A profile table that is new is made in a schema that is there.",
+            hint=f'Did you mean "{row[0]}"?' if row else f"Create it: CREATE SCHEMA {ident(name)};",
         )
+
+
+def _find(conn: Connection, definition: Definition) -> dict[tuple[str, str], Table]:
+    """Return the application's tables by section and name, or refuse all that are missing."""
+    wanted = {("events", n): e.table for n, e in definition.events.items()}
+    wanted |= {("links", n): k.table for n, k in definition.links.items()}
+    wanted |= {("labels", n): x.table for n, x in definition.labels.items() if x.table}
+    if definition.interventions:
+        wanted["interventions", "table"] = definition.interventions.table
+    read = {place: read_table(conn, name) for place, name in wanted.items()}
+    found = {p: table for p, table in read.items() if table and table.kind in ("r", "p")}
+    if missing := [place for place in wanted if place not in found]:
+        similar = [similar_table(conn, wanted[place]) for place in missing]
+        absent = [
+            f"{'.'.join(p)}: table {wanted[p]} {'is not a table' if read[p] else 'does not exist'}"
+            for p in missing
+        ]
+        raise _missing(absent, [name for name in similar if name])
     return found
+
+
+def _missing(absent: list[str], similar: list[str]) -> DoesNotFit:
+    """Return one error for all tables that are not there, and what some are called instead."""
+    hint = "Correct the name (write schema.table off the search_path), or create it."
+    if similar:
+        quoted = next((f" In YAML: '{name}'." for name in similar if '"' in name), "")
+        hint = f"Did you mean {' and '.join(dict.fromkeys(similar))}?{quoted}"
+    detail = ["Tables of events, links, labels and treatments are the application's own."]
+    detail += [f"Also: {other}" for other in absent[1:]]
+    return DoesNotFit(absent[0], detail="\n".join(detail), hint=hint)
 
 
 def check_expressions(conn: Connection, definition: Definition, tables: Tables) -> None:

@@ -1,6 +1,18 @@
 -- What became of the tables under a profile's triggers, and what to do about it.
 -- Calls: 074_pause. Tables: reads rescore.profiles and the catalogue.
 
+CREATE OR REPLACE FUNCTION rescore._table(shown text)
+RETURNS oid
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- to_regclass wants USAGE on the schema, which who owns rescore has on those of profile tables alone.
+    SELECT c.oid FROM parse_ident(shown) AS p (parts)
+    JOIN pg_namespace AS n ON n.nspname = p.parts[1] JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = p.parts[2]
+$$;
+COMMENT ON FUNCTION rescore._table(text) IS
+    'The table of a name with its schema, whether or not the caller may use that schema; null when there is none.';
+
 CREATE OR REPLACE FUNCTION rescore._shape(relation regclass, columns text[])
 RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -36,7 +48,7 @@ AS $$
            CASE WHEN c.oid IS NOT NULL THEN rescore._shape(c.oid, ARRAY(SELECT jsonb_object_keys(t.v -> 'shape' -> 'columns'))) END, c.relkind
     FROM rescore.profiles AS p
     CROSS JOIN LATERAL jsonb_array_elements(coalesce(p.plan -> 'tables', '[]')) AS t (v)
-    LEFT JOIN pg_class AS c ON c.oid = to_regclass(format('%I.%I', t.v ->> 'schema', t.v ->> 'name'))
+    LEFT JOIN pg_class AS c ON c.oid = rescore._table(format('%I.%I', t.v ->> 'schema', t.v ->> 'name'))
 $$;
 COMMENT ON FUNCTION rescore._watched_tables() IS
     'The event and link tables of every profile, as they were when it was applied and as they are; no oid for one that is gone.';
@@ -51,7 +63,7 @@ AS $$
                                           AND t.tgrelid IS DISTINCT FROM n.here)
     FROM rescore.profiles AS p
     CROSS JOIN LATERAL (SELECT format('%I.%I', p.table_schema, p.table_name) AS shown,
-                               to_regclass(format('%I.%I', p.table_schema, p.table_name))::oid AS here) AS n
+                               rescore._table(format('%I.%I', p.table_schema, p.table_name)) AS here) AS n
 $$;
 COMMENT ON FUNCTION rescore._own_tables() IS
     'The table of every profile, and under which other name its triggers are found.';
@@ -77,7 +89,7 @@ AS $$
            'bring it back, or change the definition and run `rescore apply`'
     FROM rescore.profiles AS p CROSS JOIN LATERAL jsonb_array_elements(coalesce(p.plan -> 'reads', '[]')) AS t (v)
     CROSS JOIN LATERAL (SELECT format('%I.%I', t.v ->> 0, t.v ->> 1) AS shown) AS r
-    WHERE to_regclass(r.shown) IS NULL AND NOT EXISTS (SELECT FROM w WHERE w.profile = p.profile AND w.shown = r.shown)
+    WHERE rescore._table(r.shown) IS NULL AND NOT EXISTS (SELECT FROM w WHERE w.profile = p.profile AND w.shown = r.shown)
     UNION ALL
     SELECT w.profile, format('another table has taken the place of %s, whose triggers are on %s', w.shown, s.now_on), 'run `rescore apply`'
     FROM w JOIN strays AS s USING (profile, shown) WHERE w.relation IS NOT NULL
@@ -96,7 +108,7 @@ AS $$
         FULL JOIN (SELECT jsonb_array_elements_text(w.shape -> 'parts') AS part) AS a USING (part)) AS both_
     LEFT JOIN LATERAL (SELECT both_.part WHERE w.was -> 'parts' ? both_.part) AS b ON true
     LEFT JOIN LATERAL (SELECT both_.part WHERE w.shape -> 'parts' ? both_.part) AS a ON true
-    WHERE w.kind = 'p' AND (a.part IS NULL OR b.part IS NULL AND NOT coalesce(rescore._born_empty(to_regclass(a.part)), false))
+    WHERE w.kind = 'p' AND (a.part IS NULL OR b.part IS NULL AND NOT coalesce(rescore._born_empty(rescore._table(a.part)), false))
     UNION ALL
     SELECT w.profile, format('%s inherits from %s: what is written to it directly is not counted', i.part, w.shown),
            'make it a partition, or name it in the definition as an event table of its own'
@@ -117,7 +129,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH wanted AS (
         SELECT p.profile, CASE a.placed WHEN true THEN n.v ->> -1 ELSE n.v #>> '{}' END AS name, a.placed,
-               CASE WHEN a.placed THEN to_regclass(format('%I.%I', n.v ->> 0, n.v ->> 1))::oid END AS relation
+               CASE WHEN a.placed THEN rescore._table(format('%I.%I', n.v ->> 0, n.v ->> 1)) END AS relation
         FROM rescore.profiles AS p CROSS JOIN LATERAL jsonb_array_elements(coalesce(p.plan -> 'triggers', '[]')) AS n (v)
         -- The first version noted names alone.
         CROSS JOIN LATERAL (SELECT jsonb_typeof(n.v) = 'array' AS placed) AS a)
@@ -144,7 +156,7 @@ AS $$
               SELECT jsonb_agg(a.part ORDER BY a.part) AS parts
               FROM (SELECT jsonb_array_elements_text(w.was -> 'parts') AS part
                     UNION SELECT s.part FROM jsonb_array_elements_text(w.shape -> 'parts') AS s (part)
-                    WHERE rescore._born_empty(to_regclass(s.part))) AS a) AS b
+                    WHERE rescore._born_empty(rescore._table(s.part))) AS a) AS b
           WHERE q.profile = _know_parts.profile) AS n
     WHERE p.profile = _know_parts.profile AND n.tables <> p.plan -> 'tables'
 $$;

@@ -59,7 +59,7 @@ COMMENT ON COLUMN rescore.incidents.first_at IS 'When it was first seen';
 
 CREATE OR REPLACE VIEW rescore.health AS
 SELECT 'incidents' AS "check", CASE count(*) WHEN 0 THEN 'ok' ELSE 'warning' END AS status,
-       pg_catalog.concat(count(*), ' open causes of failed scores; see rescore.incidents') AS detail
+       pg_catalog.concat(count(*), ' open causes of failures; rescore.incidents has them, and `rescore sweep` closes those that are mended') AS detail
 FROM rescore.incidents
 UNION ALL
 SELECT 'coming', 'ok',

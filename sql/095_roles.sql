@@ -1,5 +1,5 @@
 -- Who owns what, and who may do what: the only place that grants.
--- Calls: nothing. Tables: reads rescore.profiles and the catalogue; changes owners and privileges.
+-- Calls: 079_tables. Tables: reads rescore.profiles and the catalogue; changes owners and privileges.
 --
 -- Three group roles of the whole cluster: rescore_reader reads and scores, rescore_trainer also reads
 -- examples and publishes, rescore_admin also defines. PUBLIC has nothing. Beside them there are the
@@ -109,7 +109,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p.profile, rescore._part(f.proname), f.oid, f.proowner, c.relowner
     FROM rescore.profiles AS p
-    JOIN pg_class AS c ON c.oid = to_regclass(format('%I.%I', p.table_schema, p.table_name))
+    JOIN pg_class AS c ON c.oid = rescore._table(format('%I.%I', p.table_schema, p.table_name))
     JOIN pg_proc AS f ON f.pronamespace = 'rescore_compiled'::regnamespace AND starts_with(f.proname, p.slug || '__')
     WHERE f.prosecdef
 $$;
@@ -214,8 +214,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p.profile, c.relowner, array_agg(DISTINCT t.oid) || c.oid, coalesce(array_agg(DISTINCT t.oid) FILTER (WHERE t.is_link), '{}')
     FROM rescore.profiles AS p
-    JOIN pg_class AS c ON c.oid = to_regclass(format('%I.%I', p.table_schema, p.table_name))
-    LEFT JOIN LATERAL (SELECT to_regclass(format('%I.%I', g.v ->> 0, g.v ->> 1))::oid AS oid,
+    JOIN pg_class AS c ON c.oid = rescore._table(format('%I.%I', p.table_schema, p.table_name))
+    LEFT JOIN LATERAL (SELECT rescore._table(format('%I.%I', g.v ->> 0, g.v ->> 1)) AS oid,
                               coalesce(starts_with(g.v ->> 2, format('rescore_%s__link_', p.slug)), false) AS is_link
                        FROM (SELECT p.plan -> 'triggers' UNION ALL SELECT p.plan -> 'reads') AS f (v)
                        CROSS JOIN LATERAL jsonb_array_elements(coalesce(f.v, '[]')) AS g (v)) AS t ON t.oid IS NOT NULL

@@ -80,7 +80,7 @@ def test_quality_staleness_latency_and_drift(conn: Connection, tmp_path: Path) -
     fine = alerting(
         writes_to(out),
         quality={"worse_than": 0.1},
-        stale={"share": 0.5, "older_than": "100 days"},
+        stale={"share": "50%", "older_than": "100 days"},
         latency={"ms": 60000},
         drift={"psi": 0.25},
     )

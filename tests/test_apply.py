@@ -94,7 +94,11 @@ def test_a_new_feature_is_backfilled_and_the_others_left_alone(conn: Connection)
     changed = define(
         conn, BASIC.replace("  spend:", "  biggest: {from: orders, max: amount}\n  spend:")
     )
-    assert changed.changes == ["add column biggest numeric", "write functions and triggers"]
+    assert changed.changes == [
+        "add column biggest numeric",
+        "write functions and triggers",
+        "count 2 customers from their events",
+    ]
     rows = conn.execute(
         "SELECT customer_id, orders, biggest FROM customer_profile ORDER BY 1"
     ).fetchall()
@@ -310,7 +314,7 @@ REFUSED = {
     "missing table": (
         "",
         BASIC.replace("{orders: {time", "{orders: {table: ordres, time"),
-        'events.orders: table "ordres" does not exist',
+        "events.orders: table ordres does not exist",
     ),
     "unknown key column": (
         "",
@@ -362,6 +366,59 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(
     assert message in str(caught.value)
     assert caught.value.hint
     assert catalogue(conn) == before
+
+
+def test_tables_called_almost_so_are_named(conn: Connection) -> None:
+    conn.execute(
+        b'CREATE SCHEMA "Ops"; CREATE TABLE "Ops"."Refunds" (customer_id bigint, "Sum" int)'
+    )
+    wrong = BASIC.replace(
+        "{orders: {time", "{refunds: {table: Ops.Refunds}, gone: {}, orders: {time"
+    )
+    with pytest.raises(DoesNotFit) as caught:
+        define(conn, wrong)
+    assert str(caught.value).startswith("events.refunds: table Ops.Refunds does not exist")
+    assert "Also: events.gone: table gone does not exist" in caught.value.detail
+    assert caught.value.hint == """Did you mean "Ops"."Refunds"? In YAML: '"Ops"."Refunds"'."""
+    wrong = BASIC.replace(
+        "{orders: {time", """{refunds: {table: '"Ops"."Refunds"'}, orders: {time"""
+    )
+    with pytest.raises(DoesNotFit) as caught:
+        define(conn, wrong.replace("\nfeatures:", "\nfeatures:\n  back: {from: refunds, sum: sum}"))
+    assert caught.value.hint == 'Did you mean "Sum"?'
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"),
+    [("Ops.profiles", 'Did you mean "Ops"?'), ("crm.profiles", 'Create it: CREATE SCHEMA "crm";')],
+)
+def test_a_schema_that_is_not_there(conn: Connection, table: str, hint: str) -> None:
+    conn.execute(b'CREATE SCHEMA "Ops"')
+    with pytest.raises(DoesNotFit, match=r"profile\.table: schema \w+ does not exist") as caught:
+        plan(conn, parse(BASIC.replace("customer_profile", table)))
+    assert caught.value.hint == hint
+
+
+def test_a_new_profile_table_says_which_one_was_perhaps_meant(conn: Connection) -> None:
+    conn.execute(b'CREATE TABLE "Customer_Profile" (customer_id bigint PRIMARY KEY)')
+    notes = define(conn, BASIC).notes
+    assert [note for note in notes if "is a new table, beside" in note] == [
+        '"public"."customer_profile" is a new table, beside "Customer_Profile": '
+        "write '\"Customer_Profile\"' to add to that one"
+    ]
+
+
+def test_a_label_without_an_index_is_told(conn: Connection) -> None:
+    conn.execute(b'CREATE TABLE "Left" (client bigint, at timestamptz)')
+    text = BASIC.replace(
+        "{orders: {", """{gone: {table: '"Left"', time: at, key: client}, orders: {"""
+    )
+    text += "labels: {leaves: {any: gone, within: 30 days}}"
+    (told,) = (note for note in define(conn, text).notes if "no index" in note)
+    relation = '"public"."Left"'
+    assert told.startswith(f'{relation} has no index on "client", by which labels are read')
+    conn.execute(told.split(": ")[1].encode())
+    assert not [note for note in define(conn, text).notes if "no index" in note]
 
 
 def test_a_typo_is_refused_with_its_place() -> None:

@@ -63,8 +63,9 @@ def test_it_goes_on_where_it_was_cut_short(conn: Connection) -> None:
     order(conn, 1)
     order(conn, CUSTOMERS)
     seen: list[int] = []
-    define(conn, AFTER, progress=lambda done, expected: seen.append(done))
+    made = define(conn, AFTER, progress=lambda done, expected: seen.append(done))
     assert seen[-1] <= CUSTOMERS - CUSTOMERS // 3
+    assert made.changes == [f"count {seen[-1]} customers from their events"]
     assert one(conn, "SELECT backfill_from FROM rescore.profiles") is None
     assert right(conn)
     assert one(conn, "SELECT sum(spent_7d) FROM customers") == 6 * CUSTOMERS + 10

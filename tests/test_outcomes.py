@@ -277,8 +277,8 @@ def test_trainers_log_and_resolve_and_readers_see_no_customer(full: Connection) 
         ("at: churned_on", "at: client", 'labels.unpaid.at: column "client" is of type bigint'),
         ("at: churned_on", "at: churned", 'labels.unpaid.at: table public.unpaid_list has no column'),
         ("key: client", "key: booked_on", "labels.unpaid.key: column"),
-        ("table: unpaid_list", "table: nobody", 'labels.unpaid: table "nobody" does not exist'),
-        ("table: offers", "table: nothing", 'interventions.table: table "nothing" does not exist'),
+        ("table: unpaid_list", "table: nobody", 'labels.unpaid: table nobody does not exist'),
+        ("table: offers", "table: nothing", 'interventions.table: table nothing does not exist'),
         ("kind <> 'newsletter'", "kind2 = 'x'", "interventions.where"),
     ],
 )  # fmt: skip

@@ -6,9 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from rescore.compiler.definition_errors import bad_definition, refuse, translate
+from rescore.compiler.definition_labels import of_percent
 from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_types import Interval, Number, Text
 from rescore.compiler.places import read
@@ -75,7 +76,9 @@ class Drift(Part):
 class Stale(Part):
     """Too many rows have scores marked stale, or older than they should be."""
 
-    share: Annotated[float, Field(ge=0, lt=1)] = Field(description="more than this share of rows")
+    share: Annotated[float, BeforeValidator(of_percent), Field(ge=0, lt=1)] = Field(
+        description="more than this share of rows, such as 5%"
+    )
     older_than: Interval | None = Field(None, description="a score of an earlier moment is stale")
 
 

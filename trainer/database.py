@@ -20,7 +20,7 @@ Connection = psycopg.Connection[TupleRow]
 
 WHO_MAY = (
     "connect as a member of rescore_reader (to read), rescore_trainer (train, publish, sweep) or "
-    "rescore_admin (apply, verify, forget), or ask the owner of the table for a grant"
+    "rescore_admin (apply, verify, forget), or ask the owner of the table or schema for a grant"
 )
 
 
@@ -107,7 +107,9 @@ def translate(error: psycopg.Error) -> errors.RescoreError:
         return errors.Busy(message, detail=detail, hint=hint or "try again")
     if _names_rescore(state, message):
         return errors.NotInstalled(
-            message, hint="run `rescore install` on this database with this version of rescore"
+            "this database has no rescore schema, or one of another version",
+            detail=message,
+            hint="run `rescore install` on this database with this version of rescore",
         )
     if not state or state.startswith(("08", "57P")):
         return errors.NoServer(f"the connection was lost: {message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,12 +89,11 @@ def _import(conn: Connection) -> tuple[str, str]:
         return "missing", "the server cannot run rescore's Python: see `rescore install`"
     with conn.transaction(force_rollback=True):
         found = one(conn, query("doctor_import"), _tiny_model())
-    return "right", f"the server's Python has {found}"
+    versions = ", ".join(f"{name} {number}" for name, number in sorted(json.loads(found).items()))
+    return "right", f"the server's Python has {versions}"
 
 
 def _tiny_model() -> tuple[bytes, str]:
-    import json
-
     import numpy as np
     from sklearn.linear_model import SGDClassifier
 

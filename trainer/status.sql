@@ -7,7 +7,7 @@ SELECT d.model, d.profile, d.champion, d.challenger, d.challenger_share, d.shado
        (SELECT pg_catalog.string_agg(f.feature, ', ' ORDER BY f.feature) FROM rescore.feature_drift AS f
         WHERE f.model = d.model AND (f.psi - f.psi_by_chance > 0.25 OR f.changed_at IS NOT NULL)) AS moved,
        (SELECT coalesce(pg_catalog.sum(q.snapshots), 0)::pg_catalog.int8 FROM rescore.quarantined AS q WHERE q.model = d.model) AS quarantined,
-       p.backfill_from IS NOT NULL AS backfilling,
+       p.backfill_from IS NOT NULL AS backfilling, NOT coalesce(p.definition -> 'models' ? d.model, false) AS removed,
        (SELECT l.paused_at FROM rescore.queue_lag AS l WHERE l.profile = d.profile) AS paused,
        (SELECT pg_catalog.max(h.at) FROM rescore.deployment_history AS h
         WHERE h.model = d.model AND h.action IN ('publish', 'promote', 'rollback')) AS since,

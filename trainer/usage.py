@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -95,7 +96,7 @@ def check_profiles(conn: Connection, profiles: Sequence[str]) -> None:
 def unknown_profile(conn: Connection, profile: str) -> UnknownProfile:
     """Return the error for a name that is no profile's, with those that are."""
     known = [name for (name,) in conn.execute(query("known_profiles"))]
-    elsewhere = [name for name in known if name.rpartition(".")[2] == profile]
+    elsewhere = [name for name in known if _bare(name) == _bare(profile)]
     return UnknownProfile(
         f'unknown profile "{profile}"',
         detail=f"Known profiles: {', '.join(known) or 'none'}.",
@@ -104,5 +105,14 @@ def unknown_profile(conn: Connection, profile: str) -> UnknownProfile:
     )
 
 
+def _bare(name: str) -> str:
+    """Return the name of a table without its schema, quotes and capitals."""
+    return name.rpartition(".")[2].strip('"').lower()
+
+
 def _meant(names: Sequence[str]) -> str:
-    return f'did you mean "{names[0]}"?' if names else ""
+    if not names:
+        return ""
+    # A name with double quotes in it is written for the shell.
+    name = shlex.quote(names[0]) if '"' in names[0] else f'"{names[0]}"'
+    return f"did you mean {name}?"

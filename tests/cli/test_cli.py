@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 import rescore
 from rescore import cli, console
+from rescore.commands.upkeep import _short
 from rescore.trainer.report import _wrapped
 
 ORDERS = """
@@ -107,6 +108,7 @@ def test_from_definition_to_rollback(run: Run, shop: Path) -> None:
     again = run("train", "churn", *until, "--publish", "--seed", 5)
     assert "published as version 2" in again.out
     assert [v["serves"] for v in run("models", "--json").json] == [True, False]
+    assert {"auc=", "log_loss="} <= {*re.findall(r"\w+=", run("models").out)}
     assert run("rollback", "churn", "--json").json["version"] == 1
     assert run("promote", "churn", 2, "--reason", "better").code == 0
     assert run("status", "--json").json[0]["champion"] == 2
@@ -114,9 +116,9 @@ def test_from_definition_to_rollback(run: Run, shop: Path) -> None:
     assert run("verify", "customers", "--json").json == []
     assert run("rebuild", "customers", "--json").json["changed"] == 0
     assert run("verify-model", "churn", "--json").json["largest_difference"] < 1e-9
-    checks = {row["check"]: row["result"] for row in run("doctor", "--json").json}
-    assert set(checks.values()) == {"right"}
-    assert "import inside" in checks
+    checks = {row["check"]: row for row in run("doctor", "--json").json}
+    assert {row["result"] for row in checks.values()} == {"right"}
+    assert f"rescore {rescore.__version__}, scikit-learn" in checks["import inside"]["detail"]
 
 
 def test_forgetting_says_whether_there_was_anybody(run: Run, shop: Path) -> None:
@@ -133,12 +135,19 @@ def test_output_fits_80_columns(run: Run, shop: Path, monkeypatch: pytest.Monkey
     run("train", "churn", "--publish")
     listed, status = run("models").out, run("status").out
     assert max(map(len, (listed + status).splitlines())) <= 80
-    assert "log_loss" in listed
+    assert "quality" in listed
     assert "champion" in status
     assert set(run("models", "--json").json[0]) > {"parent", "created_by", "format"}
     assert run("verify", "customers").out == "0 differences\n"
     assert "seconds" in run("sweep", "customers").out
     assert run("sweep", "customers", "--json").json["profile"] == "customers"
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"), [("a", "1 column"), ("a, b", "2 columns"), (None, None)]
+)
+def test_status_counts_what_has_moved(moved: str | None, told: str | None) -> None:
+    assert _short({"model": "churn", "moved": moved}) == {"model": "churn", "moved": told}
 
 
 def test_names_are_never_broken() -> None:
@@ -183,6 +192,27 @@ def test_no_cell_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
     out = capfd.readouterr().out
     assert since in out
     assert {*learnt.split()} <= {*out.split()}
+
+
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_a_narrow_screen_loses_no_column(
+    columns: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    row = {"model": "lateness", "role": "champion", "engine": "compiled", "created": "2026-11-22"}
+    console.show([row], as_json=False)
+    out = capfd.readouterr().out
+    assert {*row, *row.values()} <= {*out.split()}
+
+
+def test_sentences_of_a_list_have_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = "there is no PL/Python in this database.", "there are no roles in this server;"
+    console.show_one({"python": False, "missing": [first, second + " make them"]}, as_json=False)
+    assert capfd.readouterr().out.splitlines() == [
+        "python   no",
+        f"missing  {first}",
+        f"         {second} make them",
+    ]
 
 
 def test_values_are_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
@@ -334,6 +364,16 @@ def test_names_that_were_perhaps_meant(
     assert "Known" in done.err
 
 
+def test_a_quoted_profile_is_suggested_as_the_shell_wants_it(run: Run, shop: Path, db: Any) -> None:
+    db.execute(
+        'CREATE SCHEMA "Ops"; CREATE TABLE "Ops"."Customers" (customer_id bigint PRIMARY KEY)'
+    )
+    db.commit()
+    shop.write_text(DEFINITION.replace("table: customers", """table: '"Ops"."Customers"'"""))
+    run("apply", shop)
+    assert """did you mean '"Ops"."Customers"'?""" in run("verify", "customers").err
+
+
 def test_a_profile_of_another_schema_is_suggested(run: Run, shop: Path, db: Any) -> None:
     db.execute("CREATE SCHEMA crm")
     db.commit()
@@ -415,6 +455,20 @@ def test_errors_are_one_message_without_traceback(run: Run, shop: Path) -> None:
     assert "HINT:" in done.err
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+def test_an_interrupted_command_says_so(
+    run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rescore.compiler.apply.backfill", interrupt)
+        done = run("apply", shop)
+    assert (done.code, done.out) == (130, "")
+    assert "rescore: interrupted" in done.err and "it goes on where it stopped" in done.err
+    assert run("apply", shop).out.startswith("count 200 customers from their events")
 
 
 def test_wrong_files_are_refused(run: Run, shop: Path, tmp_path: Path) -> None:

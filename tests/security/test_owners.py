@@ -13,7 +13,7 @@ from rescore.compiler.definition import parse
 from rescore.errors import NotAllowed
 from rescore.sql.install import install
 from rescore.tests.security.conftest import DEFINITION, Connection, Stage
-from rescore.tests.support import define, one
+from rescore.tests.support import define, one, publish
 from rescore.trainer.doctor import examine
 
 TABLES = ("customers", "orders", "clicks", "sessions")
@@ -226,3 +226,44 @@ def test_a_login_of_the_same_name_is_given_nothing(no_roles: Connection, stage: 
     assert not one(no_roles, query, "rescore_reader")
     assert one(no_roles, query, "rescore_trainer")
     no_roles.execute("ALTER ROLE rescore_reader NOLOGIN")
+
+
+APART = """
+CREATE SCHEMA "Ops"; CREATE SCHEMA sales; CREATE SCHEMA hr;
+CREATE TABLE "Ops"."Couriers" ("CourierId" uuid PRIMARY KEY);
+CREATE TABLE sales."Orders" ("CourierId" uuid, "At" timestamp) PARTITION BY RANGE ("At");
+CREATE TABLE sales."Orders 2024" PARTITION OF sales."Orders" FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE TABLE hr.departures (courier uuid, left_at timestamp);
+INSERT INTO "Ops"."Couriers" SELECT gen_random_uuid() FROM generate_series(1, 20);
+INSERT INTO sales."Orders" SELECT "CourierId", '2024-02-01' FROM "Ops"."Couriers";
+"""
+COURIERS = """
+profile: {table: '"Ops"."Couriers"', name: couriers, key: {name: CourierId, type: uuid}}
+events:
+  orders: {table: sales."Orders", time: At}
+  departures: {table: hr.departures, time: left_at, key: courier}
+features: {orders: {from: orders, count: true}}
+labels: {leaves: {any: departures, within: 1 day}}
+models: {leaving: {label: leaves}}
+scores: {leave_score: {model: leaving}}
+snapshot: {every: 1 day}
+"""
+
+
+def test_event_tables_in_schemas_that_the_owner_of_rescore_may_not_use(stage: Stage) -> None:
+    root, viewer = stage.connect(), stage.connect("viewer")
+    root.execute(APART.encode())
+    define(root, COURIERS)
+    publish(root, "leaving")
+    assert not one(root, "SELECT has_schema_privilege('rescore_admin', 'sales', 'USAGE')")
+    unwell = "SELECT \"check\", detail FROM rescore.health WHERE status = 'error'"
+    assert viewer.execute(unwell.encode()).fetchall() == []
+    root.execute("CALL rescore.log_snapshots('couriers')")
+    assert one(root, "SELECT count(*) FROM rescore.snapshots WHERE model = 'leaving'") == 20
+    root.execute('CREATE TABLE sales.new PARTITION OF sales."Orders" DEFAULT')
+    root.execute("CALL rescore.sweep('couriers')")
+    root.execute('ALTER TABLE sales."Orders" DETACH PARTITION sales."Orders 2024"')
+    root.execute("DROP TABLE hr.departures")
+    told = {detail for check, detail in viewer.execute(unwell.encode()) if check == "tables"}
+    assert 'partition sales."Orders 2024" of sales."Orders" was detached' in str(told)
+    assert "table hr.departures is gone" in str(told)

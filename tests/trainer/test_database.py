@@ -84,6 +84,7 @@ def test_a_database_without_rescore_says_to_install(empty_dsn: str) -> None:
         with pytest.raises(errors.NotInstalled) as caught, connection(empty_dsn) as conn:
             conn.execute(query(name), () if name == "models" else ("churn",))
         assert "rescore install" in caught.value.hint
+        assert "has no rescore schema" in str(caught.value)
 
 
 def test_a_missing_table_of_the_users_own_is_not_our_fault(empty_dsn: str) -> None:

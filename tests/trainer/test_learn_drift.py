@@ -316,9 +316,11 @@ def test_what_is_no_longer_defined_learns_no_longer(conn: Connection) -> None:
         read_source(conn, "churn")
     champions = "SELECT detail FROM rescore.health WHERE \"check\" = 'champions'"
     assert one(conn, champions) == "no version serves: loyal"
+    found = [(each["model"], each["removed"]) for each in ops.status(conn)]
+    assert found == [("churn", True), ("loyal", False)]
     define(conn, text)
     assert one(conn, champions) == "1 models serve"
-    assert [each["model"] for each in ops.status(conn)] == ["churn"]
+    assert [(each["model"], each["removed"]) for each in ops.status(conn)] == [("churn", False)]
     told = Learning(60.0).work(conn, threading.Event())["learnt"]
     assert [each["model"] for each in told] == ["churn"]
 
