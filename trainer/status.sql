@@ -1,5 +1,5 @@
 -- One row per deployed model; none for one that is no longer defined and never served.
--- Calls nothing; reads rescore.deployments, rescore.profiles, rescore.deployment_history, rescore.incident_log, rescore.learn_log, rescore.feature_drift,
+-- Calls rescore._defines; reads rescore.deployments, rescore.profiles, rescore.deployment_history, rescore.incident_log, rescore.learn_log, rescore.feature_drift,
 -- rescore.quarantined and rescore.queue_lag.
 SELECT d.model, d.profile, d.champion, d.challenger, d.challenger_share, d.shadows, d.engine, d.score_columns, p.clock,
        (SELECT pg_catalog.concat_ws(' ', g.action, g.version, pg_catalog.to_char(g.at, 'YYYY-MM-DD HH24:MI')) FROM rescore.learn_log AS g
@@ -15,5 +15,5 @@ SELECT d.model, d.profile, d.champion, d.challenger, d.challenger_share, d.shado
         WHERE i.resolved_at IS NULL AND (i.model = d.model OR i.profile = d.profile)) AS incidents
 FROM rescore.deployments AS d
 JOIN rescore.profiles AS p ON p.profile = d.profile
-WHERE d.champion IS NOT NULL OR p.definition -> 'models' ? d.model
+WHERE d.champion IS NOT NULL OR rescore._defines(p.definition, d.model)
 ORDER BY d.model
