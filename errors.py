@@ -41,7 +41,7 @@ class RescoreError(Exception):
 
 
 class UnknownModel(RescoreError):
-    """No model of that name is defined."""
+    """No model of that name is defined, or it is no longer."""
 
     sqlstate = "RS001"
 

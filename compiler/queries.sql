@@ -1,5 +1,6 @@
 -- Queries of the compiler: what it reads of the catalogue and of rescore's own tables.
--- Reads pg_catalog, rescore.profiles, rescore.deployments; writes rescore.profiles, rescore.deployments.
+-- Reads pg_catalog, rescore.profiles, rescore.deployments; writes rescore.profiles, rescore.deployments and, by
+-- rescore._answer_undefined, rescore.learn_requests and rescore.learn_log.
 
 -- name: table
 -- The table a name means, seen with the session's search_path.
@@ -120,7 +121,7 @@ FROM rescore.profiles WHERE profile = %(profile)s
 -- Every defined model and ensemble with its profile's key type, for the functions that score by key.
 SELECT d.model, p.key_type, p.profile
 FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
-WHERE p.definition -> 'models' ? d.model
+WHERE rescore._defines(p.definition, d.model)
 UNION SELECT s.key, p.key_type, p.profile
 FROM rescore.profiles AS p CROSS JOIN LATERAL pg_catalog.jsonb_each(p.definition -> 'scores') AS s
 WHERE s.value ? 'ensemble' ORDER BY 1
@@ -187,6 +188,10 @@ VALUES (%(model)s, %(profile)s, %(scores)s, %(inputs)s, %(spec)s, %(engine)s)
 ON CONFLICT (model) DO UPDATE SET
     profile = excluded.profile, score_columns = excluded.score_columns, inputs = excluded.inputs,
     spec = excluded.spec, engine = excluded.engine
+
+-- name: answer_undefined
+-- Nobody waits for a model to learn that has just been removed.
+SELECT rescore._answer_undefined()
 
 -- name: model_owners
 -- Which other profiles already have models of these names.

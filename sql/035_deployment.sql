@@ -1,5 +1,13 @@
--- What must hold between a version and the model it is of.
+-- Whether a model is defined, and what must hold between a version and the model it is of.
 -- Calls: 010_errors, 020_contract. Tables: reads rescore.deployments.
+
+-- No SET: the names are bound when it is made, and only so is it inlined.
+CREATE OR REPLACE FUNCTION rescore._defines(definition jsonb, model text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(definition -> 'models' ? model, true);
+COMMENT ON FUNCTION rescore._defines(jsonb, text) IS
+    'Whether a profile''s definition still has a model: versions and snapshots stay when it is removed. True of one made by hand, which names no models.';
 
 CREATE OR REPLACE FUNCTION rescore._check_contract(model text, contract jsonb, inputs jsonb)
 RETURNS void

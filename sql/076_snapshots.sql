@@ -34,6 +34,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT 'snapshots_' || to_char(moment AT TIME ZONE 'UTC', 'YYYY_MM') $$;
 COMMENT ON FUNCTION rescore._snapshot_month(timestamptz) IS 'Name of the partition of rescore.snapshots for a moment.';
 
+CREATE OR REPLACE FUNCTION rescore._snapshot_months()
+RETURNS TABLE (part text, began timestamptz, ended timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.relname::text, m.first AT TIME ZONE 'UTC', (m.first + interval '1 month') AT TIME ZONE 'UTC'
+    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL (SELECT to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp) AS m (first)
+    WHERE i.inhparent = 'rescore.snapshots'::regclass AND c.relname ~ '^snapshots_[0-9]+_[0-9][0-9]$'
+    ORDER BY 2
+$$;
+COMMENT ON FUNCTION rescore._snapshot_months() IS 'Partitions of rescore.snapshots that are a month, the oldest first, and the moments at which it begins and is over.';
+
 CREATE OR REPLACE FUNCTION rescore._snapshot_make(moment timestamptz)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -227,7 +240,7 @@ DECLARE
     p rescore.profiles := rescore._profile(profile);
     before timestamptz := rescore._present(p) - rescore._seconds(p.definition, 'keep', interval '400 days');
     models text[] := ARRAY(SELECT d.model FROM rescore.deployments AS d WHERE d.profile = p.profile);
-    part record;
+    month record;
     others boolean;
     gone bigint;
     total bigint := 0;
@@ -238,19 +251,14 @@ BEGIN
     PERFORM rescore._forget_relabelled(models);
     -- One after the other: each reads a partition before it is dropped.
     PERFORM pg_advisory_xact_lock(hashtextextended('rescore.snapshots', 0));
-    FOR part IN
-        SELECT c.relname, to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp AS first
-        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'rescore.snapshots'::regclass AND c.relname ~ '^snapshots_[0-9]+_[0-9][0-9]$' ORDER BY 2
-    LOOP
-        CONTINUE WHEN part.first AT TIME ZONE 'UTC' >= before;
-        EXECUTE format('SELECT EXISTS (SELECT FROM rescore.%I AS s WHERE s.model <> ALL($1))', part.relname) INTO others USING models;
-        IF NOT others AND (part.first + interval '1 month') AT TIME ZONE 'UTC' <= before THEN
-            EXECUTE format('SELECT count(*) FROM rescore.%I', part.relname) INTO gone;
-            old := old || format('rescore.%I', part.relname);
+    FOR month IN SELECT m.* FROM rescore._snapshot_months() AS m WHERE m.began < before LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM rescore.%I AS s WHERE s.model <> ALL($1))', month.part) INTO others USING models;
+        IF NOT others AND month.ended <= before THEN
+            EXECUTE format('SELECT count(*) FROM rescore.%I', month.part) INTO gone;
+            old := old || format('rescore.%I', month.part);
             counted := counted + gone;
         ELSE
-            EXECUTE format('DELETE FROM rescore.%I AS s WHERE s.model = ANY($1) AND s.taken_at < $2', part.relname) USING models, before;
+            EXECUTE format('DELETE FROM rescore.%I AS s WHERE s.model = ANY($1) AND s.taken_at < $2', month.part) USING models, before;
             GET DIAGNOSTICS gone = ROW_COUNT;
             total := total + gone;
         END IF;

@@ -1,5 +1,5 @@
 -- Whether `rescore run` is at work in this database, and what waits for it.
--- Calls: rescore._seconds of 076_snapshots. Tables: reads pg_locks, rescore.profiles, rescore.deployments,
+-- Calls: rescore._defines of 035_deployment, rescore._seconds of 076_snapshots. Tables: reads pg_locks, rescore.profiles, rescore.deployments,
 -- rescore.snapshot_rounds, rescore.learning, rescore.learn_requests, rescore.snapshots.
 
 CREATE OR REPLACE FUNCTION rescore._runner_pid()
@@ -30,11 +30,11 @@ AS $$
         SELECT format('learning of %s', d.model),
                l.updated_at + CASE WHEN d.spec -> 'learn' ? 'when' THEN (d.spec #>> '{learn,when,every}')::interval ELSE interval '1 day' END
         FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile JOIN rescore.learning AS l ON l.model = d.model
-        WHERE p.clock = 'now' AND jsonb_typeof(d.spec -> 'learn') = 'object' AND d.champion IS NOT NULL AND p.definition -> 'models' ? d.model
+        WHERE p.clock = 'now' AND jsonb_typeof(d.spec -> 'learn') = 'object' AND d.champion IS NOT NULL AND rescore._defines(p.definition, d.model)
         UNION ALL
         SELECT format('a request that %s learn', q.model), min(q.at)
         FROM rescore.learn_requests AS q JOIN rescore.deployments AS d ON d.model = q.model JOIN rescore.profiles AS p ON p.profile = d.profile
-        WHERE q.done_at IS NULL AND jsonb_typeof(d.spec -> 'learn') = 'object' AND p.definition -> 'models' ? d.model GROUP BY q.model) AS o (what, since)
+        WHERE q.done_at IS NULL AND jsonb_typeof(d.spec -> 'learn') = 'object' AND rescore._defines(p.definition, d.model) GROUP BY q.model) AS o (what, since)
     WHERE o.since < clock_timestamp() - interval '1 hour'
 $$;
 COMMENT ON FUNCTION rescore._overdue() IS 'What definitions have done again and again, or somebody has asked for, and has been due for an hour and more.';

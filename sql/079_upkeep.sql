@@ -1,6 +1,6 @@
 -- What slows down or falsifies scores over time: old snapshots, dead rows, triggers that do not fire, partitions
 -- that are not made or dropped, scores left behind.
--- Calls: rescore._of_profiles, _seconds and _snapshot_month of 076_snapshots. Tables: reads rescore.profiles, rescore.deployments,
+-- Calls: rescore._of_profiles, _seconds, _snapshot_month and _snapshot_months of 076_snapshots. Tables: reads rescore.profiles, rescore.deployments,
 -- rescore.snapshots and the catalogue.
 
 CREATE OR REPLACE FUNCTION rescore._held_back()
@@ -62,11 +62,7 @@ BEGIN
        AND EXISTS (SELECT FROM rescore.snapshots_rest AS s WHERE s.model = ANY (models) AND s.taken_at >= month) THEN
         RETURN QUERY SELECT format('rescore.%I is not made yet, its snapshots are in rescore.snapshots_rest', rescore._snapshot_month(month));
     END IF;
-    FOR part IN
-        SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'rescore.snapshots'::regclass AND c.relname ~ '^snapshots_[0-9]+_[0-9][0-9]$'
-          AND (to_date(substr(c.relname, 11), 'YYYY_MM')::timestamp + interval '1 month') AT TIME ZONE 'UTC' <= before
-    LOOP
+    FOR part IN SELECT m.part FROM rescore._snapshot_months() AS m WHERE m.ended <= before LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM rescore.%I AS s WHERE s.model <> ALL($1))', part) INTO others USING models;
         CONTINUE WHEN others;
         RETURN QUERY SELECT format('rescore.%I is older than anything is kept, and not dropped yet', part);

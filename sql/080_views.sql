@@ -1,5 +1,5 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: 078_coming, 078_runner, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- Calls: rescore._defines of 035_deployment, 078_coming, 078_runner, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
 -- rescore.incident_log, rescore.lineage, rescore.outbox_lag, rescore.queue_lag, rescore.runner_jobs.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
@@ -96,7 +96,7 @@ SELECT 'champions', CASE count(*) FILTER (WHERE d.champion IS NULL) WHEN 0 THEN 
        coalesce('no version serves: ' || pg_catalog.string_agg(d.model, ', ' ORDER BY d.model) FILTER (WHERE d.champion IS NULL),
                 pg_catalog.concat(count(*), ' models serve'))
 FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
-WHERE coalesce(p.definition -> 'models' ? d.model, true)
+WHERE rescore._defines(p.definition, d.model)
 UNION ALL
 SELECT 'drift', 'ok',
        coalesce('not told before 2000 snapshots: ' || pg_catalog.string_agg(pg_catalog.format('%s, version %s from a file', d.model, d.champion), '; ' ORDER BY d.model),

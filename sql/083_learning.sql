@@ -1,5 +1,5 @@
 -- Learning: the one transaction in which a round of it ends, quarantine and release, requests.
--- Calls: 010_errors, 017_cluster, _deployment of 050_register, _note_relabelled of 077_relabelled. Tables: reads rescore.deployments; reads and writes rescore.learning,
+-- Calls: 010_errors, 017_cluster, _defines of 035_deployment, _deployment of 050_register, _note_relabelled of 077_relabelled. Tables: reads rescore.deployments, rescore.profiles; reads and writes rescore.learning,
 -- rescore.learn_log, rescore.lineage, rescore.learn_requests, rescore.released, rescore.drift_log; writes rescore.snapshots.
 
 CREATE OR REPLACE FUNCTION rescore._learn_lock(model text, watermark_xid xid8, watermark_id bigint, champion integer, seen xid)
@@ -194,11 +194,17 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    found record;
     request bigint;
 BEGIN
     PERFORM rescore._check_model(model);
-    IF NOT EXISTS (SELECT FROM rescore.deployments AS d
-                   WHERE d.model = request_learning.model AND jsonb_typeof(d.spec -> 'learn') = 'object') THEN
+    SELECT p.profile, rescore._defines(p.definition, d.model) AS is_defined, jsonb_typeof(d.spec -> 'learn') = 'object' AS learns INTO found
+    FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = request_learning.model;
+    IF NOT found.is_defined THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS001', MESSAGE = format('model %s is no longer defined', quote_ident(model)),
+            DETAIL = format('Profile %s was applied without it; its versions and snapshots stayed.', found.profile),
+            HINT = 'Define it again, and run `rescore apply`.';
+    ELSIF found.learns IS NOT TRUE THEN
         RAISE NOTICE 'model % has no `learn` in its definition: `rescore run` passes it over, only `rescore learn` answers', model;
     END IF;
     INSERT INTO rescore.learn_requests (model, reason) VALUES (model, reason) RETURNING id INTO request;
@@ -207,7 +213,37 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore.request_learning(text, text) IS
-    'Asks that a model learn now: `rescore run` is told by NOTIFY and answers at once, or when it is started; returns the request''s id.';
+    'Asks that a model learn now: `rescore run` is told by NOTIFY and answers at once, or when it is started; returns the request''s id. RS001 when the model is not, or no longer, defined.';
+
+CREATE OR REPLACE FUNCTION rescore._answer_undefined()
+RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    asked record;
+    told text;
+BEGIN
+    FOR asked IN
+        SELECT q.model, array_agg(q.id ORDER BY q.id) AS ids FROM rescore.learn_requests AS q
+        WHERE q.done_at IS NULL AND NOT EXISTS (
+            SELECT FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+            WHERE d.model = q.model AND rescore._defines(p.definition, d.model))
+        GROUP BY 1 ORDER BY 1
+    LOOP
+        UPDATE rescore.learn_requests AS q SET done_at = now() WHERE q.id = ANY (asked.ids) AND q.done_at IS NULL;
+        CONTINUE WHEN NOT FOUND;
+        told := format('request %s: the model is no longer defined', array_to_string(asked.ids, ', '));
+        INSERT INTO rescore.learn_log (model, examples, positives, from_xid, from_id, to_xid, to_id, action, reasons)
+        SELECT asked.model, 0, 0, w.xid, w.id, w.xid, w.id, 'nothing', jsonb_build_array(told)
+        FROM (VALUES (asked.model)) AS m (model) LEFT JOIN rescore.learning AS l ON l.model = m.model
+        CROSS JOIN LATERAL (SELECT coalesce(l.watermark_xid, '0'), coalesce(l.watermark_id, 0)) AS w (xid, id);
+        RETURN NEXT format('%s: %s', asked.model, told);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION rescore._answer_undefined() IS
+    'Answers requests to learn models that are no longer defined: nothing will be learnt, and the log of learning says why; returns what it says.';
 
 CREATE OR REPLACE VIEW rescore.feature_drift AS
 SELECT d.model, d.feature, d.version, d.at, d.examples,

@@ -46,7 +46,7 @@ AS $$
     ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued,_outbox_is_here,_upkeep,_dead_rows,_partition_problems,_quiet_triggers,_overdue}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model,snapshot,log_snapshots,resolve}'),
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
-    ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_ended,_learn_lock,_learn_record,_record_lineage,_drift_record,_append_row,_joined}'),
+    ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_answer_undefined,_ended,_learn_lock,_learn_record,_record_lineage,_drift_record,_append_row,_joined}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_triggers,_is_paused,_require_running,_sweep_begin,_sweep_step,_sweep_leave,_fold_step,_waiting}'),
     ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_tend,_resolve_step,_check_step,_check_due,explain_snapshot}'),
     ('function', 3, false, '{EXECUTE}', '{verify,rebuild,pause,resume,_note_pause,_queue_ids,_unqueue,_meet,_watched_tables,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),

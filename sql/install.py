@@ -94,7 +94,8 @@ def install(
 def _install(connection: Connection, python_path: Sequence[str] | None) -> InstallReport:
     driver = cast(Driver, connection.connection.driver_connection)
     _check_server(driver)
-    driver.execute(_query("lock"))
+    for name in ("settings", "lock"):
+        driver.execute(_query(name))
     before, after = _migrate(connection, driver)
     python, missing = _python(driver)
     for text in _wanted_files(python):

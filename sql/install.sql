@@ -1,12 +1,20 @@
 -- Queries of install.py. Tables: writes rescore.python_path; reads the catalogue.
 -- Calls: rescore._python_start, rescore._roles, rescore._secure.
 
+-- name: settings
+-- Until the transaction ends. A migration takes the time it takes, whatever databases and roles are given for the
+-- queries of applications; what the connection string or the caller's own session says holds.
+SELECT pg_catalog.set_config(s.name, s.wanted, true)
+FROM (VALUES ('client_min_messages', 'warning'), ('search_path', 'pg_catalog, pg_temp'), ('check_function_bodies', 'on')) AS s (name, wanted)
+UNION ALL
+SELECT pg_catalog.set_config(t.name, '0', true)
+FROM pg_catalog.pg_settings AS t
+WHERE t.name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+  AND t.setting <> '0' AND t.source NOT IN ('client', 'session')
+
 -- name: lock
 -- One installation at a time, and none while a version is published.
-SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('rescore.publish', 0));
-SELECT pg_catalog.set_config('client_min_messages', 'warning', true),
-       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
-       pg_catalog.set_config('check_function_bodies', 'on', true)
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('rescore.publish', 0))
 
 -- name: schemas
 -- Before alembic, whose version table stands in the schema. Not IF NOT EXISTS: that needs the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from rescore.tests.running import running, until
 from rescore.trainer.failing import Patience
 from rescore.trainer.follow import advance, follow, listen
 from rescore.trainer.health_file import watching
-from rescore.trainer.rounds import Round, failures
+from rescore.trainer.rounds import Round, failures, postponed
 from rescore.trainer.run_log import line
 
 Connection = psycopg.Connection[Any]
@@ -209,6 +210,10 @@ def test_a_part_that_fails_keeps_no_other_from_its_round(plain_dsn: str) -> None
             done = Round(conn, "model", patience, stop).each("abc", work)
     assert [tried.count(name) for name in "abc"] == [4, 2, 4]  # then b is left alone
     assert done == [{"model": "a", "of": "IDLE"}, {"model": "c", "of": "IDLE"}]
+    left = postponed("model", done, patience)["postponed"]
+    assert re.fullmatch(r"b until \d{4}-\S+: ZeroDivisionError: division by zero", left)
+    assert ": " not in postponed("model", [{"model": "b"}], patience)["postponed"]
+    assert postponed("model", done, Patience()) == {}
     told = failures("model", [{"model": "b", "error": "no", "trace": "there"}])
     assert told == {"error": "b: no", "trace": "there"}
 

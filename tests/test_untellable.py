@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import datetime
+from threading import Event
+from typing import Any
 
 import pytest
 
 from rescore.errors import DoesNotFit
+from rescore.tests.running import until
 from rescore.tests.snapshot_shop import (
     DEFINITION,
     Connection,
@@ -19,7 +24,10 @@ from rescore.tests.snapshot_shop import (
 )
 from rescore.tests.support import one
 from rescore.trainer.database import translated
-from rescore.trainer.snapshots import log
+from rescore.trainer.failing import Patience
+from rescore.trainer.ledger import Ledger
+from rescore.trainer.run import do_round
+from rescore.trainer.snapshots import Snapshotting, log
 
 OPEN = (
     "SELECT array_agg(DISTINCT model ORDER BY model) FROM rescore.snapshots WHERE resolved IS NULL"
@@ -54,6 +62,37 @@ def test_a_table_that_is_gone_keeps_no_other_label_from_being_told(conn: Connect
     log(conn, "customers", rounds=False)
     assert one(conn, OPEN) is None
     assert one(conn, health) == "ok: as they were"
+
+
+def test_a_label_that_fails_holds_up_no_snapshot_and_is_said_to(conn: Connection) -> None:
+    shop(conn)
+    job, patience, ledger = Snapshotting(60.0), Patience(), Ledger(["snapshot"])
+
+    def said(day: str) -> dict[str, Any]:
+        at(conn, day)
+        return do_round(conn, job, Event(), patience, ledger) or {}
+
+    assert said("2026-01-01")["taken"] == 80
+    conn.execute("ALTER TABLE unpaid_list RENAME TO elsewhere")
+    why = 'label gone of model lose: relation "public.unpaid_list" does not exist'
+    first, second, third = said("2026-02-20"), said("2026-02-21"), said("2026-02-22")
+    assert (first["taken"], first["resolved"], first["error"]) == (
+        80,
+        20,
+        f"labels of customers: {why}",
+    )
+    assert second["error"] == first["error"]
+    assert re.fullmatch(r"labels of customers until \S+", second["postponed"])
+    assert (third["taken"], third["resolved"], "error" in third) == (80, 0, False)
+    part, moment, told = re.findall(r"(.+) until (\S+): (.*)", third["postponed"])[0]
+    assert (part, told) == ("labels of customers", why)
+    assert datetime.fromisoformat(moment).tzinfo
+    assert one(conn, "SELECT error FROM rescore.runner_jobs") == first["error"]
+    conn.execute("ALTER TABLE elsewhere RENAME TO unpaid_list")
+    until(lambda: not job.patience.waits(part))
+    last = said("2026-02-23")
+    assert last["resolved"] == 60 and {"error", "postponed"}.isdisjoint(last)
+    assert one(conn, "SELECT error FROM rescore.runner_jobs") is None
 
 
 def test_of_whom_it_cannot_be_told_keeps_no_other_waiting(conn: Connection) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from rescore.tests.queue_shop import DEFINITION, SHOP, Connection, right
+from rescore.tests.queue_shop import DEFINITION, FOLD, SHOP, Connection, fill, right
 from rescore.tests.support import one, open_profile
-from rescore.tests.waiting import UNSORTED, is_free, meet, open_transaction, waits
+from rescore.tests.waiting import UNSORTED, is_free, meet, open_transaction, wait_for, waits
 
 LINKED = """
 CREATE TABLE bills (account bigint, amount int);
@@ -224,3 +225,72 @@ def test_links_are_locked_in_their_order(linked: Connection, plain_dsn: str) -> 
         assert is_free(plain_dsn, row.format(2))
         other.commit()
     assert counted(linked)
+
+
+@contextmanager
+def deleted_while_locking(
+    conn: Connection, dsn: str, second: str
+) -> Iterator[Callable[[str], None]]:
+    """Yield what runs a statement that waits for 2, which is deleted, and then for 3.
+
+    The second one, which creates 2 meanwhile, waits for 3 behind it.
+    """
+    held = "SELECT FROM customers WHERE customer_id = 3 FOR UPDATE"
+    gone = "DELETE FROM customers WHERE customer_id = 2"
+
+    def run(first: str) -> None:
+        with waits(conn, dsn, first) as waiter:
+            deleter.commit()
+            wait_for(conn, waiter, holder)
+            with waits(conn, dsn, second):
+                holder.commit()
+
+    with open_transaction(dsn, held) as holder, open_transaction(dsn, gone) as deleter:
+        yield run
+
+
+AGAIN = {
+    "insert": ("INSERT INTO orders VALUES (1, 6), (2, 6), (3, 6)", [2, 3, 3]),
+    "update": ("UPDATE orders SET amount = 6 WHERE amount = 5", [1, 2, 2]),
+    "delete": ("DELETE FROM orders WHERE amount = 5", [0, 1, 1]),
+}
+
+
+@pytest.mark.parametrize(("first", "counts"), AGAIN.values(), ids=AGAIN)
+def test_events_of_whom_others_create_again_do_not_deadlock(
+    conn: Connection, plain_dsn: str, first: str, counts: list[int]
+) -> None:
+    """Waited for while 1 and 3 are held, 2 would be held by who waits for 3."""
+    conn.execute("INSERT INTO orders VALUES (1, 5), (2, 5), (3, 5)")
+    with deleted_while_locking(conn, plain_dsn, "INSERT INTO orders VALUES (2, 7), (3, 7)") as run:
+        run(first)
+    found = "SELECT array_agg(orders ORDER BY customer_id) FROM customers"
+    assert one(conn, found) == counts
+    assert right(conn)
+
+
+def test_links_of_whom_others_create_again_do_not_deadlock(
+    linked: Connection, plain_dsn: str
+) -> None:
+    linked.execute("INSERT INTO accounts VALUES (11, 1), (12, 2), (13, 3)")
+    linked.execute("INSERT INTO bills SELECT i, 1 FROM generate_series(11, 33) AS i")
+    second = "INSERT INTO accounts VALUES (32, 2), (33, 3)"
+    with deleted_while_locking(linked, plain_dsn, second) as run:
+        run("INSERT INTO accounts VALUES (21, 1), (22, 2), (23, 3)")
+    counts = "SELECT array_agg(bills ORDER BY customer_id) FROM customers WHERE customer_id < 4"
+    assert one(linked, counts) == [2, 3, 3]
+    assert counted(linked)
+
+
+def test_a_fold_at_commit_of_whom_others_create_again_does_not_deadlock(
+    conn: Connection, plain_dsn: str
+) -> None:
+    """Any other fold waits for nobody for long."""
+    conn.execute("INSERT INTO orders VALUES (1, 5), (2, 5), (3, 5)")
+    fill(conn)
+    with deleted_while_locking(conn, plain_dsn, "INSERT INTO orders VALUES (2, 7), (3, 7)") as run:
+        run("INSERT INTO usage (customer_id, amount) VALUES (1, 5), (2, 5), (3, 5)")
+    found = "SELECT array_agg(used ORDER BY customer_id) FROM customers WHERE customer_id < 4"
+    assert one(conn, found) == [1, 1, 1]
+    conn.execute(FOLD)
+    assert right(conn)

@@ -57,6 +57,14 @@ def meet(conn: Connection, dsn: str, first: str, second: str) -> None:
         other.commit()
 
 
+def wait_for(conn: Connection, waiter: Connection, holder: Connection) -> None:
+    """Return when one session waits for the other."""
+    while holder.info.backend_pid not in one(
+        conn, "SELECT pg_blocking_pids(%s)", waiter.info.backend_pid
+    ):
+        pass
+
+
 def is_free(dsn: str, statement: str) -> bool:
     """Whether nobody else holds what a statement takes."""
     with psycopg.connect(dsn, options="-c lock_timeout=50ms") as other:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from threading import Event
 
 from rescore.trainer.database import Connection
 from rescore.trainer.failing import Facts, Patience
 
-__all__ = ["Facts", "Round", "failures", "sums"]
+__all__ = ["Facts", "Round", "failures", "postponed", "sums"]
 
 
 class Round:
@@ -59,3 +60,20 @@ def failures(kind: str, done: Sequence[Facts]) -> Facts:
     traces = [facts["trace"] for facts in done if "trace" in facts]
     told: Facts = {"error": "; ".join(failed)} if failed else {}
     return told | ({"trace": "\n".join(traces)} if traces else {})
+
+
+def postponed(kind: str, done: Sequence[Facts], patience: Patience) -> Facts:
+    """Return until when those are left alone that fail again and again, and why, or nothing.
+
+    Parameters
+    ----------
+    done: what was tried; why that failed is in `failures`.
+    """
+    tried, now = {facts[kind] for facts in done}, datetime.now().astimezone()
+    told = [
+        f"{name} until {(now + timedelta(seconds=each['retry'])).isoformat(timespec='seconds')}"
+        + ("" if name in tried else f": {each['error']}")
+        for name, each in patience.to_json().items()
+        if each["retry"]
+    ]
+    return {"postponed": "; ".join(told)} if told else {}

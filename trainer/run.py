@@ -22,7 +22,7 @@ from rescore.errors import Busy
 from rescore.trainer.database import Connection, connection, one, query, translated
 from rescore.trainer.failing import Patience, explained, quietly
 from rescore.trainer.ledger import Ledger, State
-from rescore.trainer.rounds import Facts, Round, failures, sums
+from rescore.trainer.rounds import Facts, Round, failures, postponed, sums
 from rescore.trainer.run_log import entry
 from rescore.trainer.sweep import Progress, Terms, sweep
 from rescore.trainer.usage import check_interval, check_profiles, seconds
@@ -85,7 +85,8 @@ class Sweeping:
         told = Round(conn, "profile", self.patience, stop)
         done = told.each(self.profiles or known, lambda p: self._one(conn, p, stop))
         facts = sums(done, ("rows", "written")) | {"profiles": done}
-        return facts | failures("profile", done)
+        failed = failures("profile", done) | postponed("profile", done, self.patience)
+        return facts | failed
 
     def _one(self, conn: Connection, profile: str, stop: Event) -> Facts:
         told = self._told(conn, stop)

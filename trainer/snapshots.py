@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
@@ -12,7 +13,7 @@ import psycopg
 
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.failing import Patience
-from rescore.trainer.rounds import Facts, Round, failures, sums
+from rescore.trainer.rounds import Facts, Round, failures, postponed
 
 Progress = Callable[[int, int], None]
 BATCH = 10_000
@@ -70,15 +71,47 @@ def log(
     DoesNotFit: what a label reads is not there; the others were told.
     """
     started, stop = time.monotonic(), stop or Event()
-    dropped = int(one(conn, query("snapshot_tend"), (profile,)) or 0)
-    taken = _round(conn, profile, batch, stop, progress) if rounds else 0
-    each = Each()
-    resolved = each.done(lambda: _resolve(conn, profile, min(batch, RESOLVED), stop))
-    checked = _checked(conn, profile, stop)
-    changed = sum(each.done(partial(_check, conn, profile, m, batch, stop)) for m in checked)
-    each.check()
+    taken, dropped = _take(conn, profile, rounds, batch, stop, progress)
+    told = _label(conn, profile, batch, stop)
+    if told.fault is not None:
+        raise told.fault
     seconds = round(time.monotonic() - started, 3)
-    return Logged(taken, resolved, changed, dropped, seconds, not stop.is_set())
+    return Logged(taken, told.resolved, told.changed, dropped, seconds, not stop.is_set())
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What came of the labels; as for `Logged`.
+
+    Attributes
+    ----------
+    fault: what could not be told, if anything.
+    """
+
+    resolved: int
+    changed: int
+    fault: psycopg.Error | None
+
+
+def _take(
+    conn: Connection,
+    profile: str,
+    rounds: bool,
+    batch: int,
+    stop: Event,
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """Return how many snapshots were taken, and how many dropped."""
+    dropped = int(one(conn, query("snapshot_tend"), (profile,)) or 0)
+    return (_round(conn, profile, batch, stop, progress) if rounds else 0), dropped
+
+
+def _label(conn: Connection, profile: str, batch: int, stop: Event) -> Labelled:
+    each = Each()
+    resolved = each.done(_resolve(conn, profile, min(batch, RESOLVED), stop))
+    checked = _checked(conn, profile, stop)
+    changed = sum(each.done(_check(conn, profile, m, batch, stop)) for m in checked)
+    return Labelled(resolved, changed, each.fault)
 
 
 @dataclass
@@ -92,20 +125,17 @@ class Each:
 
     fault: psycopg.Error | None = None
 
-    def done(self, work: Callable[[], int]) -> int:
-        """Return what the work returns, 0 where it fails; a lost connection fails at once."""
+    def done(self, steps: Iterable[int]) -> int:
+        """Return the sum of the steps before one that fails, if any; raise a lost connection."""
+        total = 0
         try:
-            return work()
+            for step in steps:
+                total += step
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
             self.fault = self.fault or error
-            return 0
-
-    def check(self) -> None:
-        """Raise what failed first."""
-        if self.fault is not None:
-            raise self.fault
+        return total
 
 
 def _round(
@@ -124,31 +154,31 @@ def _round(
     return taken
 
 
-def _resolve(conn: Connection, profile: str, batch: int, stop: Event) -> int:
-    total = 0
+def _resolve(conn: Connection, profile: str, batch: int, stop: Event) -> Iterator[int]:
     while not stop.is_set() and (done := one(conn, query("resolve_step"), (profile, batch))):
-        total += done
-    return total
+        yield done
 
 
 def _checked(conn: Connection, profile: str, stop: Event) -> list[str]:
     return [m for (m,) in conn.execute(query("check_due"), (profile,)) if not stop.is_set()]
 
 
-def _check(conn: Connection, profile: str, model: str, batch: int, stop: Event) -> int:
-    """Look for early outcomes and corrections; return how many snapshots changed."""
-    total, at, key, looked = 0, None, None, batch
+def _check(conn: Connection, profile: str, model: str, batch: int, stop: Event) -> Iterator[int]:
+    """Look for early outcomes and corrections; yield how many snapshots changed."""
+    at, key, looked = None, None, batch
     while looked == batch and not stop.is_set():
         row = conn.execute(query("check_step"), (profile, model, at, key, batch)).fetchone()
         assert row is not None
         at, key, looked, changed = row
-        total += changed
-    return total
+        yield changed
 
 
 @dataclass(frozen=True)
 class Snapshotting:
     """Logs profiles and resolves their snapshots, again and again: see :func:`log`.
+
+    Labels that fail, and are left alone ever longer, keep no round from being taken: the two are
+    parts of their own.
 
     Attributes
     ----------
@@ -165,7 +195,26 @@ class Snapshotting:
         """Log each profile; one that fails does not keep the others from it."""
         known: dict[str, bool] = dict(conn.execute(query("snapshot_profiles")).fetchall())
         chosen = [p for p in known if not self.profiles or p in self.profiles]
-        told = Round(conn, "profile", self.patience, stop)
-        done = told.each(chosen, lambda p: vars(log(conn, p, rounds=known[p], stop=stop)))
-        counts = ("taken", "resolved", "changed", "dropped")
-        return sums(done, counts) | {"profiles": done} | failures("profile", done)
+        counted = Counter(taken=0, resolved=0, changed=0, dropped=0)
+        parts = {p: partial(_taken, conn, p, known[p], stop, counted) for p in chosen}
+        parts |= {f"labels of {p}": partial(_labelled, conn, p, stop, counted) for p in chosen}
+        done = Round(conn, "profile", self.patience, stop).each(parts, lambda part: parts[part]())
+        failed = failures("profile", done) | postponed("profile", done, self.patience)
+        return {**counted, "profiles": done, **failed}
+
+
+def _taken(
+    conn: Connection, profile: str, rounds: bool, stop: Event, counted: Counter[str]
+) -> Facts:
+    taken, dropped = _take(conn, profile, rounds, BATCH, stop)
+    counted.update(taken=taken, dropped=dropped)
+    return {"taken": taken, "dropped": dropped, "finished": not stop.is_set()}
+
+
+def _labelled(conn: Connection, profile: str, stop: Event, counted: Counter[str]) -> Facts:
+    told = _label(conn, profile, BATCH, stop)
+    # Also where some of it failed: of the other labels it was done.
+    counted.update(resolved=told.resolved, changed=told.changed)
+    if told.fault is not None:
+        raise told.fault
+    return {"resolved": told.resolved, "changed": told.changed, "finished": not stop.is_set()}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import create_engine
 
 from rescore import errors
 from rescore.server.libraries import python_path
-from rescore.sql.install import install, own_directories
+from rescore.sql.install import _migrate, install, own_directories
+from rescore.tests.running import until
+from rescore.tests.support import one
 
 NEWEST = max(f.name[:4] for f in files("rescore.migrations.versions").iterdir() if f.name[0] == "0")
 
@@ -145,6 +150,46 @@ def test_old_functions_are_dropped(dsn: str, db: psycopg.Connection[Any]) -> Non
     old, generated = db.execute(found).fetchone() or (None, None)
     assert old is None
     assert generated is not None
+
+
+LATE = "SELECT EXISTS (SELECT FROM pg_locks WHERE waitstart < clock_timestamp() - interval '0.2 s')"
+
+
+@pytest.mark.parametrize("timeout", ["statement_timeout", "lock_timeout"])
+def test_timeouts_of_a_database_do_not_end_what_waits(plain_dsn: str, timeout: str) -> None:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(plain_dsn, autocommit=True) as conn:
+        set_for_all(conn, timeout)
+        conn.execute("SELECT pg_advisory_lock(hashtextextended('rescore.publish', 0))")
+        running = pool.submit(install, plain_dsn)
+        until(lambda: one(conn, LATE) or running.done())
+        conn.execute("SELECT pg_advisory_unlock_all()")
+        assert running.result(timeout=30).after == NEWEST
+
+
+def test_timeouts_of_a_database_do_not_end_what_is_idle(
+    plain_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*given: Any) -> tuple[str | None, str]:
+        time.sleep(0.3)
+        return _migrate(*given)
+
+    monkeypatch.setattr("rescore.sql.install._migrate", slowly)
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
+        set_for_all(conn, "idle_in_transaction_session_timeout")
+    assert install(plain_dsn).after == NEWEST
+
+
+def test_a_timeout_of_the_caller_s_own_holds(plain_dsn: str) -> None:
+    asked = make_conninfo(plain_dsn, options="-c lock_timeout=100ms")
+    with psycopg.connect(plain_dsn, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(hashtextextended('rescore.publish', 0))")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            install(asked)
+
+
+def set_for_all(conn: psycopg.Connection[Any], timeout: str) -> None:
+    names = sql.Identifier(conn.info.dbname), sql.Identifier(timeout)
+    conn.execute(sql.SQL("ALTER DATABASE {} SET {} = '100ms'").format(*names))
 
 
 def test_no_server() -> None:

@@ -314,6 +314,8 @@ def test_what_is_no_longer_defined_learns_no_longer(conn: Connection) -> None:
     assert Learning(60.0).work(conn, threading.Event()) == {}
     with pytest.raises(UnknownModel, match='"churn" is no longer defined'):
         read_source(conn, "churn")
+    with pytest.raises(UnknownModel, match="churn is no longer defined"), translated():
+        conn.execute("SELECT rescore.request_learning('churn')")
     champions = "SELECT detail FROM rescore.health WHERE \"check\" = 'champions'"
     assert one(conn, champions) == "no version serves: loyal"
     found = [(each["model"], each["removed"]) for each in ops.status(conn)]
@@ -323,6 +325,24 @@ def test_what_is_no_longer_defined_learns_no_longer(conn: Connection) -> None:
     assert [(each["model"], each["removed"]) for each in ops.status(conn)] == [("churn", False)]
     told = Learning(60.0).work(conn, threading.Event())["learnt"]
     assert [each["model"] for each in told] == ["churn"]
+
+
+def test_requests_do_not_wait_for_a_model_that_is_removed(conn: Connection) -> None:
+    text = DEFINITION.replace("LEARN", LEARN)
+    other = text.replace("  churn:\n", "  loyal:\n").replace("churn}}", "loyal}}")
+    ask = "INSERT INTO rescore.learn_requests (model) VALUES ('churn')"
+    answer = """SELECT action, reasons ->> 0, (SELECT count(*) FROM rescore.learn_requests WHERE done_at IS NULL)
+                FROM rescore.learn_log WHERE model = 'churn' ORDER BY id DESC LIMIT 1"""
+    for _ in range(2):
+        conn.execute("SELECT rescore.request_learning('churn')")
+    define(conn, other)
+    gone = "the model is no longer defined"
+    assert one(conn, answer) == ("nothing", f"request 1, 2: {gone}", 0)
+    assert Learning(60.0).work(conn, threading.Event()) == {}
+    conn.execute(ask.encode())  # as one that was asked for while it was applied
+    said = Learning(60.0).work(conn, threading.Event())
+    assert said == {"answered": f"churn: request 3: {gone}"}
+    assert one(conn, answer) == ("nothing", f"request 3: {gone}", 0)
 
 
 def test_what_a_changed_definition_does_not_change_of_what_was_learnt_is_said(

@@ -39,11 +39,13 @@ class Learning:
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Let each model that is due learn; say nothing when none is."""
+        answered = [told for (told,) in conn.execute(query("learn_undefined"))]
         known = self.models or [name for (name,) in conn.execute(query("learn_models"))]
         told = Round(conn, "model", self.patience, stop)
         looked = told.each(known, lambda model: self._one(conn, model, stop))
         done = [facts for facts in looked if len(facts) > 1]
-        return ({"learnt": done} if done else {}) | failures("model", done)
+        said: Facts = {"answered": "; ".join(answered)} if answered else {}
+        return said | ({"learnt": done} if done else {}) | failures("model", done)
 
     def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
         read_to = Position(one(conn, query("learn_bound")), 0)
