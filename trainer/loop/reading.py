@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -110,7 +110,7 @@ class Reader:
         blocks = [page.block for page in self.stream(position, size)]
         return Block.joined(blocks) if blocks else self._block("learn_batch", _OF_NOTHING)
 
-    def stream(self, position: Position, size: int) -> Iterator[Page]:
+    def stream(self, position: Position, size: int) -> Generator[Page, None, None]:
         """Yield the next examples after a position, so many or all there are, page by page.
 
         While pages are used, the server prepares the next.
