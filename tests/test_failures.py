@@ -87,6 +87,9 @@ BROKEN = {
             '^CREATE OR REPLACE FUNCTION (.*?\\))\\s+RETURNS.*$', '\\1', 's'), 'BEGIN RAISE out_of_memory; END')
         FROM pg_proc AS p WHERE p.oid = 'rescore_compiled.churn'::regproc); END $$""",
 }
+BROKEN["an error of its own"] = BROKEN["a version that raises"].replace(
+    "RAISE EXCEPTION ''broken''", "RAISE SQLSTATE ''RS002''"
+)
 MENDED = {
     "no version function": "ALTER FUNCTION rescore_compiled.gone() RENAME TO churn_version",
     "no router": "ALTER FUNCTION rescore_compiled.gone RENAME TO churn",

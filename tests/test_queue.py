@@ -21,6 +21,11 @@ from rescore.trainer import run as runner
 from rescore.trainer.fold import Folding, fold, folding
 from rescore.trainer.sweep import Terms
 
+REFUSED = """
+CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE 'RS042'; END $$;
+CREATE TRIGGER refused BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION refused();
+"""
+
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
@@ -45,6 +50,17 @@ def test_an_event_waits_and_who_asks_is_told(conn: Connection) -> None:
     assert one(conn, "SELECT used FROM customers WHERE customer_id = 2") == 1
     assert waiting(conn) == 0
     assert right(conn)
+
+
+def test_what_a_fold_fails_on_is_told(conn: Connection) -> None:
+    use(conn, 1)
+    fold_them = "SELECT rescore_compiled.customers__fold(array_agg(id)) FROM rescore.queue"
+    assert one(conn, fold_them) == 1
+    use(conn, 1)
+    conn.execute(REFUSED)
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute(fold_them.encode())
+    assert caught.value.sqlstate == "RS042"
 
 
 def test_what_was_not_queued_is_seen_by_verify(conn: Connection) -> None:

@@ -47,6 +47,12 @@ def filled(plain_dsn: str) -> Iterator[Connection]:
         yield made
 
 
+REFUSED = """
+CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE 'RS042'; END $$;
+CREATE TRIGGER refused BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION refused();
+"""
+
+
 @pytest.fixture
 def linked(plain_dsn: str) -> Iterator[Connection]:
     with open_profile(plain_dsn, LINKED, BILLED, serving=False) as made:
@@ -213,6 +219,14 @@ def test_a_link_and_its_events_meet(
     linked.execute("INSERT INTO bills VALUES (1, 1)")
     meet(linked, plain_dsn, first, second)
     assert counted(linked)
+
+
+def test_what_a_link_cannot_count_is_recorded(linked: Connection) -> None:
+    linked.execute("INSERT INTO customers (customer_id) VALUES (7)")
+    linked.execute("INSERT INTO bills VALUES (4, 5)")
+    linked.execute(REFUSED)
+    linked.execute("INSERT INTO accounts VALUES (4, 7)")
+    assert one(linked, "SELECT sqlstate FROM rescore.incidents") == "RS042"
 
 
 def test_links_are_locked_in_their_order(linked: Connection, plain_dsn: str) -> None:
