@@ -13,7 +13,7 @@ from rescore.tests.test_waits import BILLED, LINKED, counted
 REFUSES = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.customer_id = 3 THEN RAISE EXCEPTION 'not this one' USING ERRCODE = 'RS000'; END IF;
+    IF NEW.customer_id = 3 THEN RAISE EXCEPTION 'not this one' USING ERRCODE = 'RS0LG'; END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON customers FOR EACH ROW EXECUTE FUNCTION refuse();
@@ -41,7 +41,7 @@ def test_links_that_the_application_refuses_by_its_code_are_counted_later(
     linked.execute(REFUSES.encode())
     linked.execute("INSERT INTO bills VALUES (31, 5), (31, 6)")
     linked.execute("INSERT INTO accounts VALUES (31, 3)")
-    assert one(linked, TOLD) == "RS000 not this one"
+    assert one(linked, TOLD) == "RS0LG not this one"
     linked.execute(ALLOWS.encode())
     linked.execute(FOLD.encode())
     assert one(linked, "SELECT bills FROM customers WHERE customer_id = 3") == 2
@@ -50,7 +50,7 @@ def test_links_that_the_application_refuses_by_its_code_are_counted_later(
 
 def test_events_that_it_refuses_by_its_code_are_counted_later(conn: Connection) -> None:
     conn.execute("INSERT INTO orders VALUES (3, 5), (3, 6)")
-    assert one(conn, TOLD) == "RS000 not this one; RS000 not this one"
+    assert one(conn, TOLD) == "RS0LG not this one; RS0LG not this one"
     conn.execute(ALLOWS.encode())
     conn.execute(FOLD.encode())
     conn.execute("DELETE FROM rescore.incident_log")
