@@ -127,8 +127,8 @@ def test_a_rate_that_shifts_is_told_beside_that_of_training(conn: Connection) ->
     )
     (told,) = ops.status(conn)
     assert "city=here, there" in told["moved"]
-    moved = "SELECT count(*) FROM rescore.feature_drift WHERE psi - psi_by_chance > 0.25 OR changed_at IS NOT NULL"
-    assert told["columns_moved"] == one(conn, moved) == len(told["moved"].split(", ")) - 1
+    shown = "SELECT count(*) FROM rescore.feature_drift WHERE psi - psi_by_chance > 0.25 OR changed_at IS NOT NULL"
+    assert told["columns_moved"] == one(conn, shown) == len(told["moved"].split(", ")) - 1
 
 
 def test_columns_may_be_named_as_what_is_watched(plain_dsn: str) -> None:
