@@ -32,8 +32,8 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     """Say of a model how many columns have moved; `rescore drift` names them."""
-    moved = len(row["moved"].split(", ")) if row["moved"] else None
-    return {**row, "moved": moved and f"{moved} column{'s' if moved > 1 else ''}"}
+    moved = row["columns_moved"]
+    return {**row, "moved": f"{moved} column{'s' if moved > 1 else ''}" if moved else None}
 
 
 def sweep(

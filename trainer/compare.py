@@ -10,7 +10,7 @@ from typing import Any
 
 from rescore.compiler.intervals import parse_interval
 from rescore.errors import NotSupported
-from rescore.trainer.compare_rows import Tally, overview, pages, too_early
+from rescore.trainer.compare_rows import Tally, overview, pages, thresholds, too_early
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.failing import go_on
 from rescore.trainer.learning.intervals import Interval, jackknife, left_out
@@ -218,7 +218,8 @@ def _tallied(
     if not there.both and not apart_:
         raise too_early(conn, given, there)
     paired = there.customers >= rules.customers or not apart_
-    tally = Tally((given["candidate"], given["champion"]), there, target, paired)
+    limits = thresholds(conn, given, rules.metric)
+    tally = Tally((given["candidate"], given["champion"]), there, target, paired, limits)
     for page in pages(conn, given, there.trial):
         go_on(stop)
         tally.add(page)

@@ -14,14 +14,17 @@ from psycopg import sql
 from rescore.errors import NotEnoughData, RescoreError, UnknownVersion
 from rescore.trainer.database import Connection, query
 from rescore.trainer.learning.hashing import Hashes, groups
-from rescore.trainer.learning.histogram import BINS, GROUPS
-from rescore.trainer.learning.target import Counted, Target, counter, typed
+from rescore.trainer.learning.histogram import BINS, GROUPS, THRESHOLD
+from rescore.trainer.learning.target import Counted, Target, counter, threshold_of, typed
+from rescore.trainer.loop.state import read_version
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 PAGE = 100_000
 """Snapshots counted at a time."""
+FROM_A_THRESHOLD = ("accuracy", "precision", "recall", "f1")
+"""Metrics for which it matters from which score on a version says that it happens."""
 _FEWEST_BINS = 64
 _HEADER, _TRAILER = 19, 2  # of COPY BINARY
 _COLUMNS = {
@@ -110,6 +113,14 @@ def _awaited(conn: Connection, given: Mapping[str, Any], version: int) -> str:
     return f"Version {version} scored {open_} that wait; the first is resolved from {due} on."
 
 
+def thresholds(conn: Connection, given: Mapping[str, Any], metric: str) -> tuple[float, float]:
+    """Return from which score on candidate and champion say so; read only where it matters."""
+    if metric not in FROM_A_THRESHOLD:
+        return THRESHOLD, THRESHOLD
+    one, other = (read_version(conn, given["model"], given[n]) for n in ("candidate", "champion"))
+    return threshold_of(one.estimator), threshold_of(other.estimator)
+
+
 def pages(conn: Connection, given: Mapping[str, Any], trial: datetime | None) -> Iterator[Rows]:
     """Yield the snapshots, so many at a time as they come."""
     parts = {name: sql.Literal(value) for name, value in {**given, "trial": trial}.items()}
@@ -153,6 +164,7 @@ class Tally:
     ----------
     versions: the candidate, and the champion.
     paired: whether both are counted on the snapshots that both scored; else each on its own.
+    thresholds: see `thresholds`.
     sides: what is counted of the two; None before the first page, which says where scores lie.
     served: outcomes of the challenger's customers and of the champion's, since the trial began.
     """
@@ -161,6 +173,7 @@ class Tally:
     found: Overview
     target: Target
     paired: bool
+    thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD)
     sides: tuple[Counted, Counted] | None = None
     served: tuple[Served, Served] = field(default_factory=lambda: (Served(), Served()))
 
@@ -168,7 +181,8 @@ class Tally:
         """Count a page."""
         masks, scores = self._masks(rows), (rows.candidate, rows.champion)
         if self.sides is None:
-            one, other = (self._empty(s[m]) for s, m in zip(scores, masks, strict=True))
+            each = zip(scores, masks, self.thresholds, strict=True)
+            one, other = (self._empty(scores[mask], limit) for scores, mask, limit in each)
             self.sides = one, other
         for side, told, mask in zip(self.sides, scores, masks, strict=True):
             labels = typed(rows.labels[mask], self.target)
@@ -188,7 +202,8 @@ class Tally:
         one, other = (self._of(rows, n) & known[n] & ~rows.treated for n in (0, 1))
         return one, other
 
-    def _empty(self, scores: Floats) -> Counted:
+    def _empty(self, scores: Floats, threshold: float) -> Counted:
         total = self.found.both if self.paired else self.found.own
         bins = min(BINS, max(total // 4, _FEWEST_BINS))
-        return counter(scores, self.target, probability=self.found.probability, bins=bins)
+        how = self.found.probability
+        return counter(scores, self.target, probability=how, bins=bins, threshold=threshold)

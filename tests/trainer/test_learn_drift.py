@@ -122,6 +122,13 @@ def test_a_rate_that_shifts_is_told_beside_that_of_training(conn: Connection) ->
     assert due(conn, "churn") is None
     when(conn, "{drift: 0.2}")
     assert "label moved by a stability index of" in str(due(conn, "churn"))
+    conn.execute(
+        "UPDATE rescore.drift_log SET feature = 'city=here, there' WHERE feature = 'label'"
+    )
+    (told,) = ops.status(conn)
+    assert "city=here, there" in told["moved"]
+    shown = "SELECT count(*) FROM rescore.feature_drift WHERE psi - psi_by_chance > 0.25 OR changed_at IS NOT NULL"
+    assert told["columns_moved"] == one(conn, shown) == len(told["moved"].split(", ")) - 1
 
 
 def test_columns_may_be_named_as_what_is_watched(plain_dsn: str) -> None:

@@ -69,6 +69,15 @@ def test_too_few_to_test_on_is_not_tried_again_before_more_came(conn: Connection
     assert looks(conn, job) == ["waiting"]  # of another version it is not known
 
 
+def test_by_another_definition_it_may_be_enough(conn: Connection) -> None:
+    when(conn, "{labels: 1000}", LEARN.replace("customers: 100", "customers: 1000"))
+    stream(conn, 2000)
+    job = Learning(30.0)
+    assert [looks(conn, job) for _ in range(2)] == [["waiting"], []]
+    when(conn, "{labels: 1000}")
+    assert looks(conn, job) == ["published", "published"]
+
+
 def test_what_is_not_settled_is_not_tried_at_every_look(conn: Connection) -> None:
     when(conn, "{labels: 200}", LEARN.replace("examples: 1000", "test: 5 days"))
     for day in range(0, 80, 4):

@@ -11,7 +11,7 @@ import pytest
 
 from rescore.tests.learning_shop import DEFINITION, LEARN, TABLES, actions, drawn, resolved, stream
 from rescore.tests.support import contract_of, define, one
-from rescore.trainer.compare import compare
+from rescore.trainer.compare import Rules, compare
 from rescore.trainer.fit import Recipe, fit
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.publish import publish
@@ -85,3 +85,12 @@ def test_margins_are_compared_by_what_can_be(conn: Connection) -> None:
     conn.execute("UPDATE rescore.snapshots SET others = jsonb_build_object('1', -score)")
     found = compare(conn, "churn", 2, 1)
     assert found.metric == "auc" and found.verdict == "better"
+
+
+def test_accuracy_of_margins_is_compared_from_0_on(conn: Connection) -> None:
+    publish_margins(conn, (1.5, -1.0))
+    stream(conn, 600)
+    conn.execute("UPDATE rescore.snapshots SET others = jsonb_build_object('1', score - 0.4)")
+    found = compare(conn, "churn", 2, 1, rules=Rules(metric="accuracy"))
+    right = "SELECT avg(((score > 0) = (label = 1))::int - ((score > 0.4) = (label = 1))::int)::float8 FROM rescore.snapshots"
+    assert found.fixed.estimate == pytest.approx(one(conn, right), abs=1e-9)

@@ -49,7 +49,9 @@ class Learning:
 
     def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
         read_to = Position(one(conn, query("learn_bound")), 0)
-        why = due(conn, model, stop, idle=self.idle.get(model))
+        digest = one(conn, query("learn_digest"), (model,))
+        idle = self.idle.get(model)
+        why = due(conn, model, stop, idle=idle if idle and idle.digest == digest else None)
         if not why:
             return {}
         try:
@@ -58,7 +60,7 @@ class Learning:
         except Busy:
             return {}  # somebody else learns it
         if report.rounds and report.rounds[-1].action in IDLE:
-            self.idle[model] = Idle(report.rounds[-1].parent, read_to)
+            self.idle[model] = Idle(report.rounds[-1].parent, read_to, digest)
         if not stop.is_set():
             watch(conn, model, stop)
         return _told(why, report)

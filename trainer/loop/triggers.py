@@ -30,10 +30,12 @@ class Idle(NamedTuple):
     ----------
     line: the version that it went on from.
     read_to: what was resolved after it had not come yet.
+    digest: of the definition: by another one it may be enough.
     """
 
     line: int
     read_to: Position
+    digest: str | None
 
 
 def due(
