@@ -81,7 +81,7 @@ def test_what_is_no_example_is_passed_over_and_told(
     conn.execute("UPDATE rescore.snapshots SET version = 99, design = '{1}' WHERE id = 650")
     conn.execute("UPDATE rescore.snapshots SET censored = true WHERE id BETWEEN 691 AND 740")
     pages = list(reader(conn).stream(START, 1200))
-    assert [page.whole for page in pages] == [True] * 4 + [False] * 8
+    assert [page.whole for page in pages] == [True] * 6 + [False] * 6
     ids = np.concatenate([page.block.ids for page in pages]).tolist()
     assert ids == [n for n in range(1, 1201) if n != 650 and not 691 <= n <= 740]
     [outcome] = learn(conn, "churn", max_batches=10).rounds
@@ -120,6 +120,15 @@ def test_only_the_newest_are_kept_unless_they_are_too_few() -> None:
         more.add(block(range(start, start + 10)))
     assert 40 <= len(more.block) <= 80
     assert more.block.ids[-1] == 999
+
+
+def test_few_of_the_newest_are_looked_at_where_they_are_enough() -> None:
+    asked: list[list[int]] = []
+    kept = Newest(32, lambda found: bool(asked.append(found.ids.tolist()) or len(found) >= 8))
+    for start in range(0, 64, 4):
+        kept.add(block(range(start, start + 4)))
+    assert asked == [[62, 63], list(range(56, 64))]
+    assert kept.block.ids.tolist() == list(range(32, 64))
 
 
 def test_hashes_are_read_where_they_are_kept_and_computed_where_not(conn: Connection) -> None:

@@ -177,10 +177,8 @@ def _log_odds_and_losses(
     if not probability:
         return scores, ()
     kept = np.clip(scores, EDGE, 1 - EDGE)
-    yes, no = (
-        np.log(kept),
-        np.log(1 - kept),
-    )  # as scikit-learn's log_loss; log1p takes twice as long
+    # As scikit-learn's log_loss; log1p takes twice as long.
+    yes, no = np.log(kept), np.log(1 - kept)
     return yes - no, (-np.where(outcomes == 1, yes, no), (scores - outcomes) ** 2)
 
 

@@ -19,6 +19,7 @@ class Newest:
     ----------
     most: how many are kept.
     enough: says whether so many will do; while they do not, twice as many are kept. None: always.
+        What holds of some holds of more.
     """
 
     most: int
@@ -34,16 +35,29 @@ class Newest:
             self._trim()
 
     def _trim(self) -> None:
-        if self.enough and not self.enough(self.block):
+        if not self._will_do():
             self.most *= 2
             return
         while self._count - len(self._blocks[0]) >= self.most:
             self._count -= len(self._blocks.popleft())
 
+    def _will_do(self) -> bool:
+        # Mostly a few of them do: to join all takes longer than to learn as many.
+        sizes = (max(self.most // 16, 1), max(self.most // 4, 1), self.most)
+        return self.enough is None or any(self.enough(self._last(size)) for size in sizes)
+
     @property
     def block(self) -> Block:
         """The newest, in order; at least one block must have been added."""
-        return Block.joined(list(self._blocks)).take(slice(-self.most, None))
+        return self._last(self.most)
+
+    def _last(self, most: int) -> Block:
+        blocks: list[Block] = []
+        for block in reversed(self._blocks):
+            if sum(map(len, blocks)) >= most:
+                break
+            blocks.append(block)
+        return Block.joined(blocks[::-1]).take(slice(-most, None))
 
 
 @dataclass

@@ -24,9 +24,10 @@ from rescore.trainer.loop.treatment import weighed
 PAGE_BYTES = 1_800_000
 """About how much is learnt at a time: enough that a page costs nothing, little enough for memory
 and for the processor's cache."""
-PARTS = 4
-"""Of a page: what the server puts together at a time stays in the cache of its processor."""
-PAGES = 4
+PARTS = 10
+"""Of a page: what the server puts together at a time stays in the cache of its processor, and in
+memory that the C library need not ask the kernel for each time."""
+PAGES = 2
 """Of one statement: enough that to ask costs nothing, few enough for memory."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
 _OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
@@ -116,8 +117,8 @@ class Reader:
         While pages are used, the server prepares the next.
         """
         statement = cache(self._parts)  # to put one together takes a millisecond
-        runs = Parts(self.conn, statement, position, size, self.page // PARTS, PARTS * PAGES).runs()
-        with closing(ahead(runs)) as found:
+        parts = Parts(self.conn, statement, position, size, self.page // PARTS, PARTS * PAGES)
+        with closing(parts.runs()) as runs, closing(ahead(runs)) as found:
             for some in together(found, self.page):
                 block = Block.read([part.sent for part in some], self.columns)
                 yield Page(weighed(block, self.held_out), all(part.whole for part in some))

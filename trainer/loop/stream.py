@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import NamedTuple, TypeVar
 
-from psycopg import RawCursor
-from psycopg.errors import ArraySubscriptError
+from psycopg.errors import ArraySubscriptError, OperationalError, error_from_result
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
 
 from rescore.trainer.database import Connection
 from rescore.trainer.loop.block import Position, Sent
@@ -16,6 +18,8 @@ from rescore.trainer.loop.packed import incomplete, unpacked_fields
 
 Row = tuple[bool, bytes | None, bytes | None]
 T = TypeVar("T")
+_NUMBERS = count(1)
+"""Of prepared statements, so that none has another's name."""
 
 
 class Part(NamedTuple):
@@ -56,15 +60,19 @@ class Parts:
         self._position, self._left = position, size
         self._part, self._most = part, most
         self._whole = True
+        self._prepared: dict[str, bytes] = {}
 
-    def runs(self) -> Iterator[list[Part]]:
-        """Yield what each run reads, which may be nothing.
+    def runs(self) -> Generator[list[Part], None, None]:
+        """Yield what each run reads, which may be nothing; closed, it leaves nothing prepared.
 
         Where a part is expected to be whole and is not, it is read once more without the rest.
         """
-        while self._left:
-            size = min(self._left, self._part)
-            yield list(self._run(size, min(self._left // size, self._most)))
+        try:
+            while self._left:
+                size = min(self._left, self._part)
+                yield list(self._run(size, min(self._left // size, self._most)))
+        finally:
+            self._forget()
 
     def _run(self, size: int, count: int) -> Iterator[Part]:
         for row in self._answer(self._statement(size, count, self._whole)):
@@ -78,13 +86,40 @@ class Parts:
             self._left = self._left - size if len(sent) == size else 0
 
     def _answer(self, statement: str) -> list[Row]:
-        # As texts: of the same types each time, the statement is planned once.
-        place = [str(number) for number in self._position]
-        with RawCursor(self._conn) as cursor:
-            try:
-                return cursor.execute(statement, place, prepare=True, binary=True).fetchall()
-            except ArraySubscriptError:  # arrays of different lengths are no array
-                return [_NONE]
+        """Run a statement by libpq itself.
+
+        A cursor would ask for the interpreter whenever some of the answer has come, and the server
+        wait until whoever learns lets go of it.
+        """
+        place = [str(number).encode() for number in self._position]
+        with self._conn.lock:
+            if statement not in self._prepared:
+                self._prepared[statement] = self._prepare(statement)
+            name = self._prepared[statement]
+            result = self._conn.pgconn.exec_prepared(name, place, None, Format.BINARY)
+        try:
+            self._check(result)
+        except ArraySubscriptError:  # arrays of different lengths are no array
+            return [_NONE]
+        return [_row(result, n) for n in range(result.ntuples)]
+
+    def _prepare(self, statement: str) -> bytes:
+        # To put it together, parse and plan it takes longer than to run it for some thousands.
+        name = b"rescore_parts_%d" % next(_NUMBERS)
+        self._check(self._conn.pgconn.prepare(name, statement.encode(self._conn.info.encoding)))
+        return name
+
+    def _check(self, result: PGresult) -> None:
+        if self._conn.broken or self._conn.closed:
+            raise OperationalError(result.get_error_message(self._conn.info.encoding))
+        if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+            raise error_from_result(result, self._conn.info.encoding)
+
+    def _forget(self) -> None:
+        if not self._conn.closed:
+            with self._conn.lock:
+                for name in self._prepared.values():
+                    self._conn.pgconn.exec_(b"DEALLOCATE " + name)
 
     def _leave_out(self) -> None:
         """Read no more of what is no example; raise `NotEnoughData` where none was."""
@@ -94,6 +129,10 @@ class Parts:
 
 
 _NONE: Row = (False, None, None)
+
+
+def _row(result: PGresult, n: int) -> Row:
+    return result.get_value(n, 0) == b"\1", result.get_value(n, 1), result.get_value(n, 2)
 
 
 def sent_of(row: Row) -> Sent | None:
