@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -46,6 +48,14 @@ def shop(conn: Connection, learn: str = LEARN) -> None:
     conn.execute(TABLES.encode())
     define(conn, DEFINITION.replace("LEARN", learn))
     publish_start(conn)
+
+
+@contextmanager
+def connected(dsn: str) -> Iterator[Connection]:
+    """Yield a connection to a database that has such a profile."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        shop(conn)
+        yield conn
 
 
 def publish_start(conn: Connection, weights: Any = (0.8, -0.5)) -> int:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from rescore.errors import ArtefactRefused
-from rescore.tests.learning_shop import WEIGHTS, publish_start, resolved, shop, stream
+from rescore.tests.learning_shop import WEIGHTS, connected, publish_start, resolved, stream
 from rescore.tests.support import one
 from rescore.trainer.judge import ServedQuality, judge
 
@@ -20,8 +20,7 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        shop(made)
+    with connected(plain_dsn) as made:
         yield made
 
 

@@ -115,9 +115,8 @@ def _compared(
         found = compare(conn, state.model, version, state.champion, rules=state.rules, stop=stop)
     except NotEnoughData:
         return None
-    if (
-        found.metric != state.rules.metric
-    ):  # of scores that are no probabilities; margins are in its unit
+    # Of scores that are no probabilities; margins are in its unit.
+    if found.metric != state.rules.metric:
         return None
     enough = found.customers >= state.rules.customers and found.sequential.groups >= FEWEST_GROUPS
     return found if enough and found.sequential.known else None

@@ -16,11 +16,11 @@ from rescore.tests.learning_shop import (
     LEARN,
     WEIGHTS,
     actions,
+    connected,
     drawn,
     publish_start,
     redefine,
     resolved,
-    shop,
     stream,
     weights,
 )
@@ -37,8 +37,7 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        shop(made)
+    with connected(plain_dsn) as made:
         yield made
 
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from rescore.errors import NotEnoughData
-from rescore.tests.learning_shop import BEGIN, LEARN, drawn, redefine, resolved, shop, stream
+from rescore.tests.learning_shop import BEGIN, LEARN, connected, drawn, redefine, resolved, stream
 from rescore.tests.support import one
 from rescore.trainer.learning.hashing import hash_keys
 from rescore.trainer.loop import attempt as attempts
@@ -31,8 +31,7 @@ NEARLY_ALL = 1 - 1e-9
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        shop(made)
+    with connected(plain_dsn) as made:
         yield made
 
 
@@ -124,7 +123,12 @@ def test_only_the_newest_are_kept_unless_they_are_too_few() -> None:
 
 def test_few_of_the_newest_are_looked_at_where_they_are_enough() -> None:
     asked: list[list[int]] = []
-    kept = Newest(32, lambda found: bool(asked.append(found.ids.tolist()) or len(found) >= 8))
+
+    def enough(found: Block) -> bool:
+        asked.append(found.ids.tolist())
+        return len(found) >= 8
+
+    kept = Newest(32, enough)
     for start in range(0, 64, 4):
         kept.add(block(range(start, start + 4)))
     assert asked == [[62, 63], list(range(56, 64))]

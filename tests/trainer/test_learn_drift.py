@@ -19,11 +19,11 @@ from rescore.tests.learning_shop import (
     TABLES,
     WEIGHTS,
     actions,
+    connected,
     drawn,
     publish_start,
     redefine,
     resolved,
-    shop,
     stream,
     weights,
 )
@@ -47,8 +47,7 @@ QUICK = """learn: {batch: 50, examples: 250, margin: 0.02, rate: {eta0: 0.05}, l
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        shop(made)
+    with connected(plain_dsn) as made:
         yield made
 
 

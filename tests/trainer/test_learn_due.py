@@ -13,11 +13,11 @@ import pytest
 from rescore.tests.learning_shop import (
     LEARN,
     actions,
+    connected,
     drawn,
     publish_start,
     redefine,
     resolved,
-    shop,
     stream,
 )
 from rescore.tests.support import one
@@ -29,8 +29,7 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        shop(made)
+    with connected(plain_dsn) as made:
         yield made
 
 

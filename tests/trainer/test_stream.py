@@ -13,7 +13,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from rescore.tests.learning_shop import shop, stream
+from rescore.tests.learning_shop import connected, stream
 from rescore.tests.support import one
 from rescore.trainer.loop import packed, reading
 from rescore.trainer.loop.block import START, Position
@@ -31,8 +31,7 @@ ORDERED = """SELECT array_agg(id ORDER BY resolved, id) FROM rescore.snapshots""
 
 @pytest.fixture
 def conn(plain_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(plain_dsn, autocommit=True) as made:
-        shop(made)
+    with connected(plain_dsn) as made:
         yield made
 
 
@@ -49,8 +48,7 @@ def reader(conn: Connection) -> Reader:
 
 @pytest.mark.usefixtures("small")
 def test_parts_follow_each_other_whatever_they_are_sent_as(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        shop(conn)
+    with connected(dsn) as conn:
         stream(conn, 420)
         conn.execute(SPREAD)
         kept = reader(conn)
