@@ -129,6 +129,7 @@ COMMENT ON FUNCTION rescore._of_fixed(numeric) IS 'A numeric of fixed scale as a
 CREATE OR REPLACE FUNCTION rescore._days_after(clock timestamp with time zone, x timestamp with time zone)
 RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1
-RETURN CASE WHEN isfinite(x) AND isfinite(clock) THEN date_part('epoch', clock - x) / '86400'::float8 END;
+-- As numbers: of times that are too far apart no interval is right, and since PostgreSQL 17 it is an error.
+RETURN CASE WHEN isfinite(x) AND isfinite(clock) THEN tstzrange_subdiff(clock, x) / '86400'::float8 END;
 COMMENT ON FUNCTION rescore._days_after(timestamp with time zone, timestamp with time zone) IS
     'Days from x to the clock, negative when x is yet to come; NULL when either is infinite.';

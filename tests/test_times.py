@@ -97,6 +97,17 @@ def test_an_event_at_the_edge_of_time_spoils_nothing(conn: Connection) -> None:
     assert right(conn)
 
 
+def test_times_as_far_apart_as_can_be_are_so_many_days_apart(conn: Connection) -> None:
+    come(conn, 1, "visits", "4714-11-24 00:00+00 BC", "294276-12-31 00:00+00")
+    set_clock(conn, "294276-12-31 12:00+00")
+    conn.execute("CALL rescore.sweep('customers')")
+    days = one(conn, "SELECT date '294276-12-31' - date '4714-11-24 BC'")
+    assert one(conn, "SELECT rhythm FROM customers") == days
+    apart = "SELECT rescore._days_after('294276-12-31 12:00+00', '4714-11-24 00:00+00 BC')"
+    assert one(conn, apart) == days + 0.5
+    assert right(conn)
+
+
 def test_any_moment_can_be_asked_for(conn: Connection) -> None:
     for table, edges in EDGES.items():
         come(conn, 1, table, *edges, "2024-03-01 01:00")

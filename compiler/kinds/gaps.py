@@ -8,7 +8,8 @@ from rescore.compiler.quoting import ident
 from rescore.compiler.states import ONLY, Derived, State
 
 TIME = "timestamp with time zone"
-DAYS = "date_part('epoch', {later} - {sooner}) / 86400"
+DAYS = "tstzrange_subdiff({later}, {sooner}) / 86400"
+"""As numbers: of times too far apart intervals are wrong, and from PostgreSQL 17 on errors."""
 
 
 class MeanGap(Kind):

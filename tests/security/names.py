@@ -24,7 +24,8 @@ names = words.filter(lambda name: name.strip() == name and 0 < len(name.encode()
 any_names = st.lists(st.sampled_from(FRAGMENTS + UNPRINTABLE + QUOTES), min_size=1, max_size=4).map(
     "".join
 )
-values = any_names | st.text(max_size=5)
+# PyYAML writes that one, the next line, so that it reads a space.
+values = any_names | st.text(st.characters(exclude_characters="\x85"), max_size=5)
 
 
 @dataclass(frozen=True)
