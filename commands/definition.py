@@ -39,7 +39,7 @@ def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) ->
     from rescore.trainer.database import connection
 
     definition = load(file)
-    with connection(dsn) as conn:
+    with connection(dsn, admin=True) as conn:
         _check_estimators(conn, definition)
         made = make_plan(conn, definition, drop=drop)
     if json:
@@ -66,7 +66,7 @@ def apply(
     from rescore.trainer.database import connection
 
     definition = load(file)
-    with connection(dsn) as conn, console.progress("backfill") as progress:
+    with connection(dsn, admin=True) as conn, console.progress("backfill") as progress:
         _check_estimators(conn, definition)
         made = apply_definition(
             conn,
