@@ -64,7 +64,7 @@ def resume(
 def _fold(conn: Connection, profile: str, batch: int, json: bool) -> None:
     from rescore.trainer import operations as ops
 
-    with console.progress(f"count {profile}") as progress:
+    with console.progress(f"count {profile}", quiet=json) as progress:
         folded = ops.fold(conn, profile, batch, progress)
     told = {"rows": folded.rows, "customers": folded.customers, "seconds": folded.seconds}
     console.show_one({"profile": profile, **told}, json)
