@@ -39,7 +39,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 FIRST_LINE_SECONDS = 2.0
 LINE_SECONDS = 60.0
-"""Off a terminal: what takes less than the first is not told, and so far apart lines are at most."""
+"""Off a terminal: what takes less is not told, and so far apart are lines at most."""
 
 WIDEST = 40
 """Characters of a table's cell that stay on one line."""

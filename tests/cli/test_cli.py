@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 from typing import Any, NamedTuple
 
 import joblib
@@ -387,18 +388,20 @@ def test_what_takes_long_is_told_in_lines_where_no_terminal_is(
 ) -> None:
     db.execute("DROP INDEX orders_customer_id_idx")
     db.commit()
-    quick = run("apply", shop)
-    assert quick.err == ""  # a moment is not worth a line
+    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 3600)
+    assert run("apply", shop).err == ""  # a moment is not worth a line
     db.execute("DROP INDEX orders_customer_id_rescore_idx")
     db.commit()
-    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 0.0005)
-    monkeypatch.setattr(console, "LINE_SECONDS", 0.001)
+    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 0.05)
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.05)
+    db.execute("LOCK TABLE orders IN ROW EXCLUSIVE MODE")  # an index waits for who writes
+    held = Timer(3, db.rollback)
+    held.start()
     lines = run("apply", shop).err.splitlines()
+    held.join()
     index = "apply customers.yaml: CREATE INDEX CONCURRENTLY IF NOT EXISTS"
     assert any(line.startswith(index) for line in lines)
     assert re.fullmatch(r"apply customers\.yaml: done, after \d+ s", lines[-1])
-    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 0.05)
-    monkeypatch.setattr(console, "LINE_SECONDS", 0.05)
     done = run("train", "churn", "--until", "2024-12-31")
     assert "examples" in done.out
     lines = done.err.splitlines()
