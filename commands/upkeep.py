@@ -20,8 +20,8 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         found = ops.status(conn)
         told = None if json else ops.runner(conn)
     columns = (
-        "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
-        "backfilling", "paused", "removed", "incidents",
+        "model", "profile", "champion", "challenger", "since", "learnt", "idle", "moved",
+        "quarantined", "backfilling", "paused", "removed", "incidents",
     )  # fmt: skip
     rare = frozenset(columns) - {"model", "profile", "champion", "since", "incidents"}
     none = "no model is defined: `rescore apply` makes those of a definition"

@@ -4,8 +4,10 @@
 
 CREATE OR REPLACE VIEW rescore.model_status AS
 SELECT d.model, d.profile, d.champion, d.challenger, d.challenger_share, d.shadows, d.engine, d.score_columns, p.clock,
-       (SELECT pg_catalog.concat_ws(' ', g.action, g.version, pg_catalog.to_char(g.at, 'YYYY-MM-DD HH24:MI')) FROM rescore.learn_log AS g
-        WHERE g.model = d.model ORDER BY g.id DESC LIMIT 1) AS learnt,
+       (SELECT pg_catalog.concat_ws(' ', g.action, g.version, pg_catalog.to_char(g.at, 'YYYY-MM-DD HH24:MI'))
+        FROM rescore.learn_log AS g WHERE g.id = r.decided) AS learnt,
+       (SELECT pg_catalog.format('%s %s: %s', g.action, pg_catalog.to_char(g.at, 'YYYY-MM-DD HH24:MI'), g.reasons ->> 0)
+        FROM rescore.learn_log AS g WHERE g.id = r.last AND r.last IS DISTINCT FROM r.decided) AS idle,
        f.moved, f.columns_moved,
        (SELECT coalesce(pg_catalog.sum(q.snapshots), 0)::pg_catalog.int8 FROM rescore.quarantined AS q WHERE q.model = d.model) AS quarantined,
        p.backfill_from IS NOT NULL AS backfilling, NOT rescore._defines(p.definition, d.model) AS removed,
@@ -19,6 +21,9 @@ JOIN rescore.profiles AS p ON p.profile = d.profile
 CROSS JOIN LATERAL (
     SELECT pg_catalog.string_agg(f.feature, ', ' ORDER BY f.feature), pg_catalog.count(*) FROM rescore.feature_drift AS f
     WHERE f.model = d.model AND (f.psi - f.psi_by_chance > 0.25 OR f.changed_at IS NOT NULL)) AS f (moved, columns_moved)
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.max(g.id), pg_catalog.max(g.id) FILTER (WHERE g.action NOT IN ('nothing', 'waiting'))
+    FROM rescore.learn_log AS g WHERE g.model = d.model) AS r (last, decided)
 WHERE d.champion IS NOT NULL OR rescore._defines(p.definition, d.model);
 COMMENT ON VIEW rescore.model_status IS 'What serves, since when, and what is amiss: one row per deployed model; none for one that is no longer defined and never served.';
 COMMENT ON COLUMN rescore.model_status.model IS 'Name of the model';
@@ -30,7 +35,8 @@ COMMENT ON COLUMN rescore.model_status.shadows IS 'Versions that score in snapsh
 COMMENT ON COLUMN rescore.model_status.engine IS 'auto, or python where the definition asks for it';
 COMMENT ON COLUMN rescore.model_status.score_columns IS 'Columns of the profile that it writes';
 COMMENT ON COLUMN rescore.model_status.clock IS 'Clock of the profile: now, or session';
-COMMENT ON COLUMN rescore.model_status.learnt IS 'The last round of learning: what came of it, the version it made, and when';
+COMMENT ON COLUMN rescore.model_status.learnt IS 'The last round that learnt or decided something: what came of it, the version it made, and when';
+COMMENT ON COLUMN rescore.model_status.idle IS 'What has come to nothing since then, when and why: a round that waits for more, or a request that was answered without one';
 COMMENT ON COLUMN rescore.model_status.moved IS 'Columns that have moved: see rescore.feature_drift';
 COMMENT ON COLUMN rescore.model_status.columns_moved IS 'How many they are';
 COMMENT ON COLUMN rescore.model_status.quarantined IS 'Snapshots kept out of learning';
