@@ -6,20 +6,24 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -33,7 +37,9 @@ from rescore.errors import RescoreError
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Step = Callable[[int, int], None]
+FIRST_LINE_SECONDS = 2.0
+LINE_SECONDS = 60.0
+"""Off a terminal: what takes less is not told, and so far apart are lines at most."""
 
 WIDEST = 40
 """Characters of a table's cell that stay on one line."""
@@ -110,15 +116,88 @@ def print_error(error: RescoreError) -> None:
     err.print(f"rescore: {error}", style="red" if err.is_terminal else None, markup=False)
 
 
+class Steps:
+    """How far a long command has come; called with what is done and what there is to do."""
+
+    def __init__(self, title: str, shown: Callable[[Steps], None]) -> None:
+        self.title, self._shown = title, shown
+        self.what = ""
+        self.done, self.total = 0, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Note how many steps are done, and how many there are."""
+        self.done, self.total = done, total
+        self._shown(self)
+
+    def doing(self, what: str) -> None:
+        """Note what is being done now, whose steps begin at 0."""
+        self.what, self.done, self.total = what, 0, 0
+        self._shown(self)
+
+    def __str__(self) -> str:
+        """Return it as text: ``train churn: 12 of 44``."""
+        counted = f"{self.done} of {self.total}" if self.total else ""
+        return ": ".join(part for part in (self.title, self.what, counted) if part)
+
+
 @contextmanager
-def progress(title: str) -> Iterator[Step]:
-    """Show a progress bar on a terminal, nothing elsewhere; call what it yields with done, total.
+def progress(title: str, *, quiet: bool = False) -> Iterator[Steps]:
+    """Show a progress bar on a terminal, and lines elsewhere, of what takes longer than a moment.
 
     It goes to standard error, so that output can be piped.
+
+    Parameters
+    ----------
+    quiet: no lines; a bar all the same.
     """
-    with _bar() as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    if err.is_terminal:
+        with _bar() as bar:
+            task = bar.add_task(title, total=None)
+            yield Steps(title, lambda steps: _advance(bar, task, steps))
+    elif quiet:
+        yield Steps(title, lambda steps: None)
+    else:
+        steps = Steps(title, lambda steps: None)
+        with _lines(steps):
+            yield steps
+
+
+def _advance(bar: Progress, task: TaskID, steps: Steps) -> None:
+    shown = f"{steps.title}: {steps.what}" if steps.what else steps.title
+    bar.update(task, description=escape(shown), completed=steps.done, total=steps.total or None)
+
+
+@contextmanager
+def _lines(steps: Steps) -> Iterator[None]:
+    """Print how far it is, after a moment and then ever more rarely, and that it has ended.
+
+    By a thread: a step may take minutes itself.
+    """
+    started, ended = time.monotonic(), Event()
+    told: list[float] = []
+
+    def tell() -> None:
+        pause = FIRST_LINE_SECONDS
+        while not ended.wait(pause):
+            told.append(_tell(str(steps), started))
+            pause = min(told[-1], LINE_SECONDS)
+
+    teller = Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+    if told:
+        _tell(f"{steps.title}: done", started)
+
+
+def _tell(what: str, started: float) -> float:
+    """Print what is done after how long, on a line of standard error; return the seconds."""
+    seconds = time.monotonic() - started
+    print(f"{what}, after {seconds:.0f} s", file=sys.stderr, flush=True)
+    return seconds
 
 
 def _bar() -> Progress:
@@ -129,7 +208,6 @@ def _bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=err,
-        disable=not err.is_terminal,
         transient=True,
     )
 

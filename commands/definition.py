@@ -39,7 +39,7 @@ def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) ->
     from rescore.trainer.database import connection
 
     definition = load(file)
-    with connection(dsn) as conn:
+    with connection(dsn, admin=True) as conn:
         _check_estimators(conn, definition)
         made = make_plan(conn, definition, drop=drop)
     if json:
@@ -66,7 +66,8 @@ def apply(
     from rescore.trainer.database import connection
 
     definition = load(file)
-    with connection(dsn) as conn, console.progress("backfill") as progress:
+    shown = console.progress(f"apply {file.name}", quiet=json)
+    with connection(dsn, admin=True) as conn, shown as progress:
         _check_estimators(conn, definition)
         made = apply_definition(
             conn,
@@ -76,6 +77,7 @@ def apply(
             create_indexes=indexes,
             lock_timeout=lock_timeout,
             progress=progress,
+            doing=progress.doing,
         )
     if json:
         console.print_json({"changes": made.changes, "notes": made.notes})

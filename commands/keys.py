@@ -40,7 +40,7 @@ def add(
     from rescore.trainer import keys as trusted
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn:
+    with connection(dsn, admin=True) as conn:
         console.show_one({"name": name, "fingerprint": trusted.add(conn, name, file)}, json)
 
 
@@ -50,7 +50,7 @@ def list_keys(dsn: Dsn = None, json: Json = False) -> None:
     from rescore.trainer import keys as trusted
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn:
+    with connection(dsn, admin=True) as conn:
         rows = trusted.registered(conn)
     console.show(rows, as_json=json, empty="no keys: versions need no signature")
 
@@ -61,6 +61,6 @@ def remove(name: Name, dsn: Dsn = None, json: Json = False) -> None:
     from rescore.trainer import keys as trusted
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn:
+    with connection(dsn, admin=True) as conn:
         trusted.remove(conn, name)
     console.show_one({"name": name, "removed": True}, json)

@@ -48,7 +48,7 @@ def train(
     from rescore.trainer.train import train as train_model
 
     chosen = report.parse_moments(moments)
-    with connection(dsn) as conn, console.progress(f"train {model}") as progress:
+    with connection(dsn) as conn, console.progress(f"train {model}", quiet=json) as progress:
         made = train_model(
             conn,
             model,
@@ -64,7 +64,7 @@ def train(
                 made = publish_trained(conn, made, candidate=candidate, reason=reason)
         finally:  # what was learnt is told even when it is refused
             _show_training(made, json)
-    sweep_after(model, dsn, wanted=sweep and publish and not candidate)
+    sweep_after(model, dsn, quiet=json, wanted=sweep and publish and not candidate)
 
 
 def examples(
@@ -82,7 +82,7 @@ def examples(
     from rescore.trainer.export import export
 
     chosen, present = report.parse_moments(moments), report.with_zone(until)
-    with connection(dsn) as conn, console.progress(f"examples {model}") as progress:
+    with connection(dsn) as conn, console.progress(f"examples {model}", quiet=json) as progress:
         made = export(conn, model, out, moments=chosen, until=present, most=most, progress=progress)
     console.show_one({"model": model, "file": out, "examples": made}, json)
 
@@ -107,7 +107,7 @@ def learn(
     from rescore.trainer.loop.learn import learn as learn_model
     from rescore.trainer.loop.report import summary
 
-    with connection(dsn) as conn, console.progress(f"learn {model}") as progress:
+    with connection(dsn) as conn, console.progress(f"learn {model}", quiet=json) as progress:
         made = learn_model(
             conn, model, max_batches=max_batches, restart=restart, wait=wait, progress=progress
         )
@@ -115,7 +115,7 @@ def learn(
         console.print_json(made.to_json())
     else:
         console.print_lines(summary(made))
-    sweep_after(model, dsn, wanted=sweep and made.published)
+    sweep_after(model, dsn, quiet=json, wanted=sweep and made.published)
     raise typer.Exit(3 if made.refused else 0)
 
 

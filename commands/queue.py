@@ -40,7 +40,7 @@ def pause(
     from rescore.trainer import pause as pausing
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn:
+    with connection(dsn, admin=True) as conn:
         disabled = pausing.pause(conn, profile, reason, lock_timeout=lock_timeout)
     console.show_one({"profile": profile, "triggers disabled": disabled}, json)
 
@@ -56,7 +56,7 @@ def resume(
     from rescore.trainer import pause as pausing
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn:
+    with connection(dsn, admin=True) as conn:
         pausing.resume(conn, profile, lock_timeout=lock_timeout)
         _fold(conn, profile, batch, json)
 
@@ -64,7 +64,7 @@ def resume(
 def _fold(conn: Connection, profile: str, batch: int, json: bool) -> None:
     from rescore.trainer import operations as ops
 
-    with console.progress(f"count {profile}") as progress:
+    with console.progress(f"count {profile}", quiet=json) as progress:
         folded = ops.fold(conn, profile, batch, progress)
     told = {"rows": folded.rows, "customers": folded.customers, "seconds": folded.seconds}
     console.show_one({"profile": profile, **told}, json)

@@ -7,13 +7,14 @@ from typing import Any
 from rescore import console
 
 
-def sweep_after(model: str, dsn: str | None, *, wanted: bool) -> None:
+def sweep_after(model: str, dsn: str | None, *, wanted: bool, quiet: bool) -> None:
     """Bring a profile's scores to the version that now serves, where that is wanted."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     if wanted:
-        with connection(dsn) as conn, console.progress(f"rescore by {model}") as progress:
+        shown = console.progress(f"rescore by {model}", quiet=quiet)
+        with connection(dsn) as conn, shown as progress:
             ops.sweep_model(conn, model, progress)
 
 

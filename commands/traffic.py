@@ -37,7 +37,7 @@ def challenge(
     part = share_of(share)
     with connection(dsn) as conn:
         ops.challenge(conn, model, version, part, reason)
-    sweep_after(model, dsn, wanted=sweep)
+    sweep_after(model, dsn, quiet=json, wanted=sweep)
     console.show_one({"model": model, "challenger": version, "share": part}, json)
 
 
@@ -67,7 +67,7 @@ def demote(
 
     with connection(dsn) as conn:
         ops.demote(conn, model, version, reason)
-    sweep_after(model, dsn, wanted=sweep)
+    sweep_after(model, dsn, quiet=json, wanted=sweep)
     console.show_one({"model": model, "demoted": version}, json)
 
 

@@ -20,8 +20,8 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         found = ops.status(conn)
         told = None if json else ops.runner(conn)
     columns = (
-        "model", "profile", "champion", "challenger", "since", "learnt", "moved", "quarantined",
-        "backfilling", "paused", "removed", "incidents",
+        "model", "profile", "champion", "challenger", "since", "learnt", "idle", "moved",
+        "quarantined", "backfilling", "paused", "removed", "incidents",
     )  # fmt: skip
     rare = frozenset(columns) - {"model", "profile", "champion", "since", "incidents"}
     none = "no model is defined: `rescore apply` makes those of a definition"
@@ -56,7 +56,7 @@ def sweep(
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn, console.progress(f"sweep {profile}") as progress:
+    with connection(dsn) as conn, console.progress(f"sweep {profile}", quiet=json) as progress:
         swept = ops.sweep(
             conn,
             profile,
@@ -78,7 +78,7 @@ def snapshot(profile: Profile, dsn: Dsn = None, batch: Batch = None, json: Json 
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn, console.progress(f"snapshot {profile}") as progress:
+    with connection(dsn) as conn, console.progress(f"snapshot {profile}", quiet=json) as progress:
         logged = ops.log(conn, profile, batch, progress)
     console.show_one({"profile": profile, **vars(logged)}, json)
 
@@ -94,7 +94,7 @@ def rebuild(profile: Profile, dsn: Dsn = None, json: Json = False) -> None:
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn, console.progress(f"rebuild {profile}"):
+    with connection(dsn) as conn, console.progress(f"rebuild {profile}", quiet=json):
         changed = ops.rebuild(conn, profile)
     console.show_one({"profile": profile, "changed": changed}, json)
 

@@ -46,7 +46,7 @@ def publish(
     from rescore.trainer.publish import publish as publish_file
 
     version = publish_file(file, model=model, dsn=dsn, candidate=candidate, reason=reason, key=key)
-    sweep_after(model, dsn, wanted=sweep and not candidate)
+    sweep_after(model, dsn, quiet=json, wanted=sweep and not candidate)
     console.show_one({"model": model, "version": version, "serves": not candidate}, json)
 
 
@@ -64,7 +64,7 @@ def promote(
 
     with connection(dsn) as conn:
         serving = ops.promote(conn, model, version, reason)
-    sweep_after(model, dsn, wanted=sweep)
+    sweep_after(model, dsn, quiet=json, wanted=sweep)
     console.show_one({"model": model, "version": serving}, json)
 
 
@@ -82,7 +82,7 @@ def rollback(
 
     with connection(dsn) as conn:
         serving = ops.rollback(conn, model, version, reason)
-    sweep_after(model, dsn, wanted=sweep)
+    sweep_after(model, dsn, quiet=json, wanted=sweep)
     console.show_one({"model": model, "version": serving}, json)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -65,6 +66,7 @@ def apply(
     lock_timeout: float = 0.5,
     attempts: int = 60,
     progress: Progress | None = None,
+    doing: Callable[[str], None] = lambda what: None,
 ) -> Plan:
     """Bring the database to a definition; do nothing where it is already there.
 
@@ -76,6 +78,7 @@ def apply(
     create_indexes: create missing indexes on event keys (without them retractions scan).
     lock_timeout: seconds to wait for the event tables' locks, each of ``attempts`` times.
     progress: called with keys done and keys expected while backfilling.
+    doing: called with what comes next and may take long.
 
     Raises
     ------
@@ -84,7 +87,9 @@ def apply(
     made = plan(conn, definition, drop=drop)
     if create_indexes:
         for statement in made.indexes:
+            doing(statement)
             conn.execute(statement.encode())
+    doing("tables, functions and triggers")
     for attempt in range(attempts):
         try:
             _make_partitions(conn, made, lock_timeout)
@@ -100,6 +105,7 @@ def apply(
             detail=f"Tried {attempts} times, {lock_timeout:g} s each.",
             hint="Find the long transaction in pg_stat_activity, or raise --lock-timeout.",
         )
+    doing("backfill")
     counted, passed = backfill(conn, made.profile, progress)
     if counted:
         made.changes.append(f"count {counted} customers from their events")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from rescore.compiler.build_outcomes import Outcomes
 from rescore.compiler.catalog import Column, Table
+from rescore.compiler.columns import check_columns
 from rescore.compiler.computed import computed_input, keep, reads
 from rescore.compiler.definition import Definition, Event, Feature
 from rescore.compiler.definition_names import EVENT_BYTES
@@ -64,6 +65,7 @@ def build(definition: Definition, tables: Tables) -> Profile:
     DoesNotFit
         A column is missing or of a wrong type, the key is not unique, a name is taken.
     """
+    check_columns(definition, tables)
     return _Builder(definition, tables).profile()
 
 

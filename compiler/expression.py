@@ -90,6 +90,19 @@ def check(expression: str, columns: Collection[str] | None, place: str) -> Expre
     return Expression(sql, read)
 
 
+def missing_columns(expression: str, columns: Collection[str], place: str) -> Iterator[DoesNotFit]:
+    """Yield what :func:`check` says of each column the table does not have, by name.
+
+    An expression that is wrong in itself is left to :func:`check`.
+    """
+    try:
+        read = check(expression, None, place).columns
+    except BadDefinition:
+        return
+    for name in sorted(read - set(columns)):
+        yield _no_column(name, columns, place)
+
+
 def parse_tree(text: str) -> Any:
     """Return the tree of exactly one expression, parsed but not otherwise checked.
 

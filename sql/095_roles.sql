@@ -29,7 +29,7 @@ AS $$
     -- level: 1 all three roles, 2 trainer and admin, 3 admin, 4 none of them. What is not named here is its owner's.
     VALUES
     ('schema', 1, true, '{USAGE}'::text[], '{rescore,rescore_compiled}'::text[]),
-    ('relation', 1, false, '{SELECT}', '{model_version,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,queue_lag,feature_drift,served_quality}'),
+    ('relation', 1, false, '{SELECT}', '{model_version,model_status,model_quality,live_quality,early_outcomes,uplift,health,outbox_lag,queue_lag,feature_drift,served_quality}'),
     -- An incident's message may quote a row; a model's artefact and a definition are not for every reader.
     ('relation', 2, false, '{SELECT}', '{profiles,deployments,models,deployment_history,incident_log,incidents,sweeps,snapshots,snapshot_rounds}'),
     ('relation', 2, false, '{SELECT,INSERT,UPDATE}', '{alerts,judgements}'),

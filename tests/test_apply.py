@@ -388,6 +388,89 @@ def test_tables_called_almost_so_are_named(conn: Connection) -> None:
     assert caught.value.hint == 'Did you mean "Sum"?'
 
 
+EVERYWHERE = """
+profile: {table: people, key: {name: id, type: bigint}, only: "sttaus = 'on'", history: {plan: moves, palce: static}}
+links: {cart: {table: carts, on: cart, gives: custmer}}
+events:
+  orders: {time: ordered, known_at: booked, key: customer_id}
+  moves: {time: at, key: id}
+  clicks: {table: orders, time: ordered_at, via: cart}
+features:
+  spend: {from: orders, sum: amuont}
+  big: {from: orders, count: true, where: "amonut > 9 AND chanel = 'web'"}
+  age: {column: aeg}
+labels:
+  gone: {table: leavers, at: left_at, key: id, known_at: told_at, within: 9 days, where: "why <> ''"}
+  lapsed: {none: orders, within: 9 days, where: "kind = 'x'"}
+interventions: {table: offers, time: sent, key: id, holdout: 5%, where: "sort = 'mail'"}
+models: {churn: {label: lapsed}}
+scores: {churn_score: {model: churn}}
+"""
+SEVERAL = b"""
+CREATE TABLE people (id bigint PRIMARY KEY, status text, plan text, place text, age int);
+CREATE TABLE carts (cart_id bigint PRIMARY KEY, customer bigint);
+CREATE TABLE moves (id bigint, at timestamptz); CREATE TABLE leavers (id bigint, at timestamptz);
+CREATE TABLE offers (id bigint, sent_at timestamptz, kind text);
+"""
+
+
+def test_columns_that_are_not_there_are_named_at_once(conn: Connection) -> None:
+    wrong = BASIC.replace("amount}", "amonut}").replace("{time: ordered_at", "{time: ordered")
+    wrong = wrong.replace("count: true}", "count: true, where: \"chanel = 'web'\"}")
+    with pytest.raises(DoesNotFit) as caught:
+        define(conn, wrong)
+    assert str(caught.value).splitlines() == [
+        'events.orders.time: table public.orders has no column "ordered"',
+        "DETAIL: Its columns are amount, channel, customer_id, order_id, ordered_at.",
+        'Also: feature spend: event table orders has no column "amonut". Did you mean "amount"?',
+        'Also: feature orders: SQL expression: there is no column "chanel". Did you mean "channel"?',
+        'HINT: Did you mean "ordered_at"?',
+    ]
+
+
+def test_whatever_names_a_column_is_looked_at(conn: Connection) -> None:
+    conn.execute(SEVERAL)
+    with pytest.raises(DoesNotFit) as caught:
+        define(conn, EVERYWHERE)
+    first, *told = str(caught.value).splitlines()
+    others = [line.removeprefix("Also: ") for line in told if line.startswith("Also: ")]
+    missing = [
+        line.partition(". Did")[0].partition(". Its")[0].partition(". Col")[0]
+        for line in [first, *others]
+    ]
+    assert missing == [
+        'profile.history: table public.moves has no column "plan"',
+        'profile.history: table public.people has no column "palce"',
+        'features.age: table public.people has no column "aeg"',
+        'links.cart.on: table public.carts has no column "cart"',
+        'links.cart.gives: table public.carts has no column "custmer"',
+        'events.orders.time: table public.orders has no column "ordered"',
+        'events.orders.known_at: table public.orders has no column "booked"',
+        'events.clicks.via: table public.orders has no column "cart"',
+        'labels.gone.at: table public.leavers has no column "left_at"',
+        'labels.gone.known_at: table public.leavers has no column "told_at"',
+        'interventions.time: table public.offers has no column "sent"',
+    ]  # fmt: skip
+    assert told[-2] == "And 7 more."
+    repaired = EVERYWHERE.replace("ordered,", "ordered_at,").replace("booked", "ordered_at")
+    for wrong, right in [
+        ("plan: moves, palce", "place"), ("aeg", "age"), ("on: cart,", "on: cart_id,"),
+        ("custmer", "customer"), ("left_at", "at"), ("told_at", "at"), ("time: sent,", "time: sent_at,"),
+        ("via: cart", "key: customer_id"),
+    ]:  # fmt: skip
+        repaired = repaired.replace(wrong, right)
+    with pytest.raises(DoesNotFit) as caught:
+        define(conn, repaired)
+    for place, name in [
+        ("feature spend: event table orders has", "amuont"), ("feature big: SQL expression: there is", "amonut"),
+        ("feature big: SQL expression: there is", "chanel"), ("label gone: SQL expression: there is", "why"),
+        ("label lapsed: SQL expression: there is", "kind"),
+        ("interventions.where: SQL expression: there is", "sort"), ("profile.only: SQL expression: there is", "sttaus"),
+    ]:  # fmt: skip
+        assert f'{place} no column "{name}"' in str(caught.value)
+    assert str(caught.value).count("no column") == 7
+
+
 @pytest.mark.parametrize(
     ("table", "hint"),
     [("Ops.profiles", 'Did you mean "Ops"?'), ("crm.profiles", 'Create it: CREATE SCHEMA "crm";')],

@@ -74,6 +74,8 @@ class Traffic:
     now: by the profile's clock.
     acted: when a rule last acted, by that clock; None when none ever has.
     target: what the model tells.
+    labelled: whether it has a label; the outcomes of any other are not known.
+    treats: whether the definition says who is treated, and who is held out.
     """
 
     model: str
@@ -85,6 +87,8 @@ class Traffic:
     now: datetime
     acted: datetime | None
     target: Target = "outcome"
+    labelled: bool = True
+    treats: bool = False
 
     def rival(self) -> int | None:
         """Return the version one would ask about first."""
@@ -160,10 +164,37 @@ def traffic(conn: Connection, model: str) -> Traffic:
         row = conn.execute(query("traffic_of"), (model,)).fetchone()
     if row is None:
         raise unknown_model(conn, model)
-    champion, challenger, shadows, predecessor, spec, now, acted, number = row
-    target = target_of(spec, number=number)
+    champion, challenger, shadows, predecessor, spec, now, acted, number, treats = row
+    target, labelled = target_of(spec, number=number), spec.get("label") is not None
+    rules = Rules.of(spec.get("traffic"), target)
     beside = (champion, challenger, tuple(shadows), predecessor)
-    return Traffic(model, *beside, Rules.of(spec.get("traffic"), target), now, acted, target)
+    return Traffic(model, *beside, rules, now, acted, target, labelled, treats)
+
+
+def check_outcomes(found: Traffic, what: str, *, instead: str) -> None:
+    """Refuse what outcomes are needed for, of a model that has none.
+
+    Parameters
+    ----------
+    what: cannot be told, such as ``versions of model churn cannot be compared``.
+    instead: what to do where the score is the number of a segment.
+
+    Raises
+    ------
+    NotSupported
+    """
+    if found.target == "segments":
+        raise NotSupported(
+            what,
+            detail="Its score is the number of a segment; no outcome says which is better.",
+            hint=instead,
+        )
+    if not found.labelled:
+        raise NotSupported(
+            what,
+            detail="It has no label: what came of its scores is not known.",
+            hint=f"name one under models.{found.model}.label, and run `rescore apply`",
+        )
 
 
 def compare(
@@ -195,13 +226,12 @@ def compare(
     Stopped: ``stop`` was set.
     """
     found = traffic(conn, model)
+    check_outcomes(
+        found,
+        f"versions of model {model} cannot be compared",
+        instead="see the gate's `distance` in rescore.learn_log",
+    )
     chosen = _chosen(found, candidate, champion)
-    if found.target == "segments":
-        raise NotSupported(
-            f"versions of model {model} cannot be compared",
-            detail="Its score is the number of a segment; no outcome says which is better.",
-            hint="see the gate's `distance` in rescore.learn_log",
-        )
     given = {"model": model, "candidate": chosen[0], "champion": chosen[1], "since": since}
     with translated(), conn.transaction():
         conn.execute(query("one_snapshot"))

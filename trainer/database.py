@@ -80,10 +80,37 @@ def address(dsn: str | None = None) -> str:
 
 
 @contextmanager
-def connection(dsn: str | None = None) -> Iterator[Connection]:
-    """Open a connection, close it afterwards, and raise rescore's errors for the server's."""
+def connection(dsn: str | None = None, *, admin: bool = False) -> Iterator[Connection]:
+    """Open a connection, close it afterwards, and raise rescore's errors for the server's.
+
+    Parameters
+    ----------
+    admin: what is done with it is for administrators, whatever it looks at first.
+    """
     with translated(), connect(dsn) as conn:
-        yield conn
+        try:
+            with translated():
+                yield conn
+        except errors.NotAllowed as error:
+            if error.hint == WHO_MAY:
+                error.hint = who_may(conn, error.message, admin=admin)
+            raise
+
+
+def who_may(conn: Connection, denied: str, *, admin: bool = False) -> str:
+    """Say what role it takes to do what the server denied, by the server's message."""
+    name = denied.rpartition(" ")[2]
+    try:
+        role = one(conn, query("who_may"), {"name": name, "admin": admin})
+    except psycopg.Error:  # a role that may not even use the schema
+        role = None
+    if role is None:
+        return WHO_MAY
+    member = sql.Identifier(conn.info.user).as_string(conn)
+    return (
+        f"members of {role} may: connect as one, or have an administrator run "
+        f"GRANT {role} TO {member};"
+    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import psycopg
 
 from rescore import __version__
 from rescore.errors import RescoreError
-from rescore.trainer.database import Connection, connect, one, query, translate
+from rescore.trainer.database import Connection, connect, one, query, translate, who_may
 
 Check = Callable[[Connection], tuple[str, str]]
 
@@ -41,17 +41,18 @@ def _examined(conn: Connection) -> Iterator[dict[str, str]]:
         try:
             result, detail = check(conn)
         except psycopg.Error as error:
-            result, detail = _failed(name, error)
+            result, detail = _failed(conn, name, error)
         yield _row(name, result, detail)
         if name == "schema" and result == "wrong":
             return
     yield from _health(conn)
 
 
-def _failed(name: str, error: psycopg.Error) -> tuple[str, str]:
+def _failed(conn: Connection, name: str, error: psycopg.Error) -> tuple[str, str]:
     """A check that this role may not make has found nothing wrong."""
     if isinstance(error, psycopg.errors.InsufficientPrivilege) and name != "schema":
-        return "missing", f"not looked at: {error.diag.message_primary}"
+        denied = error.diag.message_primary or ""
+        return "missing", f"not looked at: {denied}; {who_may(conn, denied)}"
     return "wrong", str(translate(error))
 
 

@@ -1,9 +1,7 @@
--- All versions, newest first. Calls nothing; reads rescore.models, rescore.deployments and rescore.model_version.
-SELECT m.model, m.version, COALESCE(d.champion = m.version, false) AS serves, m.engine, m.format,
-       (m.metrics->>'auc')::float8 AS auc, (m.metrics->>'log_loss')::float8 AS log_loss,
-       (m.metrics->>'r2')::float8 AS r2, (m.metrics->>'rmse')::float8 AS rmse,
-       m.parent, m.created_at, m.created_by, v.role, v.share
-FROM rescore.models AS m
-LEFT JOIN rescore.model_version AS v ON v.model = m.model AND v.version = m.version
-LEFT JOIN rescore.deployments AS d ON d.model = m.model
-ORDER BY m.model, m.version DESC
+-- All versions, newest first. Calls nothing; reads the view rescore.model_version, as every reader may.
+SELECT v.model, v.version, coalesce(v.serving, false) AS serves, v.engine, v.format,
+       (v.metrics ->> 'auc')::pg_catalog.float8 AS auc, (v.metrics ->> 'log_loss')::pg_catalog.float8 AS log_loss,
+       (v.metrics ->> 'r2')::pg_catalog.float8 AS r2, (v.metrics ->> 'rmse')::pg_catalog.float8 AS rmse,
+       v.parent, v.created_at, v.created_by, v.role, v.share
+FROM rescore.model_version AS v
+ORDER BY v.model, v.version DESC

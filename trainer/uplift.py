@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.errors import NotEnoughData
+from rescore.trainer.compare import check_outcomes, traffic
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.learning.histogram import GROUPS
 from rescore.trainer.learning.intervals import LEVEL, Interval, jackknife
-from rescore.trainer.usage import unknown_model
 
 Floats = NDArray[np.float64]
+
+TELL = "name `interventions` with a holdout in the definition, and run `rescore apply`"
+WAIT = "a snapshot resolves after its horizon: wait, or name an earlier --since"
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,17 @@ def uplift(conn: Connection, model: str, *, since: datetime | None = None) -> Up
     Raises
     ------
     UnknownModel
+    NotSupported: the model has no outcome that treating could change.
     NotEnoughData: nobody is held out, or nothing is resolved of either group.
     """
+    found = traffic(conn, model)
+    check_outcomes(
+        found,
+        f"what treating has changed cannot be told of model {model}",
+        instead="ask for a model of the profile that has a label",
+    )
     with translated():
         rows = conn.execute(query("uplift"), {"model": model, "since": since}).fetchall()
-        known = [name for (name,) in conn.execute(query("known_models"))]
-    if model not in known:
-        raise unknown_model(conn, model)
     sums, people = np.zeros((2, 3, GROUPS)), [0, 0]
     for members, holdout, *numbers, customers in rows:
         sums[int(holdout), :, members] = numbers
@@ -78,7 +85,7 @@ def uplift(conn: Connection, model: str, *, since: datetime | None = None) -> Up
         raise NotEnoughData(
             f"no resolved snapshots of model {model} to compare: {people[0]} customers who may be "
             f"treated, {people[1]} held out",
-            hint="name `interventions` in the definition; a snapshot resolves after its horizon",
+            hint=WAIT if found.treats else TELL,
         )
     return Uplift(model, int(sums[:, 0].sum()), people[0], people[1], **_numbers(sums))
 

@@ -7,8 +7,10 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 from typing import Any, NamedTuple
 
 import joblib
@@ -379,6 +381,51 @@ def test_a_profile_of_another_schema_is_suggested(run: Run, shop: Path, db: Any)
     shop.write_text(DEFINITION.replace("table: customers", "table: crm.customers"))
     assert run("apply", shop).code == 0
     assert 'did you mean "crm.customers"?' in run("verify", "customers").err
+
+
+def test_what_takes_long_is_told_in_lines_where_no_terminal_is(
+    run: Run, shop: Path, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.execute("DROP INDEX orders_customer_id_idx")
+    db.commit()
+    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 3600)
+    assert run("apply", shop).err == ""  # a moment is not worth a line
+    db.execute("DROP INDEX orders_customer_id_rescore_idx")
+    db.commit()
+    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 0.05)
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.05)
+    db.execute("LOCK TABLE orders IN ROW EXCLUSIVE MODE")  # an index waits for who writes
+    held = Timer(3, db.rollback)
+    held.start()
+    lines = run("apply", shop).err.splitlines()
+    held.join()
+    index = "apply customers.yaml: CREATE INDEX CONCURRENTLY IF NOT EXISTS"
+    assert any(line.startswith(index) for line in lines)
+    assert re.fullmatch(r"apply customers\.yaml: done, after \d+ s", lines[-1])
+    done = run("train", "churn", "--until", "2024-12-31")
+    assert "examples" in done.out
+    lines = done.err.splitlines()
+    assert any(re.fullmatch(r"train churn: \d+ of \d+, after \d+ s", line) for line in lines)
+    assert re.fullmatch(r"train churn: done, after \d+ s", lines[-1])
+    quiet = run("train", "churn", "--until", "2024-12-31", "--json")
+    assert (quiet.err, quiet.json["model"]) == ("", "churn")
+
+
+def test_what_fails_is_not_told_to_be_done(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 0.01)
+    with pytest.raises(ZeroDivisionError):
+        _divide()
+    lines = capfd.readouterr().err.splitlines()
+    assert set(lines) == {"divide: by nothing, after 0 s"}
+
+
+def _divide() -> None:
+    with console.progress("divide") as progress:
+        progress.doing("by nothing")
+        time.sleep(0.2)
+        raise ZeroDivisionError
 
 
 def test_an_unknown_database_is_not_a_missing_server(run: Run, dsn: str) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from rescore import cli
 from rescore.compiler.apply import plan
 from rescore.compiler.definition import parse
 from rescore.tests.security.conftest import DEFINITION, Connection, Stage
@@ -187,3 +189,76 @@ def strangers_rights(conn: Connection) -> list[str]:
         "SELECT o.shown FROM rescore._objects() AS o, aclexplode(o.acl) AS a WHERE a.grantee = 0"
     )
     return [shown for (shown,) in conn.execute(query.encode())]
+
+
+def called(
+    stage: Stage,
+    user: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *arguments: str,
+) -> tuple[int, str, str]:
+    """The command line as one of the people: its exit code, output and errors."""
+    monkeypatch.setenv("RESCORE_DSN", make_conninfo(stage.dsn, user=user))
+    monkeypatch.setattr("sys.argv", ["rescore", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0), *capsys.readouterr()
+    return 0, *capsys.readouterr()
+
+
+def test_readers_are_shown_the_whole_status_and_all_versions(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in (["status"], ["status", "--json"], ["models", "--json"], ["doctor", "--json"]):
+        code, seen, err = called(stage, "viewer", capsys, monkeypatch, *command)
+        assert (code, err) == (0, ""), command
+        if command[0] != "doctor":
+            assert seen == called(stage, "chief", capsys, monkeypatch, *command)[1]
+        else:
+            assert "not looked at: permission denied for table incident_log; members of" in seen
+
+
+@pytest.mark.parametrize(
+    ("user", "role", "commands"),
+    [
+        (
+            "viewer",
+            "rescore_trainer",
+            "drift churn; compare churn 1; uplift churn; quarantine; verify-model churn; learn churn; "
+            "train churn; promote churn 1; sweep shop.customers; snapshot shop.customers; run --once",
+        ),
+        (
+            "viewer",
+            "rescore_admin",
+            "verify shop.customers; rebuild shop.customers; forget shop.customers 101; keys list; "
+            "pause shop.customers; resume shop.customers",
+        ),
+        ("learner", "rescore_admin", "verify shop.customers; pause shop.customers; keys list"),
+    ],
+)
+def test_who_may_not_is_told_which_role_may(
+    stage: Stage,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    user: str,
+    role: str,
+    commands: str,
+) -> None:
+    for command in commands.split("; "):
+        code, out, err = called(stage, user, capsys, monkeypatch, *command.split())
+        assert (code, out) == (1, ""), command
+        assert err.startswith("rescore: permission denied for"), command
+        assert f"HINT: members of {role} may: connect as one" in err, command
+        assert f'GRANT {role} TO "{user}";' in err, command
+
+
+def test_who_may_not_read_a_table_of_the_users_own_is_sent_to_its_owner(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.connect().execute("REVOKE SELECT ON shop.orders FROM learner")
+    code, _, err = called(stage, "learner", capsys, monkeypatch, "train", "churn")
+    assert code == 1
+    assert "permission denied for table orders" in err
+    assert "ask the owner of the table or schema for a grant" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -349,6 +350,33 @@ def test_requests_do_not_wait_for_a_model_that_is_removed(conn: Connection) -> N
     said = Learning(60.0).work(conn, threading.Event())
     assert said == {"answered": f"churn: request 3: {gone}"}
     assert one(conn, answer) == ("nothing", f"request 3: {gone}", 0)
+
+
+def test_an_answered_request_is_no_round(conn: Connection) -> None:
+    """Neither for who looks at the status, nor for `every`."""
+    text = DEFINITION.replace("LEARN", LEARN)
+    stream(conn, 1000)
+    assert [each.action for each in learn(conn, "churn").rounds] == ["published"]
+    (before,) = ops.status(conn)
+    assert before["learnt"].startswith("published 2 ") and before["idle"] is None
+    conn.execute("UPDATE rescore.learn_log SET at = at - interval '2 hours'")
+    (before,) = ops.status(conn)
+    conn.execute("SELECT rescore.request_learning('churn')")
+    define(conn, text.replace("  churn:\n", "  loyal:\n").replace("churn}}", "loyal}}"))
+    told = {each["model"]: each for each in ops.status(conn)}["churn"]
+    assert told["learnt"] == before["learnt"]
+    assert re.fullmatch(
+        r"nothing [-\d]+ [:\d]+: request 1: the model is no longer defined", told["idle"]
+    )
+    define(conn, text)
+    stream(conn, 1000, seed=4, day=2)
+    when(conn, "{every: 1 hour}")
+    assert due(conn, "churn") == "1:00:00 since the last round"
+    learn(conn, "churn")
+    learn(conn, "churn")
+    (told,) = ops.status(conn)
+    assert told["learnt"].split()[1:] != before["learnt"].split()[1:]
+    assert re.fullmatch(r"nothing .*: \d+ new examples; a round needs \d+", told["idle"])
 
 
 def test_what_a_changed_definition_does_not_change_of_what_was_learnt_is_said(

@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from rescore.errors import BadDefinition, DoesNotFit, NotSupported
+from rescore.errors import BadDefinition, DoesNotFit, NotEnoughData, NotSupported
 from rescore.plpython.prediction import score
 from rescore.tests.support import define, one
 from rescore.trainer.alert_rules import Quality
@@ -22,6 +22,7 @@ from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.loop.state import read_state
 from rescore.trainer.train import train
+from rescore.trainer.uplift import uplift
 
 Connection = psycopg.Connection[Any]
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -271,6 +272,28 @@ def test_segments_are_learnt_without_a_label(conn: Connection, tmp_path: Path) -
     for way in (lambda: compare(conn, "kind", 1), lambda: export(conn, "kind", tmp_path / "a.csv")):
         with pytest.raises(NotSupported):
             way()
+
+
+def test_what_has_no_outcome_is_not_asked_for_more_snapshots(conn: Connection) -> None:
+    plain = DEFINITION.replace("models:\n", "models:\n  plain: {features: [habit, income]}\n")
+    define(conn, plain)
+    for way in (compare, uplift):
+        with pytest.raises(NotSupported, match="of model kind") as caught:
+            way(conn, "kind")
+        assert "number of a segment" in caught.value.detail
+        assert "interventions" not in caught.value.hint
+        with pytest.raises(NotSupported, match="of model plain") as caught:
+            way(conn, "plain")
+        assert caught.value.hint.startswith("name one under models.plain.label")
+    with pytest.raises(NotEnoughData) as nothing:
+        uplift(conn, "value")
+    assert nothing.value.hint.startswith("name `interventions` with a holdout")
+    conn.execute("CREATE TABLE offers (customer_id bigint, sent_at timestamptz)")
+    treated = "interventions: {table: offers, time: sent_at, holdout: 20%}\nmodels:"
+    define(conn, DEFINITION.replace("models:", treated))
+    with pytest.raises(NotEnoughData) as nothing:
+        uplift(conn, "value")
+    assert nothing.value.hint.startswith("a snapshot resolves after its horizon")
 
 
 def test_a_history_of_numbers_is_trained_and_measured(conn: Connection) -> None:
