@@ -21,6 +21,7 @@ from rescore.tests.learning_shop import (
     stream,
 )
 from rescore.tests.support import one
+from rescore.trainer import operations as ops
 from rescore.trainer.loop.job import Learning
 from rescore.trainer.loop.triggers import due
 
@@ -101,3 +102,77 @@ def test_quality_of_what_is_served_is_that_of_the_newest(conn: Connection) -> No
         > 2000
     )
     assert "log_loss of what is served is" in str(due(conn, "churn"))
+
+
+BY_TIME = LEARN.replace("examples: 1000", "test: 20 days")
+
+
+def days_of_rounds(conn: Connection, days: range, *, restarted: bool) -> list[tuple[int, str]]:
+    """Let some of the outcomes be known each day, and look twice; return the rounds, by day."""
+    job, found = Learning(30.0), []
+    for day in days:
+        resolved(conn, *drawn(np.random.default_rng(day), 60), day=day, first=1000 * day)
+        for _ in range(2):
+            job = Learning(30.0) if restarted else job
+            found += [(day, action) for action in looks(conn, job)]
+    return found
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_round_is_due_once_in_every_by_the_clock_of_the_profile(
+    conn: Connection, restarted: bool
+) -> None:
+    """With the newest time tested on, what was learnt last was known long ago at every look."""
+    when(conn, "{every: 7 days}", BY_TIME)
+    found = days_of_rounds(conn, range(75), restarted=restarted)
+    # The first micro-batch, of two days, is known on day 31 and settled by what was taken 20 later.
+    assert found == [(day, "published") for day in (51, 58, 65, 72)]
+
+
+def test_a_round_that_finds_nothing_puts_off_no_other(conn: Connection) -> None:
+    when(conn, "{every: 2 days}")
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["published"]
+    stream(conn, 900, seed=4, day=3)
+    assert due(conn, "churn") is None  # it would find too little
+    conn.execute("SELECT rescore.request_learning('churn')")
+    job = Learning(30.0)
+    assert looks(conn, job) == ["nothing"]
+    stream(conn, 100, seed=5, day=3)
+    assert looks(conn, job) == ["published"]
+
+
+def test_a_round_that_has_too_few_to_test_on_is_one(conn: Connection) -> None:
+    when(conn, "{every: 2 days}", LEARN.replace("customers: 100", "customers: 1000"))
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["waiting"]
+    stream(conn, 1000, seed=4, day=1)
+    assert looks(conn, Learning(30.0)) == []
+    stream(conn, 1, seed=5, day=3)
+    assert looks(conn, Learning(30.0)) == ["waiting"]
+
+
+def test_what_is_let_in_again_turns_no_clock_back(conn: Connection) -> None:
+    """It is resolved anew, and keeps the moment at which its outcome became known."""
+    when(conn, "{every: 2 days}")
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["published"]
+    stream(conn, 1000, seed=4, day=1)
+    conn.execute("SELECT rescore.quarantine('churn', ARRAY[1500], 'a bot')")
+    conn.execute(
+        "UPDATE rescore.snapshots SET resolved_at = resolved_at - interval '9 days' WHERE id = 1500"
+    )
+    ops.release(conn, "churn")
+    assert due(conn, "churn") is None
+
+
+def test_a_forgotten_customer_takes_no_round_along(conn: Connection) -> None:
+    """The last example that was learnt may be gone."""
+    when(conn, "{every: 2 days}")
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["published"]
+    conn.execute("DELETE FROM rescore.snapshots WHERE id > 900")
+    stream(conn, 1000, seed=4, day=1)
+    assert due(conn, "churn") is None
+    stream(conn, 1, seed=5, day=3)
+    assert due(conn, "churn") == "2 days since the last round"

@@ -146,6 +146,16 @@ class Reader:
         given = {"most": most, "bound": self.bound, **position._asdict()}
         return int(one(self.conn, self._statement("learn_labels", given)))
 
+    def settles(self, position: Position, batch: int) -> tuple[datetime | None, datetime | None]:
+        """Return when the outcomes of the next micro-batch are known, and the newest moment.
+
+        None stands for the first where there is no full one, for the second where there is none.
+        """
+        given = {"batch": batch, "bound": self.bound, **position._asdict()}
+        names = "learn_settles", "learn_newest"
+        settles, newest = (one(self.conn, self._statement(name, given)) for name in names)
+        return settles, newest
+
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
         given = {"share": below(share), "since": since or EVER, "size": size}

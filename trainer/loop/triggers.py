@@ -62,28 +62,49 @@ def due(
         requested, waited = row
         if when.request and requested:
             return f"request {requested}"
-        needed = learn.examples or learn.batch
-        labels = _new_labels(conn, state, max(when.labels or 0, needed), idle)
-        enough = labels >= needed
-        fresh = labels > 0 or idle is None
-        if when.every and fresh and _is_time(waited, when.every, enough=enough):
-            return "first round" if waited is None else f"{_said(when.every)} since the last round"
-        if when.labels and labels >= when.labels:
-            return f"{labels} new labels"
-        if not enough:
+        reader, needed = Reader.of(conn, state), learn.examples or learn.batch
+        most = max(when.labels or 0, needed)
+        behind = reader.labels(state.position, most)
+        new = behind if idle is None else reader.labels(_begin(state, idle), most)
+        # Where the newest are tested on, one more example seldom settles another micro-batch.
+        fewest = 0 if idle is None else 1 if learn.test_share else needed
+        if new >= fewest and behind >= needed and _is_time(reader, state, waited):
+            return _waited(state, waited)
+        if when.labels and new >= when.labels:
+            return f"{new} new labels"
+        if new < needed:
             return None
         return _worse(conn, state) or _moved(conn, state, stop)
 
 
-def _new_labels(conn: Connection, state: State, most: int, idle: Idle | None) -> int:
-    same = idle is not None and idle.line == state.line.number
-    begin = max(state.position, idle.read_to) if idle and same else state.position
-    return Reader.of(conn, state).labels(begin, most)
+def _begin(state: State, idle: Idle) -> Position:
+    """Return where counting new labels begins after a round that found too little."""
+    same = idle.line == state.line.number
+    return max(state.position, idle.read_to) if same else state.position
 
 
-def _is_time(waited: float | None, every: timedelta, *, enough: bool) -> bool:
-    """Say whether a round is due by time: the first, and one after a clock went back, by number."""
-    return enough if waited is None or waited < 0 else waited >= every.total_seconds()
+def _is_time(reader: Reader, state: State, waited: float | None) -> bool:
+    """Say whether a round is due by time: also the first, and one after a clock went back."""
+    learn = state.terms.learn
+    if learn.when.every is None:
+        return False
+    if waited is not None and 0 <= waited < learn.when.every.total_seconds():
+        return False
+    return learn.test_share is not None or _is_settled(reader, state)
+
+
+def _is_settled(reader: Reader, state: State) -> bool:
+    """Say whether the next micro-batch was known before the newest, which are tested on."""
+    settles, newest = reader.settles(state.position, state.terms.learn.batch)
+    if settles is None or newest is None:
+        return False
+    return settles <= newest - state.terms.learn.test_length
+
+
+def _waited(state: State, waited: float | None) -> str:
+    every = state.terms.learn.when.every
+    assert every is not None  # else it is not time
+    return "first round" if waited is None else f"{_said(every)} since the last round"
 
 
 def _said(length: timedelta) -> str:
