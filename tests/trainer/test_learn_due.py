@@ -22,7 +22,10 @@ from rescore.tests.learning_shop import (
 )
 from rescore.tests.support import one
 from rescore.trainer import operations as ops
+from rescore.trainer.loop.block import START, Position
 from rescore.trainer.loop.job import Learning
+from rescore.trainer.loop.reading import Reader
+from rescore.trainer.loop.state import read_state
 from rescore.trainer.loop.triggers import due
 
 Connection = psycopg.Connection[Any]
@@ -176,3 +179,65 @@ def test_a_forgotten_customer_takes_no_round_along(conn: Connection) -> None:
     assert due(conn, "churn") is None
     stream(conn, 1, seed=5, day=3)
     assert due(conn, "churn") == "2 days since the last round"
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Position]:
+    """Positions from which examples are counted."""
+    found, labels = [], Reader.labels
+
+    def noting(reader: Reader, position: Position, most: int) -> int:
+        assert "order" not in vars(reader)  # who only counts asks for nothing more
+        found.append(position)
+        return labels(reader, position, most)
+
+    monkeypatch.setattr(Reader, "labels", noting)
+    return found
+
+
+def test_a_look_counts_what_has_come_since_the_last(
+    conn: Connection, counted: list[Position]
+) -> None:
+    when(conn, "{labels: 1500, every: 7 days, quality: 0.1}")
+    job = Learning(30.0)
+    stream(conn, 900)
+    assert [looks(conn, job) for _ in range(2)] == [[], []]
+    stream(conn, 599, seed=4, day=1)
+    assert looks(conn, job) == ["published"]  # the first round is due once there is enough
+    del counted[:]
+    stream(conn, 900, seed=5, day=2)
+    assert looks(conn, job) == []
+    first, *rest = counted
+    assert not rest and first == read_state(conn, "churn").position
+    stream(conn, 1, seed=6, day=2)
+    assert [looks(conn, job) for _ in range(2)] == [[], []]
+    assert counted[1:] == sorted(set(counted[1:])) and counted[1] > first
+    stream(conn, 101, seed=7, day=2)
+    assert looks(conn, job) == ["published"]
+
+
+def test_what_was_counted_and_is_no_example_any_more_starts_no_round(
+    conn: Connection, counted: list[Position]
+) -> None:
+    when(conn, "{labels: 1000}")
+    job = Learning(30.0)
+    stream(conn, 999)
+    assert looks(conn, job) == []
+    conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at WHERE id <= 10")
+    stream(conn, 1, seed=4, day=1)
+    assert looks(conn, job) == []
+    stream(conn, 10, seed=5, day=2)
+    assert looks(conn, job) == ["published"]
+    assert START in counted[2:]  # before a round, all is counted
+
+
+def test_a_version_with_other_columns_is_counted_anew(
+    conn: Connection, counted: list[Position]
+) -> None:
+    when(conn, "{labels: 1000}")
+    job = Learning(30.0)
+    stream(conn, 900)
+    assert looks(conn, job) == []
+    publish_start(conn)  # its snapshots are examples, too
+    assert looks(conn, job) == []
+    assert counted[-1] == read_state(conn, "churn").position
