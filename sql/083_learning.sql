@@ -66,6 +66,20 @@ AS $$
 $$;
 COMMENT ON FUNCTION rescore._quarantine(text, jsonb) IS 'Keeps snapshots, each with its reason, out of learning; returns how many.';
 
+CREATE OR REPLACE FUNCTION rescore._known_at(model text)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- What was released has been given a new place, and keeps the moment at which it was resolved.
+    SELECT s.resolved_at FROM rescore.snapshots AS s
+    WHERE s.model = _known_at.model AND s.resolved IS NOT NULL
+      AND NOT EXISTS (SELECT FROM rescore.released AS r WHERE r.model = s.model AND r.id = s.id)
+    ORDER BY s.resolved DESC, s.id DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION rescore._known_at(text) IS
+    'How far the profile''s clock has come, as a model''s outcomes tell: the moment at which one last became known; NULL before the first.';
+
 CREATE OR REPLACE FUNCTION rescore._learn_record(model text, round jsonb)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -74,6 +88,7 @@ AS $$
 DECLARE
     r record;
     logged bigint;
+    clock jsonb := jsonb_strip_nulls(jsonb_build_object('clock', rescore._known_at(model)));
 BEGIN
     SELECT * INTO r FROM jsonb_to_record(round) AS r (parent integer, version integer, line integer, examples bigint, positives bigint,
         skipped jsonb, began timestamptz, ended timestamptz, from_xid text, from_id bigint, to_xid text, to_id bigint,
@@ -86,7 +101,7 @@ BEGIN
     UPDATE rescore.learn_requests AS q SET done_at = now()
     WHERE q.model = _learn_record.model AND q.done_at IS NULL AND q.id <= r.requests;
     -- The same answer to the same question again is the same row.
-    UPDATE rescore.learn_log AS g SET at = now()
+    UPDATE rescore.learn_log AS g SET at = now(), metrics = coalesce(r.metrics, '{}') || clock
     WHERE g.id = (SELECT max(o.id) FROM rescore.learn_log AS o WHERE o.model = _learn_record.model)
       AND r.version IS NULL AND (g.to_xid, g.to_id, g.action, g.reasons) = (r.to_xid::xid8, r.to_id, r.action, r.reasons)
     RETURNING g.id INTO logged;
@@ -94,14 +109,14 @@ BEGIN
         INSERT INTO rescore.learn_log (model, parent, version, examples, positives, skipped, period, from_xid, from_id, to_xid, to_id, metrics, action, reasons)
         VALUES (model, r.parent, r.version, r.examples, r.positives, coalesce(r.skipped, '{}'),
                 CASE WHEN r.began IS NOT NULL THEN tstzrange(r.began, r.ended, '[]') END,
-                r.from_xid::xid8, r.from_id, r.to_xid::xid8, r.to_id, coalesce(r.metrics, '{}'), r.action, coalesce(r.reasons, '[]'))
+                r.from_xid::xid8, r.from_id, r.to_xid::xid8, r.to_id, coalesce(r.metrics, '{}') || clock, r.action, coalesce(r.reasons, '[]'))
         RETURNING id INTO logged;
     END IF;
     RETURN logged;
 END
 $$;
 COMMENT ON FUNCTION rescore._learn_record(text, jsonb) IS
-    'Ends a round of learning: watermark, memory, quarantine, answered requests, and one row of the log; returns its id.';
+    'Ends a round of learning: watermark, memory, quarantine, answered requests, and one row of the log, whose metrics hold how far the profile''s clock had come; returns its id.';
 
 CREATE OR REPLACE FUNCTION rescore._drift_record(model text, version integer, columns jsonb)
 RETURNS void

@@ -253,7 +253,9 @@ def test_what_starts_a_round(conn: Connection) -> None:
     assert due(conn, "churn") is None
     when(conn, "{every: 2 days}")
     assert due(conn, "churn") is None
-    stream(conn, 10, seed=5, day=4)
+    stream(conn, 499, seed=5, day=4)
+    assert due(conn, "churn") is None  # it would find too little: 500 are left, 1000 are a round
+    stream(conn, 1, seed=6, day=4)
     assert str(due(conn, "churn")).startswith("2 days since")
 
 

@@ -21,7 +21,11 @@ from rescore.tests.learning_shop import (
     stream,
 )
 from rescore.tests.support import one
+from rescore.trainer import operations as ops
+from rescore.trainer.loop.block import START, Position
 from rescore.trainer.loop.job import Learning
+from rescore.trainer.loop.reading import Reader
+from rescore.trainer.loop.state import read_state
 from rescore.trainer.loop.triggers import due
 
 Connection = psycopg.Connection[Any]
@@ -101,3 +105,139 @@ def test_quality_of_what_is_served_is_that_of_the_newest(conn: Connection) -> No
         > 2000
     )
     assert "log_loss of what is served is" in str(due(conn, "churn"))
+
+
+BY_TIME = LEARN.replace("examples: 1000", "test: 20 days")
+
+
+def days_of_rounds(conn: Connection, days: range, *, restarted: bool) -> list[tuple[int, str]]:
+    """Let some of the outcomes be known each day, and look twice; return the rounds, by day."""
+    job, found = Learning(30.0), []
+    for day in days:
+        resolved(conn, *drawn(np.random.default_rng(day), 60), day=day, first=1000 * day)
+        for _ in range(2):
+            job = Learning(30.0) if restarted else job
+            found += [(day, action) for action in looks(conn, job)]
+    return found
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_round_is_due_once_in_every_by_the_clock_of_the_profile(
+    conn: Connection, restarted: bool
+) -> None:
+    """With the newest time tested on, what was learnt last was known long ago at every look."""
+    when(conn, "{every: 7 days}", BY_TIME)
+    found = days_of_rounds(conn, range(75), restarted=restarted)
+    # The first micro-batch, of two days, is known on day 31 and settled by what was taken 20 later.
+    assert found == [(day, "published") for day in (51, 58, 65, 72)]
+
+
+def test_a_round_that_finds_nothing_puts_off_no_other(conn: Connection) -> None:
+    when(conn, "{every: 2 days}")
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["published"]
+    stream(conn, 900, seed=4, day=3)
+    assert due(conn, "churn") is None  # it would find too little
+    conn.execute("SELECT rescore.request_learning('churn')")
+    job = Learning(30.0)
+    assert looks(conn, job) == ["nothing"]
+    stream(conn, 100, seed=5, day=3)
+    assert looks(conn, job) == ["published"]
+
+
+def test_a_round_that_has_too_few_to_test_on_is_one(conn: Connection) -> None:
+    when(conn, "{every: 2 days}", LEARN.replace("customers: 100", "customers: 1000"))
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["waiting"]
+    stream(conn, 1000, seed=4, day=1)
+    assert looks(conn, Learning(30.0)) == []
+    stream(conn, 1, seed=5, day=3)
+    assert looks(conn, Learning(30.0)) == ["waiting"]
+
+
+def test_what_is_let_in_again_turns_no_clock_back(conn: Connection) -> None:
+    """It is resolved anew, and keeps the moment at which its outcome became known."""
+    when(conn, "{every: 2 days}")
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["published"]
+    stream(conn, 1000, seed=4, day=1)
+    conn.execute("SELECT rescore.quarantine('churn', ARRAY[1500], 'a bot')")
+    conn.execute(
+        "UPDATE rescore.snapshots SET resolved_at = resolved_at - interval '9 days' WHERE id = 1500"
+    )
+    ops.release(conn, "churn")
+    assert due(conn, "churn") is None
+
+
+def test_a_forgotten_customer_takes_no_round_along(conn: Connection) -> None:
+    """The last example that was learnt may be gone."""
+    when(conn, "{every: 2 days}")
+    stream(conn, 1000)
+    assert looks(conn, Learning(30.0)) == ["published"]
+    conn.execute("DELETE FROM rescore.snapshots WHERE id > 900")
+    stream(conn, 1000, seed=4, day=1)
+    assert due(conn, "churn") is None
+    stream(conn, 1, seed=5, day=3)
+    assert due(conn, "churn") == "2 days since the last round"
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Position]:
+    """Positions from which examples are counted."""
+    found, labels = [], Reader.labels
+
+    def noting(reader: Reader, position: Position, most: int) -> int:
+        assert "order" not in vars(reader)  # who only counts asks for nothing more
+        found.append(position)
+        return labels(reader, position, most)
+
+    monkeypatch.setattr(Reader, "labels", noting)
+    return found
+
+
+def test_a_look_counts_what_has_come_since_the_last(
+    conn: Connection, counted: list[Position]
+) -> None:
+    when(conn, "{labels: 1500, every: 7 days, quality: 0.1}")
+    job = Learning(30.0)
+    stream(conn, 900)
+    assert [looks(conn, job) for _ in range(2)] == [[], []]
+    stream(conn, 599, seed=4, day=1)
+    assert looks(conn, job) == ["published"]  # the first round is due once there is enough
+    del counted[:]
+    stream(conn, 900, seed=5, day=2)
+    assert looks(conn, job) == []
+    first, *rest = counted
+    assert not rest and first == read_state(conn, "churn").position
+    stream(conn, 1, seed=6, day=2)
+    assert [looks(conn, job) for _ in range(2)] == [[], []]
+    assert counted[1:] == sorted(set(counted[1:])) and counted[1] > first
+    stream(conn, 101, seed=7, day=2)
+    assert looks(conn, job) == ["published"]
+
+
+def test_what_was_counted_and_is_no_example_any_more_starts_no_round(
+    conn: Connection, counted: list[Position]
+) -> None:
+    when(conn, "{labels: 1000}")
+    job = Learning(30.0)
+    stream(conn, 999)
+    assert looks(conn, job) == []
+    conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at WHERE id <= 10")
+    stream(conn, 1, seed=4, day=1)
+    assert looks(conn, job) == []
+    stream(conn, 10, seed=5, day=2)
+    assert looks(conn, job) == ["published"]
+    assert START in counted[2:]  # before a round, all is counted
+
+
+def test_a_version_with_other_columns_is_counted_anew(
+    conn: Connection, counted: list[Position]
+) -> None:
+    when(conn, "{labels: 1000}")
+    job = Learning(30.0)
+    stream(conn, 900)
+    assert looks(conn, job) == []
+    publish_start(conn)  # its snapshots are examples, too
+    assert looks(conn, job) == []
+    assert counted[-1] == read_state(conn, "churn").position

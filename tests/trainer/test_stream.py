@@ -54,7 +54,7 @@ def test_parts_follow_each_other_whatever_they_are_sent_as(dsn: str) -> None:
         kept = reader(conn)
         assert kept.order
         _follow(conn, kept)
-        _follow(conn, replace(kept, order=None))
+        _follow(conn, replace(kept, packs=False))
 
 
 def _follow(conn: Connection, found: Reader) -> None:

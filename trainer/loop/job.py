@@ -11,7 +11,8 @@ from rescore.trainer.failing import Patience
 from rescore.trainer.loop.block import Position
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.learn import IDLE, LearningReport, learn
-from rescore.trainer.loop.triggers import Idle, due
+from rescore.trainer.loop.looked import Idle, Looked
+from rescore.trainer.loop.triggers import due
 from rescore.trainer.rounds import Facts, Round, failures
 
 LOOK_SECONDS = 30.0
@@ -27,7 +28,7 @@ class Learning:
     every: seconds between two looks.
     models: their names; none for all whose definition says that they learn.
     channel: what is notified here makes it look at once.
-    idle: by model, its last round where that has found too little to learn or to test on.
+    looked: by model, what the last looks and the last round have found.
     """
 
     every: float
@@ -35,7 +36,7 @@ class Learning:
     name: str = "learn"
     channel: str = "rescore_learn"
     patience: Patience = field(default_factory=Patience, repr=False)
-    idle: dict[str, Idle] = field(default_factory=dict, repr=False)
+    looked: dict[str, Looked] = field(default_factory=dict, repr=False)
 
     def work(self, conn: Connection, stop: Event) -> Facts:
         """Let each model that is due learn; say nothing when none is."""
@@ -50,8 +51,10 @@ class Learning:
     def _one(self, conn: Connection, model: str, stop: Event) -> Facts:
         read_to = Position(one(conn, query("learn_bound")), 0)
         digest = one(conn, query("learn_digest"), (model,))
-        idle = self.idle.get(model)
-        why = due(conn, model, stop, idle=idle if idle and idle.digest == digest else None)
+        looked = self.looked.setdefault(model, Looked())
+        if looked.idle and looked.idle.digest != digest:
+            looked.idle = None
+        why = due(conn, model, stop, looked=looked)
         if not why:
             return {}
         try:
@@ -59,8 +62,9 @@ class Learning:
                 report = learn(conn, model, stop=stop)
         except Busy:
             return {}  # somebody else learns it
+        looked.forget()
         if report.rounds and report.rounds[-1].action in IDLE:
-            self.idle[model] = Idle(report.rounds[-1].parent, read_to, digest)
+            looked.idle = Idle(report.rounds[-1].parent, read_to, digest)
         if not stop.is_set():
             watch(conn, model, stop)
         return _told(why, report)

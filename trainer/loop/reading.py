@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +61,7 @@ class Reader:
     after: snapshots taken at this moment or earlier are passed over.
     labelled: whether they need a label.
     held_out: share of the customers that stands for those treated; None: these are left out.
-    order: the server's order of bytes, where rows can be read as it keeps them; None elsewhere.
+    packs: whether rows are read as the server keeps them, where they can be.
     """
 
     conn: Connection
@@ -72,7 +72,7 @@ class Reader:
     after: datetime
     labelled: bool
     held_out: float | None
-    order: str | None
+    packs: bool = True
 
     @classmethod
     def of(cls, conn: Connection, state: State) -> Reader:
@@ -87,8 +87,17 @@ class Reader:
             state.standing.after or EVER,
             state.terms.target != "segments",
             state.terms.held_out,
-            kept_order(conn),
         )
+
+    @cached_property
+    def order(self) -> str | None:
+        """The server's order of bytes, "<" or ">"; None where rows are not read as it keeps them.
+
+        Asked for when rows are read: who only counts need not know.
+        """
+        if not self.packs or not one(self.conn, query("learn_packs")):
+            return None
+        return order_of(one(self.conn, query("learn_order")))
 
     @property
     def salt(self) -> str:
@@ -116,14 +125,15 @@ class Reader:
 
         While pages are used, the server prepares the next.
         """
-        statement = cache(self._parts)  # to put one together takes a millisecond
+        # To put one together takes a millisecond.
+        statement = cache(partial(self._parts, self.order))
         parts = Parts(self.conn, statement, position, size, self.page // PARTS, PARTS * PAGES)
         with closing(parts.runs()) as runs, closing(ahead(runs)) as found:
             for some in together(found, self.page):
                 block = Block.read([part.sent for part in some], self.columns)
                 yield Page(weighed(block, self.held_out), all(part.whole for part in some))
 
-    def _parts(self, size: int, count: int, whole: bool) -> str:
+    def _parts(self, order: str | None, size: int, count: int, whole: bool) -> str:
         """Return the statement that reads so many parts of so many examples."""
         place = {
             name: query("learn_place", told=sql.SQL(f"${n}"), field=sql.Literal(n))
@@ -131,7 +141,7 @@ class Reader:
         }
         given = {"size": size, "whole": whole, "bound": self.bound, **place}
         page = self._page("learn_batch", given, all_are=self._is_example if whole else True)
-        where = places(self.order, scored=self._weighs)
+        where = places(order, scored=self._weighs)
         told = _parts({"parts": count, "page": page, **where})
         return query("learn_stream", **told).as_string(self.conn)
 
@@ -145,6 +155,19 @@ class Reader:
         """Return how many examples there are after a position, counted no further than so many."""
         given = {"most": most, "bound": self.bound, **position._asdict()}
         return int(one(self.conn, self._statement("learn_labels", given)))
+
+    def settles(self, position: Position, batch: int) -> datetime | None:
+        """Return when the outcomes of the next micro-batch are known; None where none is full."""
+        return self._moment("learn_settles", position, batch)
+
+    def newest(self, position: Position, batch: int) -> datetime | None:
+        """Return the newest moment of the last examples after a position; None where none is."""
+        return self._moment("learn_newest", position, batch)
+
+    def _moment(self, name: str, position: Position, batch: int) -> datetime | None:
+        given = {"batch": batch, "bound": self.bound, **position._asdict()}
+        found: datetime | None = one(self.conn, self._statement(name, given))
+        return found
 
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
@@ -215,12 +238,6 @@ class Reader:
         terms = {"labelled": self.labelled, "weigh": self._weighs}
         known = {"versions": self.versions, "after": self.after}
         return query("learn_is_example", **_parts({**terms, **known}))
-
-
-def kept_order(conn: Connection) -> str | None:
-    """Return the server's order of bytes, "<" or ">"; None where rows cannot be read as kept."""
-    packs = one(conn, query("learn_packs"))
-    return order_of(one(conn, query("learn_order"))) if packs else None
 
 
 def _parts(given: Mapping[str, Any]) -> dict[str, sql.Composable]:

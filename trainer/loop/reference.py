@@ -15,7 +15,7 @@ from rescore.plpython.prediction import score
 from rescore.trainer.database import Connection, one, query
 from rescore.trainer.learning.drift import Reference, reference
 from rescore.trainer.learning.hashing import distinct
-from rescore.trainer.loop.reading import EVER, Reader, kept_order
+from rescore.trainer.loop.reading import EVER, Reader
 from rescore.trainer.loop.state import like_columns
 
 FEWEST_TO_REFER, MOST_TO_REFER = 2_000, 20_000
@@ -60,7 +60,6 @@ def refer_to_snapshots(
         EVER,
         False,
         None,
-        kept_order(conn),
     )
     block = reader.recent(MOST_TO_REFER, resolved=False)
     if len(block) < FEWEST_TO_REFER:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from threading import Event
-from typing import NamedTuple
 
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.learning.hashing import groups
@@ -15,6 +14,7 @@ from rescore.trainer.learning.target import counter, measured, metric_of, thresh
 from rescore.trainer.loop.attempt import moment
 from rescore.trainer.loop.block import Block, Position
 from rescore.trainer.loop.drift import watch
+from rescore.trainer.loop.looked import Looked
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.state import State, read_state
 
@@ -23,29 +23,14 @@ NEWEST = 2_000
 _LAST = Position(2**62, 2**62)
 
 
-class Idle(NamedTuple):
-    """A round that found too little to learn or to test on: until more comes, so would the next.
-
-    Attributes
-    ----------
-    line: the version that it went on from.
-    read_to: what was resolved after it had not come yet.
-    digest: of the definition: by another one it may be enough.
-    """
-
-    line: int
-    read_to: Position
-    digest: str | None
-
-
 def due(
-    conn: Connection, model: str, stop: Event | None = None, *, idle: Idle | None = None
+    conn: Connection, model: str, stop: Event | None = None, *, looked: Looked | None = None
 ) -> str | None:
     """Return why a model is to learn now, in words; None when it is not.
 
     Parameters
     ----------
-    idle: the last round, where it was one; labels are counted from there.
+    looked: what was found at earlier looks, and what the last round did not find.
 
     Raises
     ------
@@ -55,35 +40,79 @@ def due(
     """
     with translated():
         state = read_state(conn, model)
-        when, learn = state.terms.learn.when, state.terms.learn
-        given = {"model": model, **state.position._asdict()}
-        row = conn.execute(query("learn_due"), given).fetchone()
+        row = conn.execute(query("learn_due"), {"model": model}).fetchone()
         assert row is not None
         requested, waited = row
-        if when.request and requested:
+        if state.terms.learn.when.request and requested:
             return f"request {requested}"
-        needed = learn.examples or learn.batch
-        labels = _new_labels(conn, state, max(when.labels or 0, needed), idle)
-        enough = labels >= needed
-        fresh = labels > 0 or idle is None
-        if when.every and fresh and _is_time(waited, when.every, enough=enough):
-            return "first round" if waited is None else f"{_said(when.every)} since the last round"
-        if when.labels and labels >= when.labels:
-            return f"{labels} new labels"
-        if not enough:
+        look = _Look(state, Reader.of(conn, state), looked or Looked())
+        return look.by_time(waited) or look.by_labels() or look.by_what_is_served(stop)
+
+
+class _Look:
+    """A look at what has come behind the position of a model.
+
+    Parameters
+    ----------
+    looked: see :func:`due`.
+    """
+
+    def __init__(self, state: State, reader: Reader, looked: Looked) -> None:
+        learn = state.terms.learn
+        self._state, self._reader, self._looked = state, reader, looked
+        self._when, self._by_time = learn.when, learn.test_share is None
+        self._needed = learn.examples or learn.batch
+        self._most = max(learn.when.labels or 0, self._needed)
+        self._begin, idle = state.position, looked.idle
+        if idle and idle.line == state.line.number:
+            self._begin = max(state.position, idle.read_to)
+        looked.begin(reader, self._most, {state.position, self._begin})
+
+    def by_time(self, waited: float | None) -> str | None:
+        """Say whether it is time: also for the first round, and after a clock went back."""
+        every = self._when.every
+        if every is None or (waited is not None and 0 <= waited < every.total_seconds()):
             return None
-        return _worse(conn, state) or _moved(conn, state, stop)
+        if not self._has_come() or (self._by_time and not self._is_settled()):
+            return None
+        return "first round" if waited is None else f"{_said(every)} since the last round"
 
+    def _has_come(self) -> bool:
+        """Say whether there is enough for a round, of which the last did not know all."""
+        fewest = 0
+        if self._looked.idle is not None:
+            # Where the newest are tested on, one more example seldom settles another micro-batch.
+            fewest = self._needed if self._by_time else 1
+        return self._new >= fewest and self._reaches(self._state.position, self._needed)
 
-def _new_labels(conn: Connection, state: State, most: int, idle: Idle | None) -> int:
-    same = idle is not None and idle.line == state.line.number
-    begin = max(state.position, idle.read_to) if idle and same else state.position
-    return Reader.of(conn, state).labels(begin, most)
+    def _is_settled(self) -> bool:
+        """Say whether the next micro-batch was known before the newest, which are tested on."""
+        learn, position = self._state.terms.learn, self._state.position
+        settles, newest = self._looked.settled(self._reader, position, learn.batch)
+        if settles is None or newest is None:
+            return False
+        return settles <= newest - learn.test_length
 
+    def by_labels(self) -> str | None:
+        """Say whether so many examples have come."""
+        wanted = self._when.labels
+        if not wanted or not self._reaches(self._begin, wanted):
+            return None
+        return f"{self._new} new labels"
 
-def _is_time(waited: float | None, every: timedelta, *, enough: bool) -> bool:
-    """Say whether a round is due by time: the first, and one after a clock went back, by number."""
-    return enough if waited is None or waited < 0 else waited >= every.total_seconds()
+    def by_what_is_served(self, stop: Event | None) -> str | None:
+        """Say whether it is worse than it was, or what it is served for has moved."""
+        if self._new < self._needed:
+            return None
+        return _worse(self._state, self._reader) or _moved(self._reader.conn, self._state, stop)
+
+    @property
+    def _new(self) -> int:
+        return self._looked.count(self._reader, self._begin, self._most)
+
+    def _reaches(self, position: Position, wanted: int) -> bool:
+        counts = (self._looked.count, self._looked.count_anew)
+        return all(count(self._reader, position, self._most) >= wanted for count in counts)
 
 
 def _said(length: timedelta) -> str:
@@ -101,13 +130,13 @@ def _moved(conn: Connection, state: State, stop: Event | None) -> str | None:
     return f"{found.feature} moved by a stability index of {found.numbers['psi']:.3g}"
 
 
-def _worse(conn: Connection, state: State) -> str | None:
+def _worse(state: State, reader: Reader) -> str | None:
     """Compare what is served now with what it was when it was tested; chance is left out."""
     limit, name = state.terms.learn.when.quality, state.terms.rules.metric
     before = state.champion.metrics.get(name)
     if limit is None or not isinstance(before, (int, float)):
         return None
-    now = served_quality(conn, state)
+    now = served_quality(state, reader)
     if now is None or not now.known:
         return None
     better = metric_of(name, state.terms.target).better
@@ -116,12 +145,12 @@ def _worse(conn: Connection, state: State) -> str | None:
     return told if loss > limit else None
 
 
-def served_quality(conn: Connection, state: State) -> Interval | None:
+def served_quality(state: State, reader: Reader) -> Interval | None:
     """Return the metric of the champion's scores of the newest examples that it has not learnt.
 
     Where the newest time is tested on, these are the ones taken after all that was learnt.
     """
-    block = _unlearnt(Reader.of(conn, state), state)
+    block = _unlearnt(reader, state)
     probability = gives_probabilities(state.champion.estimator)
     target = state.terms.target
     compared = metric_of(state.terms.rules.metric, target)
