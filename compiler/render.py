@@ -165,6 +165,7 @@ def _reading(plan: Profile) -> dict[str, Any]:
     return {
         "source_alias": alias,
         "history_states": histories,
+        "columns": [(i.name, i.type) for i in plan.inputs],
         "past_values": {i.name: _past_value(plan, i, alias, at) for i in plan.inputs},
         "past_only": _past_only(plan, at),
         "holds": _holding(plan),

@@ -11,6 +11,7 @@ from rescore.compiler.apply import plan
 from rescore.compiler.definition import parse
 from rescore.errors import BadDefinition, DoesNotFit, NotInstalled
 from rescore.tests.support import catalogue, define, one, open_profile, publish
+from rescore.tests.waiting import waits
 
 Connection = psycopg.Connection[Any]
 
@@ -43,6 +44,55 @@ def test_a_second_apply_changes_nothing(conn: Connection) -> None:
     again = define(conn, BASIC)
     assert again.empty and again.changes == []
     assert catalogue(conn) == before
+
+
+OIDS = """SELECT json_object_agg(oid::regprocedure, oid::int) FROM pg_proc
+WHERE pronamespace = 'rescore_compiled'::regnamespace"""
+CALLS = {
+    "keys": "NULL, 10",
+    "as_of": "now()",
+    "only": "1",
+    "rescore": "NULL, NULL, 10, NULL, 0",
+    "rescore_unlocked": "'{1}', NULL, 0",
+}
+ONLY = BASIC.replace("type: bigint}}", "type: bigint}, only: age > 17}")
+PEOPLE = b"CREATE TABLE customer_profile (customer_id bigint PRIMARY KEY, age int, height float8)"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_who_has_begun_to_call_a_function_finds_it(conn: Connection, dsn: str, name: str) -> None:
+    conn.execute(PEOPLE)
+    define(conn, ONLY)
+    before = one(conn, OIDS)
+    conn.execute("SELECT pg_advisory_lock(7)")
+    # Which function is known before the first of these two is called, what it does only afterwards.
+    call = f"SELECT pg_advisory_lock_shared(7), rescore_compiled.customer_profile__{name}({CALLS[name]})"
+    with waits(conn, dsn, call):
+        define(conn, ONLY.replace("sum: amount", "sum: amount, where: amount > 5"))
+        conn.execute("SELECT pg_advisory_unlock(7)")
+    assert one(conn, OIDS) == before
+
+
+def test_functions_of_other_arguments_or_another_result_are_made_anew(conn: Connection) -> None:
+    conn.execute(PEOPLE)
+    define(conn, ONLY)
+    conn.execute("DROP FUNCTION rescore_compiled.customer_profile__keys")
+    conn.execute(
+        b"CREATE FUNCTION rescore_compiled.customer_profile__keys(a bigint) RETURNS text LANGUAGE sql RETURN 'old'"
+    )
+    define(
+        conn,
+        ONLY.replace("  spend:", "  more: {from: orders, max: amount}\n  spend:").replace(
+            "age > 17", "height > 1.4"
+        ),
+    )
+    assert one(conn, "SELECT count(*) FROM pg_proc WHERE proname = 'customer_profile__keys'") == 1
+    assert one(conn, "SELECT rescore_compiled.customer_profile__keys(NULL, 10)") is None
+    assert one(conn, "SELECT rescore_compiled.customer_profile__only(1.5)") is True
+    assert (
+        conn.execute("SELECT more FROM rescore_compiled.customer_profile__as_of(now())").fetchall()
+        == []
+    )
 
 
 def test_plan_prints_what_apply_runs_and_touches_nothing(conn: Connection) -> None:

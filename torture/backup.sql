@@ -12,8 +12,9 @@ UNION ALL SELECT t::text FROM rescore.tombstones AS t UNION ALL SELECT md5(s::te
 SELECT p::text FROM customer_profile AS p ORDER BY customer_id
 
 -- name: functions
-SELECT p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid) || coalesce(obj_description(p.oid), '')), p.proowner::regrole::text
-FROM pg_proc AS p WHERE p.pronamespace::regnamespace::text LIKE 'rescore%' ORDER BY 1
+SELECT p.oid::regprocedure::text, md5(CASE p.prokind WHEN 'a' THEN to_jsonb(a)::text ELSE pg_get_functiondef(p.oid) END || coalesce(obj_description(p.oid), '')),
+       p.proowner::regrole::text
+FROM pg_proc AS p LEFT JOIN pg_aggregate AS a ON a.aggfnoid = p.oid WHERE p.pronamespace::regnamespace::text LIKE 'rescore%' ORDER BY 1
 
 -- name: triggers
 SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::text, pg_get_triggerdef(t.oid) FROM pg_trigger AS t WHERE NOT t.tgisinternal ORDER BY 1, 2

@@ -23,6 +23,11 @@ WHO_MAY = (
     "rescore_admin (apply, verify, forget), or ask the owner of the table or schema for a grant"
 )
 
+POOLED = (
+    "connect to the server itself: a pooler that gives each transaction another session does not "
+    "keep what one has prepared"
+)
+
 
 def connect(dsn: str | None = None) -> Connection:
     """Open a connection in autocommit mode.
@@ -142,6 +147,8 @@ def translate(error: psycopg.Error) -> errors.RescoreError:
         return errors.NoServer(f"the connection was lost: {message}")
     if state == "23503":
         hint = hint or "delete the rows that refer to it first"
+    if state == "26000":  # a prepared statement
+        hint = hint or POOLED
     return errors.RescoreError(message, detail=detail or f"SQLSTATE {state}", hint=hint)
 
 

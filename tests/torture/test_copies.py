@@ -6,7 +6,7 @@ import pytest
 
 from rescore.torture import backup, replica, standby, upgrade
 from rescore.torture.outcome import SHORT
-from rescore.torture.places import Place
+from rescore.torture.places import Place, place
 
 from .conftest import nothing_lost
 
@@ -29,6 +29,12 @@ def test_a_subscriber_scores_what_its_publisher_knows_nothing_of(torn: Place) ->
 @pytest.mark.long
 def test_a_restored_dump_is_the_same_and_goes_on(torn: Place) -> None:
     nothing_lost(backup.restored(torn, SHORT), *WRITES, "dumps", "restores")
+
+
+@pytest.mark.long
+def test_a_restored_dump_is_the_same_where_a_superuser_installed() -> None:
+    with place() as made:  # which has aggregates, and functions in Python
+        nothing_lost(backup.restored(made, SHORT), *WRITES, "dumps", "restores")
 
 
 @pytest.mark.long

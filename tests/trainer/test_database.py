@@ -64,6 +64,7 @@ def test_sqlstates_become_classes(
             errors.RescoreError,
             "delete the rows that refer to it first",
         ),
+        ("EXECUTE prepared_by_another_session", errors.RescoreError, "a pooler"),
     ],
 )
 def test_hints_where_the_server_gives_none(

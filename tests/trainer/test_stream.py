@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from itertools import count
@@ -15,6 +17,7 @@ import pytest
 
 from rescore.tests.learning_shop import connected, stream
 from rescore.tests.support import one
+from rescore.tests.waiting import wait_for
 from rescore.trainer.loop import packed, reading
 from rescore.trainer.loop.block import START, Position
 from rescore.trainer.loop.reading import Reader
@@ -107,6 +110,41 @@ def test_what_goes_wrong_while_reading_ahead_is_told(conn: Connection) -> None:
             other.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
         with pytest.raises(psycopg.OperationalError):
             list(pages)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises: what a shell puts into the background ignores it, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_does_not_wait_for_as_long_as_the_server(conn: Connection) -> None:
+    stream(conn, 100)
+    found, ended = reader(conn), threading.Event()
+    with (
+        psycopg.connect(conn.info.dsn, autocommit=True) as watching,
+        psycopg.connect(conn.info.dsn) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        other.execute("LOCK TABLE rescore.snapshots")
+
+        def press() -> bool:
+            wait_for(watching, conn, other)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            soon = ended.wait(10)
+            other.rollback()
+            return soon
+
+        pressed = thread.submit(press)
+        with pytest.raises(KeyboardInterrupt):
+            list(found.stream(START, 100))
+        ended.set()
+        assert pressed.result()
+    assert one(conn, "SELECT count(*) FROM pg_prepared_statements WHERE name ~ 'rescore'") == 0
+    assert len(found.past(START, 100)) == 100
 
 
 @pytest.mark.parametrize("order", ["<", ">", None])

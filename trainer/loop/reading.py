@@ -128,7 +128,8 @@ class Reader:
         # To put one together takes a millisecond.
         statement = cache(partial(self._parts, self.order))
         parts = Parts(self.conn, statement, position, size, self.page // PARTS, PARTS * PAGES)
-        with closing(parts.runs()) as runs, closing(ahead(runs)) as found:
+        interrupt = self.conn.cancel  # or Ctrl-C would wait for as long as the server does
+        with closing(parts.runs()) as runs, closing(ahead(runs, interrupt)) as found:
             for some in together(found, self.page):
                 block = Block.read([part.sent for part in some], self.columns)
                 yield Page(weighed(block, self.held_out), all(part.whole for part in some))

@@ -153,10 +153,16 @@ def together(runs: Iterable[list[Part]], size: int) -> Iterator[list[Part]]:
         yield some
 
 
-def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+def ahead(
+    items: Iterator[T], interrupt: Callable[[], object] = lambda: None
+) -> Generator[T, None, None]:
     """Yield what an iterator yields; another thread asks for it, two items ahead.
 
     With one, the server would wait whenever learning takes longer than reading.
+
+    Parameters
+    ----------
+    interrupt: called on Ctrl-C, to end what the other thread waits for.
     """
     with ThreadPoolExecutor(1) as thread:
         coming = deque(thread.submit(next, items, None) for _ in range(2))
@@ -164,5 +170,9 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
             while (item := coming.popleft().result()) is not None:
                 coming.append(thread.submit(next, items, None))
                 yield item
+        except KeyboardInterrupt:
+            thread.shutdown(wait=False, cancel_futures=True)  # or the next would begin
+            interrupt()
+            raise
         finally:
             thread.shutdown(cancel_futures=True)
