@@ -136,6 +136,8 @@ def difference(
     openings = _openings(profile, signatures, added, old)
     fresh = bool(openings) or any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
     fresh = fresh or not watched or not has_functions(conn, stored)
+    # Not all that it says is part of a function: when rounds of snapshots are due, what is kept.
+    fresh = fresh or definition.to_json() != old["definition"]
     altered = bool(table_sql or drop_sql)
     dropped = [*retyped, *(left if drop else ())]
     changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])

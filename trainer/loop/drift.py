@@ -104,7 +104,7 @@ def watch(conn: Connection, model: str, stop: Event | None = None) -> list[Moved
 
 
 def _columns(state: State, reader: Reader) -> Iterator[Moved]:
-    block = _in_time(reader.recent(NEWEST, resolved=False))
+    block = _in_time(reader.recent(NEWEST, resolved=False), reader.every())
     if not len(block):
         return
     names = state.line.contract.columns()
@@ -129,7 +129,8 @@ def _outcomes(state: State, reader: Reader) -> Iterator[Moved]:
 
     Those of treated customers are no examples, and say nothing of what would have come without.
     """
-    block = _examples(reader.recent(NEWEST, resolved=True), state.terms.held_out)
+    newest = reader.recent(NEWEST, resolved=True)
+    block = _in_time(_examples(newest, state.terms.held_out), reader.every())
     if not len(block):
         return
     found = {LABEL: block.labels}
@@ -145,9 +146,9 @@ def _outcomes(state: State, reader: Reader) -> Iterator[Moved]:
 
 
 def _examples(block: Block, held_out: float | None) -> Block:
-    """Return those of the newest that are learnt from, from old to new."""
+    """Return those of the newest that are learnt from."""
     kept = weighed(block, held_out).weights > 0 if held_out else ~block.treated
-    return _in_time(block.take(kept))
+    return block.take(kept)
 
 
 def _told(state: State, block: Block, name: str, numbers: dict[str, Any], at: int | None) -> Moved:
@@ -183,13 +184,18 @@ def _ranks(values: Floats) -> Floats:
     return ranks
 
 
-def _in_time(block: Block) -> Block:
-    """Return snapshots from old to new; those of one moment in the order of their hashes.
+def _in_time(block: Block, every: float | None) -> Block:
+    """Return snapshots from old to new; those of one round in the order of their hashes.
 
     In the order of the keys, the customers of each round would be from the oldest to the newest,
-    and the detector would see a change in each.
+    and the detector would see a change in each. A round may take hours, a batch at a moment.
+
+    Parameters
+    ----------
+    every: seconds from one round to the next; None where events are logged.
     """
-    return block.take(np.lexsort((block.hashes, block.taken)))
+    ages = block.taken.max(initial=-np.inf) - block.taken
+    return block.take(np.lexsort((block.hashes, -(ages // every if every else ages))))
 
 
 def _row(each: Moved) -> dict[str, Any]:

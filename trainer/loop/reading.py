@@ -30,6 +30,8 @@ memory that the C library need not ask the kernel for each time."""
 PAGES = 2
 """Of one statement: enough that to ask costs nothing, few enough for memory."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
+HASHES = 65_536
+"""Of how many a share of the customers is told to learn_recent.sql."""
 _OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
 _PACKED = {"fields": "rescore._joined({}, NULL)", "designs": "rescore._joined({}, NULL)"}
 _SENT = {
@@ -48,6 +50,23 @@ class Page(NamedTuple):
 
     block: Block
     whole: bool
+
+
+class Rounds(NamedTuple):
+    """The newest rounds of snapshots.
+
+    Attributes
+    ----------
+    customers: of the newest; 0 where snapshots are not taken in rounds.
+    since: later ones are of these rounds.
+    """
+
+    customers: int
+    since: datetime
+
+    def share(self, size: int) -> float:
+        """Return of which share of the customers one round has so many snapshots."""
+        return min(1.0, size / max(self.customers, 1))
 
 
 @dataclass(frozen=True)
@@ -177,9 +196,34 @@ class Reader:
         return block.take(block.weights > 0)
 
     def recent(self, size: int, *, resolved: bool) -> Block:
-        """Return the newest snapshots, only those with a label or all."""
-        given = {"size": size, "resolved": resolved}
+        """Return the newest snapshots, only those with a label or all: of whole rounds.
+
+        Rounds log customers by key: the last of one are those with the greatest keys, which are
+        often the newest customers, and like nobody else.
+
+        Parameters
+        ----------
+        size: how many at most; of a round that has more, those of a share of the customers.
+        """
+        rounds = self.rounds(size, resolved=resolved)
+        given = {"resolved": resolved, "size": size, "since": rounds.since}
+        given["share"] = round(rounds.share(size) * HASHES)
         return self._block("learn_recent", given, scored=True, unlabelled="NaN")
+
+    def every(self) -> float | None:
+        """Return the seconds from one round of snapshots to the next; None where there are none."""
+        found: float | None = one(self.conn, query("learn_every"), (self.model,))
+        return found
+
+    def rounds(self, size: int, *, resolved: bool) -> Rounds:
+        """Return which of the newest rounds of snapshots hold about so many."""
+        every = self.every()
+        if every is None:
+            return Rounds(0, EVER)
+        given = {"every": every, "size": size, "resolved": resolved}
+        found = self.conn.execute(self._statement("learn_round", given)).fetchone()
+        customers, since = found or (0, None)
+        return Rounds(customers, since or EVER)
 
     def released(self, ids: Integers) -> NDArray[np.bool_]:
         """Say which snapshots somebody let out of quarantine, shape (n,)."""
