@@ -101,10 +101,53 @@ def difference(
     drop_sql = render.table(profile, (), left).strip() if left and drop else ""
     functions, triggers = render.functions(profile), render.triggers(profile)
     signatures = _signatures(profile)
-    stored: dict[str, Any] = {
-        "columns": {**({} if drop else {c: before[c] for c in left}), **columns},
-        "states": signatures,
-        "functions": _function_names(functions),
+    kept = {**({} if drop else {c: before[c] for c in left}), **columns}
+    stored = _stored(conn, profile, tables, kept, functions + triggers)
+    stored |= {"states": signatures, "functions": _function_names(functions)}
+    on = triggers_on(conn, profile, old["plan"])
+    gone = _obsolete(on, old["plan"], stored)
+    watched = has_triggers(conn, stored, old["plan"], profile) and not parts_come(conn, profile)
+    known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
+    added = {c for c, _ in missing}
+    undone = undone_states(profile, old["plan"])
+    stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added | undone)
+    openings = _openings(profile, signatures, added, old)
+    fresh = (
+        bool(openings)
+        or any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
+        or not watched
+        or not has_functions(conn, stored)
+        # Not all that it says is part of a function: when snapshots are due, what is kept.
+        or definition.to_json() != old["definition"]
+    )
+    altered = bool(table_sql or drop_sql)
+    dropped = [*retyped, *(left if drop else ())]
+    changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])
+    changes += ["write functions and triggers"] if fresh or altered or gone else []
+    parts = (table_sql, openings, gone, functions, triggers, drop_sql)
+    sql = "\n".join(x for x in parts if x) if fresh or altered or gone or stale else ""
+    indexes = _indexes(profile)
+    return Plan(
+        profile=profile,
+        sql=sql,
+        changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
+        notes=notes(profile, [] if drop else left)
+        + new_meanings(profile, definition, stale, old, stored["tables"])
+        + models_left(definition, old["definition"])
+        + new_terms(definition, old["definition"], tables.serving),
+        indexes=indexes,
+        backfill=bool(stale) or old["backfill_from"] is not None,
+        locks=_locks(profile, on, stored, altered),
+        stored=stored,
+    )
+
+
+def _stored(
+    conn: Connection, profile: Profile, tables: Tables, columns: dict[str, Any], text: str
+) -> dict[str, Any]:
+    """What is kept of the plan: what the next one, and those who read it, compare with."""
+    return {
+        "columns": columns,
         "triggers": _trigger_names(profile),
         "tables": shapes(conn, profile),
         "days": days(profile),
@@ -122,44 +165,8 @@ def difference(
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
-        "digest": hashlib.sha256(
-            (functions + triggers + _models_text(profile)).encode()
-        ).hexdigest(),
+        "digest": hashlib.sha256((text + _models_text(profile)).encode()).hexdigest(),
     }
-    on = triggers_on(conn, profile, old["plan"])
-    gone = _obsolete(on, old["plan"], stored)
-    watched = has_triggers(conn, stored, old["plan"], profile) and not parts_come(conn, profile)
-    known = old["plan"].get("states", {}) if watched and _is_at(profile, old) else {}
-    added = {c for c, _ in missing}
-    undone = undone_states(profile, old["plan"])
-    stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added | undone)
-    openings = _openings(profile, signatures, added, old)
-    fresh = bool(openings) or any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
-    fresh = fresh or not watched or not has_functions(conn, stored)
-    # Not all that it says is part of a function: when rounds of snapshots are due, what is kept.
-    fresh = fresh or definition.to_json() != old["definition"]
-    altered = bool(table_sql or drop_sql)
-    dropped = [*retyped, *(left if drop else ())]
-    changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])
-    changes += ["write functions and triggers"] if fresh or altered or gone else []
-    sql = ""
-    if fresh or altered or gone or stale:
-        parts = (table_sql, openings, gone, functions, triggers, drop_sql)
-        sql = "\n".join(x for x in parts if x)
-    indexes = _indexes(profile)
-    return Plan(
-        profile=profile,
-        sql=sql,
-        changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
-        notes=notes(profile, [] if drop else left)
-        + new_meanings(profile, definition, stale, old, stored["tables"])
-        + models_left(definition, old["definition"])
-        + new_terms(definition, old["definition"], tables.serving),
-        indexes=indexes,
-        backfill=bool(stale) or old["backfill_from"] is not None,
-        locks=_locks(profile, on, stored, altered),
-        stored=stored,
-    )
 
 
 def _changes(
