@@ -81,7 +81,7 @@ def test_the_quality_of_what_is_served_is_that_of_all_customers(
     tested = triggers._unlearnt(reader, state)
     assert 240 < len(tested) < 360
     assert np.median(tested.design[:, 0]) == pytest.approx(CUSTOMERS / 2, rel=0.15)
-    assert served_quality(conn, state) is not None
+    assert served_quality(state, reader) is not None
 
 
 def test_events_that_are_logged_have_no_rounds(conn: Connection) -> None:
