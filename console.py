@@ -136,7 +136,8 @@ class Steps:
 
     def __str__(self) -> str:
         """Return it as text: ``train churn: 12 of 44``."""
-        counted = f"{self.done} of {self.total}" if self.total else ""
+        # Of a total that only keeps up with what is done nobody knows how much there is.
+        counted = f"{self.done} of {self.total}" if self.total > self.done else f"{self.done or ''}"
         return ": ".join(part for part in (self.title, self.what, counted) if part)
 
 

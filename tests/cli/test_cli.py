@@ -421,6 +421,17 @@ def test_what_fails_is_not_told_to_be_done(
     assert set(lines) == {"divide: by nothing, after 0 s"}
 
 
+def test_how_far_it_is_is_told_where_the_end_is_known() -> None:
+    steps = console.Steps("sweep p", lambda steps: None)
+    assert str(steps) == "sweep p"
+    steps(3, 9)
+    assert str(steps) == "sweep p: 3 of 9"
+    steps(9, 9)
+    assert str(steps) == "sweep p: 9"
+    steps.doing("backfill")
+    assert str(steps) == "sweep p: backfill"
+
+
 def _divide() -> None:
     with console.progress("divide") as progress:
         progress.doing("by nothing")
