@@ -67,7 +67,7 @@ def uplift(conn: Connection, model: str, *, since: datetime | None = None) -> Up
     """
     with translated():
         rows = conn.execute(query("uplift"), {"model": model, "since": since}).fetchall()
-        known = [name for (name,) in conn.execute(query("known_models"))]
+        known = [name for name, *_ in conn.execute(query("known_models"))]
     if model not in known:
         raise unknown_model(conn, model)
     sums, people = np.zeros((2, 3, GROUPS)), [0, 0]
