@@ -31,6 +31,7 @@ PANELS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         versions.publish,
         versions.models,
         versions.verify_model,
+        versions.drop,
         keys,
     ),
     "Who serves": (

@@ -1,7 +1,8 @@
-"""``publish``, ``promote``, ``rollback``: which versions there are, and which serves."""
+"""``publish``, ``promote``, ``rollback``, ``drop``: which versions there are, and which serves."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +85,41 @@ def rollback(
         serving = ops.rollback(conn, model, version, reason)
     sweep_after(model, dsn, quiet=json, wanted=sweep)
     console.show_one({"model": model, "version": serving}, json)
+
+
+def drop(
+    model: Model,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")] = False,
+    dsn: Dsn = None,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Delete what a removed model left: versions, snapshots, all that it learnt."""
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        if not yes:
+            _ask(model, ops.left_behind(conn, model))
+        gone = ops.drop_model(conn, model, reason)
+    table(gone, json, show=("place", "amount", "bytes"))
+
+
+def _ask(model: str, found: list[dict[str, Any]]) -> None:
+    """Tell what would be deleted, and go on only where somebody says so."""
+    from rescore.trainer.usage import WrongUsage
+
+    told = [f"{each['amount']} in {each['place']}" for each in found if each["amount"]]
+    size = sum(each["bytes"] for each in found)
+    message = f'drop deletes all of model "{model}" for good, {size} bytes: {", ".join(told)}'
+    if not sys.stdin.isatty():
+        raise WrongUsage(
+            message,
+            detail="Nothing was deleted; nobody is there to be asked.",
+            hint="call it again with --yes",
+        )
+    typer.echo(message, err=True)
+    typer.confirm("Delete it?", abort=True, err=True)
 
 
 def verify_model(model: Model, dsn: Dsn = None, json: Json = False) -> None:

@@ -182,6 +182,7 @@ def _store(conn: Connection, definition: Definition, made: Plan, source: str) ->
             },
         )
         conn.execute(query("create_router"), {"model": model.name})
+    conn.execute(query("retire"), {"profile": p.name})
     conn.execute(query("answer_undefined"))
 
 

@@ -189,6 +189,12 @@ ON CONFLICT (model) DO UPDATE SET
     profile = excluded.profile, score_columns = excluded.score_columns, inputs = excluded.inputs,
     spec = excluded.spec, engine = excluded.engine
 
+-- name: retire
+-- Nothing is scored by models that this definition no longer has: payloads are told so.
+SELECT rescore._create_router(d.model)
+FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+WHERE p.profile = %(profile)s AND NOT rescore._defines(p.definition, d.model)
+
 -- name: answer_undefined
 -- Nobody waits for a model to learn that has just been removed.
 SELECT rescore._answer_undefined()

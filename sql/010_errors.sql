@@ -1,5 +1,5 @@
 -- What errors of class RS are made of, the lock of all publishers, and the record of failed scores.
--- Calls: nothing. Tables: reads rescore.deployments, rescore.profiles; writes rescore.incident_log.
+-- Calls: rescore._defines of 035_deployment. Tables: reads rescore.deployments, rescore.profiles; writes rescore.incident_log.
 
 CREATE OR REPLACE FUNCTION rescore._lock()
 RETURNS void
@@ -41,15 +41,24 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    known text[] := (SELECT array_agg(d.model ORDER BY d.model) FROM rescore.deployments AS d);
+    left_by text := (SELECT d.profile FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+                     WHERE d.model = _unknown_model.model AND NOT rescore._defines(p.definition, d.model));
+    known text[];
 BEGIN
+    IF left_by IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS001', MESSAGE = format('model %s is no longer defined', quote_ident(model)),
+            DETAIL = format('Profile %s was applied without it; its versions and snapshots stayed.', left_by),
+            HINT = 'Define it again, and run `rescore apply`.';
+    END IF;
+    known := (SELECT array_agg(d.model ORDER BY d.model) FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+              WHERE rescore._defines(p.definition, d.model));
     RAISE EXCEPTION USING ERRCODE = 'RS001', MESSAGE = format('unknown model %s', coalesce(quote_ident(model), 'NULL')),
         DETAIL = format('Known models: %s.', rescore._listed(known)),
         HINT = 'Name one of these, or run `rescore apply` with a definition that has it.';
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION rescore._unknown_model(text) IS 'Raises RS001, listing the models there are.';
+COMMENT ON FUNCTION rescore._unknown_model(text) IS 'Raises RS001: that a model is no longer defined, or which models there are.';
 
 CREATE OR REPLACE FUNCTION rescore._profile(profile text)
 RETURNS rescore.profiles

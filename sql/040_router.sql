@@ -213,20 +213,23 @@ DECLARE
                                                           ELSE i ->> 'default' END,
                                        rescore._argument_type(i ->> 'type', i ->> 'kind'))
                          FROM jsonb_array_elements(inputs) WITH ORDINALITY AS t (i, n) ORDER BY n);
+    is_defined boolean := (SELECT rescore._defines(p.definition, d.model) FROM rescore.deployments AS d
+                           JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = _define_payload.model);
 BEGIN
     EXECUTE format('CREATE OR REPLACE FUNCTION rescore_compiled.%I(features jsonb, rescore_clock timestamptz, rescore_key text DEFAULT NULL) '
                    'RETURNS double precision LANGUAGE plpgsql STABLE %s SET search_path = pg_catalog, pg_temp AS %L',
                    model || '_payload', rescore._parallel(model),
+                   CASE WHEN NOT is_defined THEN format(E'BEGIN\n    RETURN rescore._unknown_model(%L);\nEND', model) ELSE
                    format(E'DECLARE\n    inputs CONSTANT jsonb := %L;\nBEGIN\n'
                           '    PERFORM rescore._check_payload(%L, inputs, features);\n    RETURN (SELECT %s FROM %s);\nEND',
                           inputs, model, rescore._score_call(model, args, 'rescore._finite(rescore_clock)', 'rescore_key'),
-                          coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')));
+                          coalesce(format('jsonb_to_record(coalesce(features, ''{}'')) AS r (%s)', taken), '(VALUES (1)) AS r (n)')) END);
     EXECUTE format('COMMENT ON FUNCTION rescore_compiled.%I(jsonb, timestamptz, text) IS %L',
                    model || '_payload', format('Score of a payload by the version of model %s that serves the key; by the champion where it is NULL.', model));
 END
 $$;
 COMMENT ON FUNCTION rescore._define_payload(text, jsonb) IS
-    'Creates the function that checks a payload, casts it and scores it.';
+    'Creates the function that checks a payload, casts it and scores it; of a model that is no longer defined, one that says so.';
 
 CREATE OR REPLACE FUNCTION rescore._parallel(model text)
 RETURNS text

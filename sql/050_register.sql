@@ -47,13 +47,13 @@ DECLARE
 BEGIN
     PERFORM rescore._lock();
     SELECT * INTO found FROM rescore.deployments AS d WHERE d.model = _deployment.model FOR UPDATE;
-    IF found.model IS NULL THEN
+    IF found.model IS NULL OR NOT (SELECT rescore._defines(p.definition, model) FROM rescore.profiles AS p WHERE p.profile = found.profile) THEN
         PERFORM rescore._unknown_model(model);
     END IF;
     RETURN found;
 END
 $$;
-COMMENT ON FUNCTION rescore._deployment(text) IS 'The row of a model, locked against all other publishers; RS001 when there is none.';
+COMMENT ON FUNCTION rescore._deployment(text) IS 'The row of a model, locked against all other publishers; RS001 when there is none, or it is no longer defined.';
 
 CREATE OR REPLACE FUNCTION rescore._check_version(model text, version integer)
 RETURNS void

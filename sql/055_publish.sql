@@ -133,7 +133,8 @@ AS $$
 DECLARE
     given rescore.models;
     -- Not locked yet: to import scikit-learn and to prove takes longer than all the rest. What is recorded is checked again.
-    inputs jsonb := (SELECT d.inputs FROM rescore.deployments AS d WHERE d.model = publish.model);
+    inputs jsonb := (SELECT d.inputs FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+                     WHERE d.model = publish.model AND rescore._defines(p.definition, d.model));
     proof jsonb;
 BEGIN
     IF inputs IS NULL THEN

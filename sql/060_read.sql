@@ -96,7 +96,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore.predict_payload(text, jsonb) IS
-    'Score of a payload {"feature": value} by a model''s champion; missing features take their default, unknown ones raise RS009.';
+    'Score of a payload {"feature": value} by a model''s champion; missing features take their default, unknown ones raise RS009; RS001 for a model that is not, or no longer, defined.';
 
 CREATE OR REPLACE FUNCTION rescore._check_key(key text, profile text, type text)
 RETURNS void
@@ -138,7 +138,8 @@ AS $$
 DECLARE
     served integer;
 BEGIN
-    IF rescore._clock_of(model) IS NULL THEN
+    IF NOT EXISTS (SELECT FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
+                   WHERE d.model = _source.model AND rescore._defines(p.definition, d.model)) THEN
         PERFORM rescore._unknown_model(model);
     END IF;
     EXECUTE format('SELECT rescore_compiled.%I($1)', model || '_served') INTO served USING key;
@@ -151,7 +152,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore._source(text, text) IS
-    'A model''s profile, the version that serves a key, by default the champion, and how its inputs are read from a row; RS001 for an unknown model.';
+    'A model''s profile, the version that serves a key, by default the champion, and how its inputs are read from a row; RS001 for a model that is not, or no longer, defined.';
 
 CREATE OR REPLACE FUNCTION rescore.explain(model text, key text)
 RETURNS TABLE (feature text, value double precision, weight double precision, contribution double precision)

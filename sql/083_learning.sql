@@ -213,12 +213,10 @@ DECLARE
     request bigint;
 BEGIN
     PERFORM rescore._check_model(model);
-    SELECT p.profile, rescore._defines(p.definition, d.model) AS is_defined, jsonb_typeof(d.spec -> 'learn') = 'object' AS learns INTO found
+    SELECT rescore._defines(p.definition, d.model) AS is_defined, jsonb_typeof(d.spec -> 'learn') = 'object' AS learns INTO found
     FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile WHERE d.model = request_learning.model;
     IF NOT found.is_defined THEN
-        RAISE EXCEPTION USING ERRCODE = 'RS001', MESSAGE = format('model %s is no longer defined', quote_ident(model)),
-            DETAIL = format('Profile %s was applied without it; its versions and snapshots stayed.', found.profile),
-            HINT = 'Define it again, and run `rescore apply`.';
+        PERFORM rescore._unknown_model(model);
     ELSIF found.learns IS NOT TRUE THEN
         RAISE NOTICE 'model % has no `learn` in its definition: `rescore run` passes it over, only `rescore learn` answers', model;
     END IF;

@@ -49,7 +49,7 @@ AS $$
     ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_answer_undefined,_ended,_learn_lock,_learn_record,_record_lineage,_drift_record,_append_row,_joined}'),
     ('function', 2, false, '{EXECUTE}', '{_profile,_definers,_watched,_triggers,_is_paused,_require_running,_sweep_begin,_sweep_step,_sweep_leave,_fold_step,_waiting}'),
     ('function', 2, false, '{EXECUTE}', '{_snapshot_begin,_snapshot_step,_snapshot_tend,_resolve_step,_check_step,_check_due,explain_snapshot}'),
-    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,pause,resume,_note_pause,_queue_ids,_unqueue,_meet,_watched_tables,forget,remember,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
+    ('function', 3, false, '{EXECUTE}', '{verify,rebuild,pause,resume,_note_pause,_queue_ids,_unqueue,_meet,_watched_tables,forget,remember,left_behind,drop_model,_prove,_artefact_contract,_signer,_python_start,_create_router,_touch,_lock}'),
     -- A consumer of the outbox is granted these by name: it is told of every customer.
     ('function', 3, false, '{EXECUTE}', '{outbox_register,outbox_read,outbox_ack,outbox_drop,outbox_prune}'),
     ('function', 4, true, '{EXECUTE}', '{_incident,_forgotten}'),

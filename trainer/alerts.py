@@ -56,7 +56,7 @@ def _health(conn: Connection, rule: Health) -> Iterator[Found]:
 def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
     target: Target = "number" if rule.metric in NUMBERS else "outcome"
     metric = metric_of(rule.metric, target)
-    for (model,) in conn.execute(query("known_models")).fetchall():
+    for model, *_ in conn.execute(query("known_models")).fetchall():
         found = _live(conn, model, rule, target)
         if found is None or not found.known or found.groups < FEWEST_GROUPS:
             continue

@@ -85,12 +85,6 @@ def read_source(conn: Connection, model: str) -> Source:
     if row is None:
         raise unknown_model(conn, model)
     profile, slug, clock, inputs, spec, champion, definition, plan = row
-    if model not in definition["models"]:
-        raise UnknownModel(
-            f'model "{model}" is no longer defined',
-            detail=f"Profile {profile} was applied without it; its versions and snapshots stayed.",
-            hint="define it again, and run `rescore apply`",
-        )
     target = _target(spec, plan)
     if not spec.get("label") and target != "segments":
         raise UnknownModel(

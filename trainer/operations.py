@@ -175,6 +175,24 @@ def models(conn: Connection) -> Rows:
     return _rows(conn, "models")
 
 
+def left_behind(conn: Connection, model: str) -> Rows:
+    """Return what a model that is no longer defined has left: ``place``, ``amount``, ``bytes``.
+
+    Raises
+    ------
+    UnknownModel
+    WrongArgument: it is still defined.
+    """
+    with translated():
+        return _fetched(conn, "left_behind", model)
+
+
+def drop_model(conn: Connection, model: str, reason: str | None = None) -> Rows:
+    """Delete what a model that is no longer defined has left; return the same of it."""
+    with translated():
+        return _fetched(conn, "drop_model", model, reason)
+
+
 def status(conn: Connection) -> Rows:
     """Return one row per deployed model: what serves, since when, and open incidents."""
     return _rows(conn, "status")

@@ -71,8 +71,15 @@ def share_of(text: str) -> float:
 
 
 def unknown_model(conn: Connection, model: str) -> UnknownModel:
-    """Return the error for a name that is no model's, with those that are."""
-    known = [name for (name,) in conn.execute(query("known_models"))]
+    """Return the error for a name that is no model's, or no longer, with those that are."""
+    found = conn.execute(query("known_models")).fetchall()
+    for profile in (p for name, p, is_defined in found if name == model and not is_defined):
+        return UnknownModel(
+            f'model "{model}" is no longer defined',
+            detail=f"Profile {profile} was applied without it; its versions and snapshots stayed.",
+            hint="define it again, and run `rescore apply`",
+        )
+    known = [name for name, _, is_defined in found if is_defined]
     return UnknownModel(
         f'unknown model "{model}"',
         detail=f"Known models: {', '.join(known) or 'none'}.",
