@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import md5
 
 from psycopg import sql
@@ -38,5 +39,5 @@ def part(name: str, limit: int) -> str:
     if clear:
         return short(name, limit)
     digest = md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
-    kept = name.strip("_").replace("__", "_").encode()[: limit - 11].decode(errors="ignore")
+    kept = re.sub("_+", "_", name.strip("_")).encode()[: limit - 11].decode(errors="ignore")
     return f"x_{kept.strip('_')}_{digest}" if kept else f"x_{digest}"

@@ -71,7 +71,7 @@ def sniff(source: str | os.PathLike[str] | bytes) -> Format:
     """
     found = _by_content(source) if isinstance(source, bytes) else _by_suffix(PurePath(source))
     if found is None:
-        shown = f"{source[:8]!r}…" if isinstance(source, bytes) else str(source)
+        shown = f"{source[:8]!r}..." if isinstance(source, bytes) else str(source)
         raise ArtefactRefused(
             f"{shown} is no artefact of a known format",
             detail="Known are .joblib, .pkl, .pickle and .skops files.",

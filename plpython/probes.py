@@ -27,7 +27,8 @@ _INTEGERS = {
     "int8": 2**63,
 }
 _TEXTS = ("text", "character varying", "varchar")
-_UNKNOWN = ("", "*", "Zürich ☂", 'it\'s "quoted"', "NULL", "a=b", "-- x")
+# Of letters that every encoding of a database has.
+_UNKNOWN = ("", "*", "no such place", 'it\'s "quoted"', "NULL", "a=b", "-- x")
 _MODIFIED = re.compile(r"(?P<base>[^(]+?)\s*\(\s*(?P<first>\d+)\s*(?:,\s*(?P<second>-?\d+)\s*)?\)")
 
 

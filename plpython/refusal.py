@@ -23,7 +23,7 @@ def plain(text: str) -> str:
     kept = "".join(
         letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:_LONGEST]
     )
-    return kept + ("…" if len(text) > _LONGEST else "")
+    return kept + ("..." if len(text) > _LONGEST else "")
 
 
 def storable(text: str) -> str:

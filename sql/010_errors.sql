@@ -88,7 +88,7 @@ AS $$
     -- Errors of class 42 and rescore's own name columns and functions; all others may quote what was in the row.
     -- Of the context, where it was raised: other lines quote input, such as a line of COPY or of JSON.
     SELECT CASE WHEN asked OR sqlstate ~ '^(42|RS)' THEN message
-                ELSE regexp_replace(message, '"[^"]*"|''[^'']*''|[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?', '…', 'g') END,
+                ELSE regexp_replace(message, '"[^"]*"|''[^'']*''|[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?', '...', 'g') END,
            CASE WHEN asked THEN context
                 ELSE (SELECT string_agg(l.line, E'\n' ORDER BY l.n) FROM string_to_table(context, E'\n') WITH ORDINALITY AS l (line, n)
                       WHERE l.n = 1 OR l.line ~ '^(PL/pgSQL|PL/Python|SQL) function ') END

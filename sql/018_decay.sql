@@ -71,7 +71,7 @@ CREATE OR REPLACE FUNCTION rescore._joined_deviation(deviation double precision,
                                                      other double precision, other_share double precision, distance double precision)
 RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
--- Chan's formula by its roots. The distance of points is sqrt(x² + y²) without the squares' underflow.
+-- Chan's formula by its roots. The distance of points is sqrt(x^2 + y^2) without the squares' underflow.
 RETURN rescore._faded(point(sqrt(other_share) * coalesce(other, '0'::float8),
     sqrt(share) * (point(coalesce(deviation, '0'::float8), sqrt(other_share) * distance) <-> point '(0,0)')) <-> point '(0,0)');
 COMMENT ON FUNCTION rescore._joined_deviation(double precision, double precision, double precision, double precision, double precision) IS

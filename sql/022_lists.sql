@@ -69,7 +69,7 @@ RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
 AS $$
-    -- Measured per row and category, lists of 5: 120 ns, counted 200; the call 3 µs for any number of
+    -- Measured per row and category, lists of 5: 120 ns, counted 200; the call 3 microseconds for any number of
     -- categories. Only there are others counted, and does the argument stand once.
     SELECT CASE WHEN absent = 0 THEN summed ELSE format('CASE WHEN %s THEN %s ELSE %L::float8 END', present, summed, absent) END
     FROM (SELECT CASE

@@ -69,7 +69,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- Functions of model a are a_x, a_v1, …: a model of such a name would share them.
+    -- Functions of model a are a_x, a_v1 and so on: a model of such a name would share them.
     suffix text := '_(version|deferred|payload|challenged|served|others|(challenger_)?(x|link|x_p[0-9]+|p[0-9]+)|challenger|v[0-9]+(_x)?(_link|_p[0-9]+)?)$';
     other text := (SELECT d.model FROM rescore.deployments AS d
                    WHERE (starts_with(d.model, _check_name.model) AND substr(d.model, length(_check_name.model) + 1) ~ ('^' || suffix))

@@ -44,7 +44,7 @@ BEGIN
     IF coalesce(jsonb_typeof(features), 'object') <> 'object' THEN
         RAISE EXCEPTION USING ERRCODE = 'RS009', MESSAGE = format('a payload is a JSON object, not %s', left(features::text, 80)),
             DETAIL = format('Features of model %s: %s.', model, rescore._listed(known)),
-            HINT = 'Pass {"feature": value, …}.';
+            HINT = 'Pass {"feature": value, ...}.';
     END IF;
     SELECT f.key, f.value, i ->> 'type' AS type INTO wrong
     FROM jsonb_each(features) AS f LEFT JOIN jsonb_array_elements(inputs) AS i ON i ->> 'name' = f.key

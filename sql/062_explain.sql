@@ -64,7 +64,7 @@ BEGIN
     IF found.id IS NULL OR NOT rescore._may_see(found.model, found.key) THEN
         RAISE EXCEPTION USING ERRCODE = 'RS025', MESSAGE = format('there is no snapshot %s', coalesce(id::text, 'NULL')),
             DETAIL = 'Snapshots are dropped once they are older than the profile keeps them.',
-            HINT = 'Look for one: SELECT id, taken_at FROM rescore.snapshots WHERE model = … AND key = ….';
+            HINT = 'Look for one: SELECT id, taken_at FROM rescore.snapshots WHERE model = ... AND key = ...';
     END IF;
     RETURN QUERY SELECT * FROM rescore._explained(found);
 END
@@ -92,7 +92,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'RS025', MESSAGE = format('no score of model %s for key %s was logged by %s', model, quote_literal(key), at),
             DETAIL = coalesce('The first one was logged at ' || (SELECT min(s.taken_at) FROM rescore.snapshots AS s
                                      WHERE visible AND s.model = explain.model AND s.key = explain.key)::text || '.', 'None was logged at all.'),
-            HINT = 'Name a later moment; rescore.predict_key(…, at => …) recounts a past score from the events.';
+            HINT = 'Name a later moment; rescore.predict_key(..., at => ...) recounts a past score from the events.';
     END IF;
     RETURN QUERY SELECT * FROM rescore._explained(found);
 END

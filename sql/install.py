@@ -81,7 +81,7 @@ def install(
     NotAllowed
         If the role may not create schemas or replace the functions that are there.
     NotSupported
-        If the server is older than PostgreSQL 14.
+        If the server is older than PostgreSQL 14, or the database has no encoding (SQL_ASCII).
     NotInstalled
         If the database's tables are of a newer version of rescore.
     PythonMissing
@@ -118,6 +118,12 @@ def _check_server(driver: Driver) -> None:
             f"the server is PostgreSQL {driver.info.server_version // 10000}",
             detail="rescore needs PostgreSQL 14 or newer.",
             hint="Upgrade the server.",
+        )
+    if driver.info.parameter_status("server_encoding") == "SQL_ASCII":
+        raise NotSupported(
+            f'database "{driver.info.dbname}" has no encoding (SQL_ASCII)',
+            detail="Its texts are bytes of whatever encoding; rescore hashes keys and keeps JSON.",
+            hint="Create a database with ENCODING 'UTF8', and move the data into it.",
         )
 
 
@@ -292,12 +298,17 @@ def _connection(given: str | Driver | Connection) -> Iterator[Connection]:
         return
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(given) if isinstance(given, str) else _Borrowed(given),
+        creator=lambda: _driver(given) if isinstance(given, str) else _Borrowed(given),
         poolclass=NullPool,
         use_native_hstore=False,
     )
     with _one_transaction(given), engine.connect() as connection:
         yield connection
+
+
+def _driver(dsn: str) -> Driver:
+    """Connect; SQLAlchemy reads no other encoding, and files are sent as they are."""
+    return psycopg.connect(dsn, client_encoding="utf8")
 
 
 @contextmanager

@@ -209,7 +209,7 @@ def test_incidents_hold_no_values_unless_asked(conn: Connection) -> None:
     conn.execute(record.encode(), ["22P02", "invalid input \"Ada\" at 36, not 'Bob'", context])
     found = one(conn, "SELECT message, context FROM rescore.incident_log")
     assert found == (
-        "invalid input … at …, not …",
+        "invalid input ... at ..., not ...",
         "insert on orders\nPL/pgSQL function f() line 3 at SQL statement",
     )
     conn.execute("SET rescore.incident_values = on")

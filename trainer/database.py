@@ -42,7 +42,12 @@ def connect(dsn: str | None = None) -> Connection:
     errors.NoServer: nothing answers, or the server refuses the role or the database.
     """
     try:
-        made = psycopg.connect(address(dsn), autocommit=True, fallback_application_name="rescore")
+        made = psycopg.connect(
+            address(dsn),
+            autocommit=True,
+            fallback_application_name="rescore",
+            client_encoding="utf8",  # whatever the database's: statements are sent as UTF-8
+        )
         # The owner of a database can set it for whoever connects.
         for name in ("search_path", "settings"):
             made.execute(query(name))

@@ -1,4 +1,4 @@
--- Past moments to learn from, oldest first: `until` minus 1, 2, 3 … steps, kept while the label's
+-- Past moments to learn from, oldest first: `until` minus 1, 2, 3 and more steps, kept while the label's
 -- horizon had ended by `until` and there had been an event of the label before.
 -- Calls rescore_compiled.<profile>__outcomes_begin; reads no table itself.
 SELECT kept.at, kept.settled

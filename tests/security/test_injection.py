@@ -151,6 +151,14 @@ def test_names_of_every_kind_work_from_definition_to_score(fresh: Opened, tmp_pa
         learn(conn, NASTY, tmp_path)
 
 
+def test_names_that_meet_in_three_underscores(fresh: Opened) -> None:
+    three = dataclasses.replace(PLAIN, schema="a_", profile="_b")
+    with fresh() as conn:
+        make_tables(conn, three)
+        define(conn, three.definition())
+        work(conn, three)
+
+
 @given(made_of(names, values))
 @settings(
     max_examples=2, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
