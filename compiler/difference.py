@@ -135,17 +135,15 @@ def difference(
     stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added | undone)
     openings = _openings(profile, signatures, added, old)
     fresh = bool(openings) or any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
-    fresh = fresh or not watched or not has_functions(conn, stored)
-    # Not all that it says is part of a function: when rounds of snapshots are due, what is kept.
+    # Not all that is defined is part of a function: when snapshots are taken, how long kept.
     fresh = fresh or definition.to_json() != old["definition"]
+    fresh = fresh or not watched or not has_functions(conn, stored)
     altered = bool(table_sql or drop_sql)
     dropped = [*retyped, *(left if drop else ())]
     changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])
     changes += ["write functions and triggers"] if fresh or altered or gone else []
-    sql = ""
-    if fresh or altered or gone or stale:
-        parts = (table_sql, openings, gone, functions, triggers, drop_sql)
-        sql = "\n".join(x for x in parts if x)
+    parts = (table_sql, openings, gone, functions, triggers, drop_sql)
+    sql = "\n".join(x for x in parts if x) if fresh or altered or gone or stale else ""
     indexes = _indexes(profile)
     return Plan(
         profile=profile,
