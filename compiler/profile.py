@@ -41,7 +41,8 @@ class OwnTable:
     @property
     def shown(self) -> str:
         """The table as PostgreSQL writes it, without quotes that it does not need."""
-        return re.sub(r'"([a-z_][a-z0-9_]*)"', r"\1", self.relation)
+        plain = re.fullmatch(r'"([a-z_][a-z0-9_]*)"\."([a-z_][a-z0-9_]*)"', self.relation)
+        return ".".join(plain.groups()) if plain else self.relation
 
 
 @dataclass(frozen=True)
