@@ -114,7 +114,22 @@ def apply(
             f"customers that could not be counted anew: {passed}; rescore.incidents says why, and "
             "`rescore rebuild` counts them once that is mended"
         )
+    made.notes.extend(_clock_not_set(conn, made) if counted else [])
     return made
+
+
+def _clock_not_set(conn: Connection, made: Plan) -> list[str]:
+    """Say so where a replay's windows were counted as of today: until then they move no more."""
+    p = made.profile
+    if p.clock != "session" or not any(source.until for source in p.sources):
+        return []
+    if (conn.execute(query("clock_is_set")).fetchone() or [False])[0]:
+        return []
+    return [
+        f"windows of {p.name} were counted as of now, since rescore.clock is not set, and stay so "
+        "until its clock has come that far; for a replay of the past set it (PGOPTIONS="
+        f"'-c rescore.clock=1998-01-01T00:00Z') and run `rescore rebuild {p.name}`"
+    ]
 
 
 def _make_partitions(conn: Connection, made: Plan, lock_timeout: float) -> None:

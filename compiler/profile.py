@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,29 @@ from rescore.compiler.states import Derived, Refs, State, differs
 
 if TYPE_CHECKING:
     from rescore.compiler.ensemble import Ensemble
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """A table of the application's that holds keys of a profile.
+
+    Attributes
+    ----------
+    relation, join: the table, ``e``, and how its key is reached behind a link, ``l``.
+    key: SQL of the key.
+    counted: whether features are kept from it.
+    """
+
+    relation: str
+    join: str
+    key: str
+    counted: bool
+
+    @property
+    def shown(self) -> str:
+        """The table as PostgreSQL writes it, without quotes that it does not need."""
+        plain = re.fullmatch(r'"([a-z_][a-z0-9_]*)"\."([a-z_][a-z0-9_]*)"', self.relation)
+        return ".".join(plain.groups()) if plain else self.relation
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,17 @@ class Profile:
     def queued(self) -> bool:
         """Whether events of some table wait in the queue."""
         return any(s.queued for s in self.sources)
+
+    @property
+    def own_tables(self) -> tuple[OwnTable, ...]:
+        """The application's tables that hold keys and are read: of events, labels, treatments."""
+        counted = [OwnTable(s.relation, s.join, s.key_ref, True) for s in self.sources]
+        read = [OwnTable(s.relation, s.join, s.key_ref, False) for s in self.histories.values()]
+        of = [o for outcome in self.outcomes for o in outcome.sources]
+        of += [self.treatment.occurrences] if self.treatment else []
+        found = [*counted, *read, *(OwnTable(o.relation, o.join, o.key, False) for o in of)]
+        # By several keys a table is read as often: once for each.
+        return tuple({(t.relation, t.join, t.key): t for t in reversed(found)}.values())[::-1]
 
     def waits(self, key: str) -> str:
         """SQL condition: events of this customer wait in the queue; empty: none ever do."""

@@ -290,6 +290,10 @@ SELECT n.nspname, c.relname, t.name
 FROM rescore._triggers(%(profile)s) AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 
+-- name: clock_is_set
+-- Whether the session says what time it is for profiles with `clock: session`.
+SELECT nullif(pg_catalog.current_setting('rescore.clock', true), '') IS NOT NULL
+
 -- name: paused
 -- Whether a profile is paused.
 SELECT rescore._is_paused(%(profile)s)

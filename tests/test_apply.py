@@ -702,3 +702,21 @@ def test_two_hundred_features(conn: Connection, engine: str) -> None:
     worst, rows = one(conn, difference)
     assert rows == 3 and worst < 1e-9
     assert one(conn, "SELECT rescore.verify_model('churn')") < 1e-9
+
+
+def test_windows_counted_without_a_clock_are_told(conn: Connection) -> None:
+    windows = BASIC.replace(
+        "features:", "features:\n  last_30d: {from: orders, count: true, window: 30 days}", 1
+    )
+    replay = windows.replace("profile: {", "profile: {clock: session, ", 1)
+    assert replay != windows and windows != BASIC
+    conn.execute(
+        "INSERT INTO orders (customer_id, ordered_at, amount) VALUES (1, '1998-01-05 00:00+00', 10)"
+    )
+    (told,) = [note for note in define(conn, replay).notes if "rescore.clock" in note]
+    assert "run `rescore rebuild customer_profile`" in told
+    conn.execute("SET rescore.clock = '1998-01-06 00:00+00'")
+    conn.execute("SELECT rescore.rebuild('customer_profile')")
+    assert one(conn, "SELECT last_30d FROM customer_profile") == 1
+    later = replay.replace("window: 30 days", "window: 29 days")
+    assert not [note for note in define(conn, later).notes if "rescore.clock" in note]

@@ -224,3 +224,27 @@ def test_incidents_hold_no_values_unless_asked(conn: Connection) -> None:
         one(conn, "SELECT message FROM rescore.incident_log WHERE sqlstate = '42703'")
         == 'column "age" does not exist'
     )
+
+
+def test_tables_of_labels_and_treatments_are_counted(conn: Connection) -> None:
+    conn.execute(b"CREATE TABLE gone (customer_id bigint, at timestamptz)")
+    conn.execute(b"CREATE TABLE offers (who bigint, sent_at timestamptz)")
+    labels = "labels: {left: {table: gone, at: at, within: 30 days}, idle: {none: orders, within: 9 days}}"
+    offers = "interventions: {table: offers, time: sent_at, key: who, holdout: 5%}"
+    text = DEFINITION.replace("{features: all}", "{features: all, label: left}")
+    define(conn, f"{text}{labels}\n{offers}\n")
+    conn.execute("INSERT INTO gone VALUES (%s, now())", [PERSON])
+    conn.execute("INSERT INTO offers VALUES (%s, now()), (%s, now()), (1, now())", [PERSON, PERSON])
+    own = ", the application's own"
+
+    def remaining() -> dict[str, int | None]:
+        said = ops.forget(conn, "customers", str(PERSON))
+        return {r["place"]: r["remaining"] for r in said if r["place"].endswith(own)}
+
+    assert remaining() == {
+        f"public.orders{own}": 2,
+        f"public.gone{own}": 1,
+        f"public.offers{own}": 2,
+    }
+    conn.execute(b"DROP TABLE gone")
+    assert remaining()[f"public.gone{own}"] is None

@@ -99,7 +99,8 @@ def too_early(conn: Connection, given: Mapping[str, Any], there: Overview) -> Re
     return NotEnoughData(
         f"no resolved snapshot has a score of {which}",
         detail=" ".join(_awaited(conn, given, version) for version in missing),
-        hint="see rescore.snapshots; rescore run takes and resolves them",
+        hint="rescore run takes snapshots and resolves them; beside a version that served earlier: "
+        "rescore compare MODEL VERSION --with OTHER",
     )
 
 

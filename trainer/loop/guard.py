@@ -75,11 +75,11 @@ class Guard:
 
     def _told(self, far: Mask, bad: Mask, free: Mask) -> dict[int, str]:
         reasons = {int(n): self._reason(far[n]) for n in np.flatnonzero(bad)}
-        share = float(bad.mean())
-        if share < self.most or not reasons:
+        if bad.mean() < self.most or not reasons:
             return reasons
         first = next(iter(reasons.values()))
-        why = f"in a batch of which {share:.0%} is implausible, such as: {first}"
+        # The same words for each batch: people look at reasons one by one.
+        why = f"in a batch of which {self.most:.0%} or more is implausible, such as: {first}"
         return {**{int(n): why for n in np.flatnonzero(~bad & ~free)}, **reasons}
 
     def _reason(self, far: Mask) -> str:
