@@ -147,6 +147,35 @@ WHERE i.indisvalid AND pg_get_indexdef(i.indexrelid) LIKE '%(customer_id, ordere
 """
 
 
+def test_batches_grow_however_long_it_takes_to_find_who_is_next(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, sizes = backfill._next_keys, []
+
+    def slowly(*given: Any) -> list[Any]:
+        sizes.append(given[-1])
+        time.sleep(0.3)
+        return find(*given)
+
+    monkeypatch.setattr(backfill, "FIRST", 10)
+    monkeypatch.setattr(backfill, "BATCH_SECONDS", 30)
+    monkeypatch.setattr(backfill, "_next_keys", slowly)
+    define(conn, AFTER)
+    assert sizes == [10 * 2**n for n in range(len(sizes))]
+
+
+def test_finding_who_is_next_reads_little_also_of_a_table_never_analyzed(plain_dsn: str) -> None:
+    many = TABLES.replace("CUSTOMERS", "30000")
+    with open_profile(plain_dsn, many + "CREATE INDEX ON orders (customer_id)", BEFORE) as conn:
+        find = "SELECT rescore_compiled.customers__keys(%s, 100)"
+        for after in range(10):  # a session's first calls may have plans of their own
+            conn.execute(find, [after])
+        query = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + find
+        (plan,) = one(conn, query, 20_000)
+        read = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+        assert read < 2_000  # a few for each key found; all there are would be some 80,000
+
+
 def test_an_index_of_partitions_locks_none_of_them(plain_dsn: str) -> None:
     with psycopg.connect(plain_dsn, autocommit=True) as conn:
         conn.execute(PARTITIONED.encode())
