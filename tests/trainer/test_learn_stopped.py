@@ -27,7 +27,7 @@ from rescore.trainer.loop.job import Learning
 from rescore.trainer.loop.learn import learn
 
 Connection = psycopg.Connection[Any]
-SLOWLY = LEARN.replace("batch: 100, examples: 1000", "batch: 2, examples: 6000")
+SLOWLY = LEARN.replace("batch: 100, examples: 1000", "batch: 1, examples: 6000")
 
 
 class After(threading.Event):
@@ -60,7 +60,7 @@ def test_a_signal_ends_a_long_round_soon(
         process = subprocess.Popen([*COMMAND, "run", "--dsn", plain_dsn], stdout=said)
         held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()"
         until(lambda: one(watching, held) > 1, 60)  # the runner's, and that of who learns
-        time.sleep(0.3)
+        time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         # In the midst of the round, which would have been written down.
