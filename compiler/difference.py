@@ -100,10 +100,9 @@ def difference(
     # Last: triggers of the earlier definition may have conditions on these.
     drop_sql = render.table(profile, (), left).strip() if left and drop else ""
     functions, triggers = render.functions(profile), render.triggers(profile)
-    signatures = _signatures(profile)
     kept = {**({} if drop else {c: before[c] for c in left}), **columns}
-    stored = _stored(conn, profile, tables, kept, functions + triggers)
-    stored |= {"states": signatures, "functions": _function_names(functions)}
+    stored = _stored(conn, profile, tables, kept, (functions, triggers))
+    signatures = stored["states"]
     on = triggers_on(conn, profile, old["plan"])
     gone = _obsolete(on, old["plan"], stored)
     watched = has_triggers(conn, stored, old["plan"], profile) and not parts_come(conn, profile)
@@ -143,11 +142,18 @@ def difference(
 
 
 def _stored(
-    conn: Connection, profile: Profile, tables: Tables, columns: dict[str, Any], text: str
+    conn: Connection,
+    profile: Profile,
+    tables: Tables,
+    columns: dict[str, Any],
+    written: tuple[str, str],
 ) -> dict[str, Any]:
     """What is kept of the plan: what the next one, and those who read it, compare with."""
+    functions, triggers = written
     return {
         "columns": columns,
+        "states": _signatures(profile),
+        "functions": _function_names(functions),
         "triggers": _trigger_names(profile),
         "tables": shapes(conn, profile),
         "days": days(profile),
@@ -165,7 +171,9 @@ def _stored(
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
-        "digest": hashlib.sha256((text + _models_text(profile)).encode()).hexdigest(),
+        "digest": hashlib.sha256(
+            (functions + triggers + _models_text(profile)).encode()
+        ).hexdigest(),
     }
 
 

@@ -88,7 +88,7 @@ def test_events_that_are_logged_have_no_rounds(conn: Connection) -> None:
     define(conn, DEFINITION.replace("LEARN", LEARN))
     logged(conn, 1, customers=1000)
     reader = Reader.of(conn, read_state(conn, "churn"))
-    assert reader.every() is None
+    assert reader.every is None
     assert reader.recent(100, resolved=False).design[:, 0].tolist() == one(
         conn,
         "SELECT array_agg(n::float8) FROM (SELECT key::integer AS n FROM rescore.snapshots ORDER BY key DESC LIMIT 100) AS s",

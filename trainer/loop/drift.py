@@ -104,7 +104,7 @@ def watch(conn: Connection, model: str, stop: Event | None = None) -> list[Moved
 
 
 def _columns(state: State, reader: Reader) -> Iterator[Moved]:
-    block = _in_time(reader.recent(NEWEST, resolved=False), reader.every())
+    block = _in_time(reader.recent(NEWEST, resolved=False), reader.every)
     if not len(block):
         return
     names = state.line.contract.columns()
@@ -130,7 +130,7 @@ def _outcomes(state: State, reader: Reader) -> Iterator[Moved]:
     Those of treated customers are no examples, and say nothing of what would have come without.
     """
     newest = reader.recent(NEWEST, resolved=True)
-    block = _in_time(_examples(newest, state.terms.held_out), reader.every())
+    block = _in_time(_examples(newest, state.terms.held_out), reader.every)
     if not len(block):
         return
     found = {LABEL: block.labels}

@@ -53,10 +53,12 @@ class Newest:
 
     def _last(self, most: int) -> Block:
         blocks: list[Block] = []
+        wanted = most
         for block in reversed(self._blocks):
-            if sum(map(len, blocks)) >= most:
-                break
             blocks.append(block)
+            wanted -= len(block)
+            if wanted <= 0:
+                break
         return Block.joined(blocks[::-1]).take(slice(-most, None))
 
 

@@ -210,17 +210,17 @@ class Reader:
         given["share"] = round(rounds.share(size) * HASHES)
         return self._block("learn_recent", given, scored=True, unlabelled="NaN")
 
+    @cached_property
     def every(self) -> float | None:
-        """Return the seconds from one round of snapshots to the next; None where there are none."""
+        """Seconds from one round of snapshots to the next; None where there are none."""
         found: float | None = one(self.conn, query("learn_every"), (self.model,))
         return found
 
     def rounds(self, size: int, *, resolved: bool) -> Rounds:
         """Return which of the newest rounds of snapshots hold about so many."""
-        every = self.every()
-        if every is None:
+        if self.every is None:
             return Rounds(0, EVER)
-        given = {"every": every, "size": size, "resolved": resolved}
+        given = {"every": self.every, "size": size, "resolved": resolved}
         found = self.conn.execute(self._statement("learn_round", given)).fetchone()
         customers, since = found or (0, None)
         return Rounds(customers, since or EVER)
