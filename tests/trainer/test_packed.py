@@ -48,7 +48,7 @@ def conn(db: Connection) -> Connection:
 
 @pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
 def test_fields_of_rows(conn: Connection, way: str) -> None:
-    found = unpacked_fields(fetched(conn, way, fields(ids="n::int8", labels="n / 8.0::float8")))
+    found = unpacked_fields([fetched(conn, way, fields(ids="n::int8", labels="n / 8.0::float8"))])
     assert found["ids"].tolist() == list(range(1, 41))
     assert found["labels"].tolist() == [n / 8 for n in range(1, 41)]
     last = {name: found[name][-1].item() for name in VALUES if name != "ids"}
@@ -66,7 +66,7 @@ def test_fields_of_rows(conn: Connection, way: str) -> None:
 
 @pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
 def test_fields_without_scores(conn: Connection, way: str) -> None:
-    found = unpacked_fields(fetched(conn, way, fields(7, ids="n::int8")))
+    found = unpacked_fields([fetched(conn, way, fields(7, ids="n::int8"))])
     assert found["ids"].tolist() == list(range(1, 41))
     assert set(found["hashes"].tolist()) == {0xFEDCBA9876543210}
     assert "scores" not in (found.dtype.names or ())
@@ -79,8 +79,8 @@ def test_no_rows(conn: Connection, way: str) -> None:
             f"SELECT {way} FROM (SELECT {fields()} AS r LIMIT 0) AS s"
         ).fetchone()
     assert found == (None,)
-    assert len(unpacked_fields(None)) == 0
-    assert unpacked_designs(None, (0, 3)).shape == (0, 3)
+    assert len(unpacked_fields([])) == 0
+    assert unpacked_designs([], (0, 3)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
@@ -100,7 +100,7 @@ def test_no_rows(conn: Connection, way: str) -> None:
 def test_rows_of_another_form_are_told(conn: Connection, way: str, row: str) -> None:
     data = fetched(conn, way, row)
     with pytest.raises(NotEnoughData, match="not complete"):
-        unpacked_fields(data)
+        unpacked_fields([data])
 
 
 def test_part_of_a_row_is_told(conn: Connection) -> None:
@@ -108,27 +108,27 @@ def test_part_of_a_row_is_told(conn: Connection) -> None:
         data = fetched(conn, way, fields())
         for cut in (data[:3], data[:-1], data[1:], b"", b"\0" * 79):
             with pytest.raises(NotEnoughData, match="not complete"):
-                unpacked_fields(cut)
+                unpacked_fields([cut])
 
 
 @pytest.mark.parametrize("kinds", [0, 7, 9])
 def test_fields_in_the_other_order_of_bytes(conn: Connection, kinds: int) -> None:
     # A session numbers the kinds of rows it has met: their bytes may be those of a count of fields.
-    kept = unpacked_fields(fetched(conn, FIELD_WAYS["kept"], fields(ids="n::int8")))
+    kept = unpacked_fields([fetched(conn, FIELD_WAYS["kept"], fields(ids="n::int8"))])
     other = next(form for (_, count), form in KEPT.items() if count == 9 and form != kept.dtype)
     turned = np.empty(len(kept), other)
     for name in other.names or ():
         turned[name] = kept[name]
     turned["kind"] = kinds
     turned["short"] = {0x13: 0x89, 0x89: 0x13}[int(kept["short"][0])]
-    found = unpacked_fields(turned.tobytes())
+    found = unpacked_fields([turned.tobytes()])
     assert all((found[name] == kept[name]).all() for name in VALUES)
 
 
 @pytest.mark.parametrize("way", DESIGN_WAYS.values(), ids=DESIGN_WAYS)
 def test_rows_of_a_matrix(conn: Connection, way: str) -> None:
     data = fetched(conn, way, "ARRAY[n, -n, CASE WHEN n < 40 THEN n / 8 ELSE 'NaN' END]::float8[]")
-    found = unpacked_designs(data, (40, 3))
+    found = unpacked_designs([data], (40, 3))
     n = np.arange(1.0, 41)
     assert np.array_equal(found[:, :2], np.column_stack([n, -n]))
     assert np.array_equal(found[:, 2], [*(n[:-1] / 8), np.nan], equal_nan=True)
@@ -151,7 +151,7 @@ def test_rows_so_long_that_they_are_compressed_or_kept_elsewhere(
         ).fetchone()
     assert found is not None and found[1:] == (storage == "MAIN", storage == "EXTERNAL")
     rows = np.repeat([[1.0], [2], [3]], 900, 1)
-    assert np.array_equal(unpacked_designs(found[0], (3, 900)), rows)
+    assert np.array_equal(unpacked_designs([found[0]], (3, 900)), rows)
 
 
 @pytest.mark.parametrize("way", DESIGN_WAYS.values(), ids=DESIGN_WAYS)
@@ -170,14 +170,14 @@ def test_rows_so_long_that_they_are_compressed_or_kept_elsewhere(
 def test_rows_that_make_no_matrix_are_told(conn: Connection, way: str, row: str) -> None:
     # The server itself makes no array of arrays of different lengths.
     with pytest.raises((NotEnoughData, psycopg.DataError), match=r"not complete|accumulate"):
-        unpacked_designs(fetched(conn, way, f"({row})::float8[]"), (40, 3))
+        unpacked_designs([fetched(conn, way, f"({row})::float8[]")], (40, 3))
 
 
 def test_designs_in_the_other_order_of_bytes(conn: Connection) -> None:
     data = fetched(conn, DESIGN_WAYS["kept"], "ARRAY[0.5, n]::float8[]")
     form = np.dtype([("header", "=i4", 5), ("numbers", "=f8", 2)])
     turned = np.frombuffer(data, form).byteswap().tobytes()
-    assert unpacked_designs(turned, (40, 2)).tolist() == [[0.5, n] for n in range(1, 41)]
+    assert unpacked_designs([turned], (40, 2)).tolist() == [[0.5, n] for n in range(1, 41)]
 
 
 def test_who_installs_without_a_superuser_reads_as_it_is_sent(conn: Connection) -> None:

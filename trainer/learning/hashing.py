@@ -44,6 +44,12 @@ def shares(hashes: Hashes) -> Floats:
     return (hashes >> np.uint64(64 - _SHARE_BITS)).astype(np.float64) / 2.0**_SHARE_BITS
 
 
+def among(hashes: Hashes, share: float) -> NDArray[np.bool_]:
+    """Say which are of a share of the customers: ``shares(hashes) < share``, in one step."""
+    edge = math.ceil(math.ldexp(share, _SHARE_BITS)) << (64 - _SHARE_BITS)
+    return hashes < np.uint64(edge) if edge < 1 << 64 else np.ones(len(hashes), dtype=bool)
+
+
 def below(share: float) -> bytes:
     """Return what the hashes, as 8 bytes, of a share of the customers are less than.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.errors import NotEnoughData
-from rescore.trainer.learning.hashing import Hashes, shares
+from rescore.trainer.learning.hashing import Hashes, among
 
 Mask = NDArray[np.bool_]
 Times = NDArray[np.datetime64]
@@ -45,7 +45,7 @@ def by_customer(hashes: Hashes, test_share: float) -> Sides:
     hashes: shape (n,), from `rescore.trainer.learning.hashing.hash_keys`, with a salt of its own.
     test_share: share of the customers, between 0 and 1.
     """
-    test = shares(hashes) < test_share
+    test = among(hashes, test_share)
     return Sides(~test, test)
 
 

@@ -16,7 +16,7 @@ from rescore.trainer.failing import go_on
 from rescore.trainer.learning.calibration import Platt, calibrated, fit_platt
 from rescore.trainer.learning.checks import Check, sanity
 from rescore.trainer.learning.gate import Decision, PairedScores, gate
-from rescore.trainer.learning.hashing import distinct, groups, shares
+from rescore.trainer.learning.hashing import among, distinct, groups
 from rescore.trainer.learning.histogram import GROUPS, ScoreHistogram
 from rescore.trainer.learning.learner import Learner
 from rescore.trainer.learning.method import Memory
@@ -109,7 +109,7 @@ class Attempt:
         kept = block.weights > 0
         kept[list(suspects)] = False
         if not self._by_time:
-            tested = shares(block.hashes) < (self.state.terms.learn.test_share or 0)
+            tested = among(block.hashes, self.state.terms.learn.test_share or 0)
             self._tests.add(block.take(kept & tested & (block.taken >= self._known_before)))
             kept &= ~tested
         return pieces(block, size, kept, suspects, self.target)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescore.trainer.learning.hashing import Hashes
-from rescore.trainer.loop.packed import unpacked_designs
+from rescore.trainer.loop.packed import Bytes, form_of, unpacked_designs, unpacked_fields
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -38,20 +38,21 @@ class Sent:
 
     Attributes
     ----------
-    fields: see :func:`unpacked_fields`, shape (n,).
+    fields: of each, see :func:`unpacked_fields`; None where there are none.
     designs: the design rows, as many; see :func:`unpacked_designs`.
     """
 
-    fields: NDArray[Any]
-    designs: bytes | None
+    fields: Bytes | None
+    designs: Bytes | None
 
     def __len__(self) -> int:
-        return len(self.fields)
+        return len(self.fields) // form_of(self.fields).row.itemsize if self.fields else 0
 
     @property
     def end(self) -> Position:
         """Position of the last one, of at least one."""
-        last = self.fields[-1]
+        assert self.fields is not None
+        last = np.frombuffer(self.fields, form_of(self.fields).row)[-1]
         return Position(int(last["xids"]), int(last["ids"]))
 
 
@@ -92,15 +93,15 @@ class Block:
         ------
         NotEnoughData: a design row has more or fewer, or a NULL.
         """
+        read = unpacked_fields([part.fields for part in parts if part.fields is not None])
         # Copies: where one field lies between others, the processor is not at full speed.
-        read = [part.fields for part in parts]
-        there = [name for name in _NAMES if name in (read[0].dtype.names or ())]
-        count = sum(map(len, parts))
-        found = _unread(count) | {name: _own([each[name] for each in read]) for name in there}
+        there = [name for name in _NAMES if name in (read.dtype.names or ())]
+        found = _unread(len(read)) | {name: _own(read[name]) for name in there}
         for name in ("taken", "due"):
             found[name] = (found[name] + _SINCE_1970) / 1e6
-        design = [unpacked_designs(part.designs, (len(part), columns)) for part in parts]
-        return cls(**found, weights=np.ones(count), design=_own(design))
+        designs = [part.designs for part in parts if part.designs is not None]
+        design = unpacked_designs(designs, (len(read), columns))
+        return cls(**found, weights=np.ones(len(read)), design=_native(design))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
@@ -112,9 +113,10 @@ class Block:
     def take(self, rows: Any) -> Block:
         """Return the examples of a mask, a slice or indices."""
         columns = (getattr(self, name) for name in _NAMES)
-        if isinstance(rows, np.ndarray) and rows.dtype == bool:
-            # For rows of a matrix in a quarter of the time that indexing takes.
-            return Block(*(np.compress(rows, column, axis=0) for column in columns))
+        if isinstance(rows, np.ndarray):
+            # A mask takes five times as long for each column, indices as such one and a half times.
+            found = np.flatnonzero(rows) if rows.dtype == bool else rows
+            return Block(*(column.take(found, axis=0) for column in columns))
         return Block(*(column[rows] for column in columns))
 
     def __len__(self) -> int:
@@ -134,5 +136,9 @@ def _unread(count: int) -> dict[str, NDArray[Any]]:
     return {"scores": np.full(count, np.nan), "treated": np.zeros(count, dtype=bool)}
 
 
-def _own(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(parts, dtype=parts[0].dtype.newbyteorder("="))
+def _own(field: NDArray[Any]) -> NDArray[Any]:
+    return field.astype(field.dtype.newbyteorder("="))
+
+
+def _native(design: Floats) -> Floats:
+    return design.astype(design.dtype.newbyteorder("="), copy=False)

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rescore.errors import NotEnoughData
 
+Bytes = bytes | memoryview
+
 _NATIVE = {"little": "<", "big": ">"}[sys.byteorder]
 _ORDERS = (_NATIVE, {"<": ">", ">": "<"}[_NATIVE])
 _RECORD, _FLOAT8 = 2249, 701
 """The types' numbers, in every PostgreSQL."""
+
+
+class Form(NamedTuple):
+    """How rows of fields are laid out.
+
+    Attributes
+    ----------
+    row: of one.
+    head: what each holds beside its fields, by name.
+    """
+
+    row: np.dtype[Any]
+    head: dict[str, int]
+
+
 _READ = {
     "ids": "i8", "xids": "i8", "taken": "i8", "due": "i8", "labels": "f8", "holdout": "?",
     "hashes": "u8",
@@ -48,6 +66,18 @@ def _sent(fields: dict[str, str]) -> np.dtype[Any]:
 _FIELDS = (_READ, _SCORED)
 KEPT = {(order, len(each)): _kept(order, each) for order in _ORDERS for each in _FIELDS}
 _SENT = {len(each): _sent(each) for each in _FIELDS}
+_FORMS: dict[bytes | tuple[bytes, bytes], Form] = {
+    (np.array(_RECORD, f"{order}i4").tobytes(), np.array(count, f"{order}u2").tobytes()): Form(
+        kept, {"type": _RECORD, "count": count, "data_at": _DATA_AT, "short": _SHORT[order]}
+    )
+    for (order, count), kept in KEPT.items()
+}
+_FORMS |= {
+    count.to_bytes(4, "big"): Form(sent, {"count": count, "hashes length": 8})
+    for count, sent in _SENT.items()
+}
+_MATRIX = (2).to_bytes(4, "big")
+"""How an array of arrays begins, as it is sent."""
 
 
 def order_of(data: bytes) -> str:
@@ -70,38 +100,46 @@ def places(order: str | None, *, scored: bool) -> dict[str, int]:
     return {**back, **({"first": 0, "step": 8} if order == "<" else {"first": 56, "step": -8})}
 
 
-def unpacked_fields(data: bytes | None) -> NDArray[Any]:
-    """Return the rows of ``learn_fields.sql`` with a name for each field, in the bytes they are in.
+def form_of(data: Bytes) -> Form:
+    """Return the form of rows of ``learn_fields.sql``, told by the first of them.
+
+    Raises
+    ------
+    NotEnoughData: none that is known.
+    """
+    kept, sent = (bytes(data[4:8]), bytes(data[14:16])), bytes(data[:4])
+    found = _FORMS.get(kept) or _FORMS.get(sent)
+    if found is None:
+        raise incomplete()
+    return found
+
+
+def unpacked_fields(parts: Sequence[Bytes]) -> NDArray[Any]:
+    """Return the rows of ``learn_fields.sql`` with a name for each field.
 
     Parameters
     ----------
-    data: from ``rescore._joined``, in the server's order of bytes, or from ``record_send``, in
-        the network's; None for no rows.
+    parts: from ``rescore._joined``, in the server's order of bytes, or from ``record_send``, in
+        the network's.
 
     Raises
     ------
     NotEnoughData: a field is NULL, or not as long as it should be.
     """
-    if data is None:
+    if not parts:
         return np.empty(0, _SENT[len(_READ)])
-    for (order, count), form in KEPT.items():
-        told = np.array(_RECORD, f"{order}i4").tobytes(), np.array(count, f"{order}u2").tobytes()
-        if (data[4:8], data[14:16]) == told:
-            known = {"type": _RECORD, "count": count, "data_at": _DATA_AT, "short": _SHORT[order]}
-            return _rows(data, form, known)
-    for count, form in _SENT.items():
-        if data[:4] == count.to_bytes(4, "big"):
-            return _rows(data, form, {"count": count, "hashes length": 8})
-    raise incomplete()
+    data = b"".join(parts)
+    form = form_of(data)
+    return _rows(data, form.row, form.head)
 
 
-def unpacked_designs(data: bytes | None, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return design rows as a matrix, in the bytes they are in.
+def unpacked_designs(parts: Sequence[Bytes], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return design rows as a matrix.
 
     Parameters
     ----------
-    data: one array after the other, from ``rescore._joined`` in the server's order of bytes, or
-        an array of them from ``array_send``, in the network's, each number behind its length.
+    parts: one array after the other, from ``rescore._joined`` in the server's order of bytes; or
+        each an array of them from ``array_send``, in the network's, each number behind its length.
     shape: of the matrix.
 
     Raises
@@ -109,28 +147,36 @@ def unpacked_designs(data: bytes | None, shape: tuple[int, int]) -> NDArray[np.f
     NotEnoughData: a row is or has a NULL, or there are more or fewer of them, or columns.
     """
     count, columns = shape
-    if data is None and not count:
+    if not parts and not count:
         return np.empty(shape)
-    body = data or b""
-    if body[:4] == len(shape).to_bytes(4, "big"):
-        return _sent_matrix(body, shape)
+    if parts and all(part[:4] == _MATRIX for part in parts):
+        found = np.concatenate([_sent_matrix(part, columns) for part in parts])
+        if len(found) != count:
+            raise incomplete()
+        return found
+    body = b"".join(parts)
     order = next((o for o in _ORDERS if body[:4] == np.array(1, f"{o}i4").tobytes()), _NATIVE)
-    form = np.dtype([("header", f"{order}i4", 5), ("numbers", f"{order}f8", (columns,))])
+    head = np.array([1, 0, _FLOAT8, columns, 1], f"{order}i4").tobytes()
+    # Copied as pieces of so many bytes: number by number takes three times as long.
+    form = np.dtype([("head", f"V{len(head)}"), ("numbers", f"V{8 * columns}")])
     if len(body) != count * form.itemsize:
         raise incomplete()
-    numbers: NDArray[np.float64] = _rows(body, form, {"header": [1, 0, _FLOAT8, columns, 1]})[
-        "numbers"
-    ]
-    return numbers
+    rows = np.frombuffer(body, form)
+    if rows["head"].tobytes() != head * count:
+        raise incomplete()
+    return np.frombuffer(rows["numbers"].tobytes(), f"{order}f8").reshape(shape)
 
 
-def _sent_matrix(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
-    header = np.array([2, 0, _FLOAT8, shape[0], 1, shape[1], 1], ">i4").tobytes()
+def _sent_matrix(data: Bytes, columns: int) -> NDArray[np.float64]:
+    count = int.from_bytes(data[12:16], "big")
+    header = np.array([2, 0, _FLOAT8, count, 1, columns, 1], ">i4").tobytes()
     form = np.dtype([("length", ">i4"), ("value", ">f8")])
     if data[: len(header)] != header:
         raise incomplete()
     numbers: NDArray[np.float64] = _rows(data[len(header) :], form, {"length": 8})["value"]
-    return numbers.reshape(shape)
+    if len(numbers) != count * columns:
+        raise incomplete()
+    return numbers.reshape(count, columns)
 
 
 def incomplete() -> NotEnoughData:
@@ -142,7 +188,7 @@ def incomplete() -> NotEnoughData:
     )
 
 
-def _rows(data: bytes, form: np.dtype[Any], head: dict[str, Any]) -> NDArray[Any]:
+def _rows(data: Bytes, form: np.dtype[Any], head: dict[str, Any]) -> NDArray[Any]:
     """Return rows of a form, each of which has these values."""
     if len(data) % form.itemsize:
         raise incomplete()

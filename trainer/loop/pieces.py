@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -62,14 +62,15 @@ def pieces(
     """
     found = block if kept.all() else block.take(kept)
     batch = Batch(found.design, found.labels, found.hashes, found.weights, target)
-    before = np.concatenate([[0], np.cumsum(kept)]).tolist()
     at = sorted(suspects)
     others = (block.weights == 0) & ~block.treated
     starts = range(0, len(block), size)
+    kept_before = np.concatenate([[0], np.cumsum(kept)])[[*starts, len(block)]].tolist()
     newest = _most(np.where(kept, block.taken, -np.inf), starts)
-    for start, last_taken, due in zip(starts, newest, _most(block.due, starts), strict=True):
+    ends = zip(starts, pairwise(kept_before), newest, _most(block.due, starts), strict=True)
+    for start, kept_from_to, last_taken, due in ends:
         stop = min(start + size, len(block))
-        rows = slice(before[start], before[stop])
+        rows = slice(*kept_from_to)
         yield Piece(
             found,
             rows,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 from scipy.stats import chisquare
 
-from rescore.trainer.learning.hashing import below, distinct, groups, hash_keys, shares
+from rescore.trainer.learning.hashing import among, below, distinct, groups, hash_keys, shares
 
 KEYS: list[Any] = [
     0, -7, 2**63 - 1, "", "a", "Zürich ☂", "back\\slash", "it's", uuid.UUID(int=7),
@@ -59,7 +59,12 @@ def test_a_share_is_told_from_the_bytes(share: float) -> None:
     near = [edge + n for n in (-4097, -4096, -1, 0, 1, 4096) if edge + n >= 0]
     hashes = np.append(drawn, np.array(near, dtype=np.uint64))
     told = [each.to_bytes(8, "big") < below(share) for each in hashes.tolist()]
-    assert told == (shares(hashes) < share).tolist()
+    assert told == (shares(hashes) < share).tolist() == among(hashes, share).tolist()
+
+
+def test_all_are_of_the_whole_share() -> None:
+    hashes = np.array([0, 2**64 - 1], dtype=np.uint64)
+    assert among(hashes, 1.0).all() and not among(hashes, 0.0).any()
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 5)))
