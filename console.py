@@ -214,19 +214,17 @@ def _bar() -> Progress:
 def _show_rows(rows: Sequence[Mapping[str, Any]], title: str, heading: bool) -> None:
     texts = {name: [name, *(_cell(row[name]) for row in rows)] for name in rows[0]}
     numeric = [_numeric(rows, name) for name in texts]
-    room = out.width - GAP * len(texts)
+    room = out.width - GAP * (len(texts) - 1)
     widths = fit([*texts.values()], numeric, room)
     if widths is None:
         print_lines(_records(texts, title))
         return
     table = Table(
-        title=title or None,
-        title_justify="left",
         box=SIMPLE,
         pad_edge=False,
         collapse_padding=True,
         show_header=heading,
-        show_edge=heading,
+        show_edge=False,
     )
     lines = [
         ["\n".join(wrap(cell, width)) for cell in cells]
@@ -236,7 +234,10 @@ def _show_rows(rows: Sequence[Mapping[str, Any]], title: str, heading: bool) -> 
         table.add_column(Text(name), justify="right" if number else "left", width=width)
     for cells in zip(*(below for _, *below in lines), strict=True):
         table.add_row(*map(Text, cells))
+    around = [""] if heading else []
+    print_lines([*([title] if title else []), *around])
     out.print(table)
+    print_lines(around)
 
 
 def _records(texts: Mapping[str, Sequence[str]], title: str) -> Iterator[str]:

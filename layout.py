@@ -88,7 +88,7 @@ def _least(cells: Cells, uncut: bool) -> int:
 
 
 class _Column(NamedTuple):
-    """A column at a width: lines of its cells, and how many words and groups are broken."""
+    """A column at a width: lines of its cells; words and groups below its name that are broken."""
 
     width: int
     heights: list[int]
@@ -96,8 +96,9 @@ class _Column(NamedTuple):
 
 
 def _at(cells: Cells, width: int) -> _Column:
-    words = [word for text in cells for word in text.split()]
-    groups = [each for text in cells for each in _UNITS[GROUPS].findall(text) if " " in each]
+    _, *texts = cells
+    words = [word for text in texts for word in text.split()]
+    groups = [each for text in texts for each in _UNITS[GROUPS].findall(text) if " " in each]
     broken = sum(cell_len(each) > width for each in (*words, *groups))
     return _Column(width, [len(wrap(cell, width)) for cell in cells], broken)
 
