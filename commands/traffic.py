@@ -108,7 +108,8 @@ def quality(
     from rescore.trainer import quality as told
     from rescore.trainer.database import connection
 
-    with connection(dsn) as conn:
+    shown = f"quality {model}" if model else "quality"
+    with connection(dsn) as conn, console.progress(shown, quiet=json):
         found = (told.by_week if weeks else told.by_version)(conn, model)
     if json:
         console.print_json(found)
