@@ -28,11 +28,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
 from rescore.errors import RescoreError
-from rescore.layout import SHORT, fit, wrap
+from rescore.layout import SHORT, fit, narrowest, wrap
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -59,7 +60,8 @@ def show(
     """Print rows as a table (or, of none, a word), or as one JSON array.
 
     The table is as wide as the screen at most: columns wrap. Where so many columns have no room, a
-    row is printed as names and values, a line each, without those that are empty.
+    row is printed as names and values, a line each, without those that are empty. Where no screen
+    is, words stay whole, for who looks for them: lines get longer instead.
 
     Parameters
     ----------
@@ -214,11 +216,23 @@ def _bar() -> Progress:
 def _show_rows(rows: Sequence[Mapping[str, Any]], title: str, heading: bool) -> None:
     texts = {name: [name, *(_cell(row[name]) for row in rows)] for name in rows[0]}
     numeric = [_numeric(rows, name) for name in texts]
-    room = out.width - GAP * (len(texts) - 1)
-    widths = fit([*texts.values()], numeric, room)
-    if widths is None:
+    columns, room = [*texts.values()], out.width - GAP * (len(texts) - 1)
+    is_screen = out.is_terminal or "COLUMNS" in os.environ
+    whole = numeric if is_screen else [True] * len(columns)
+    widths = fit(columns, whole, room)
+    if widths is None and is_screen:
         print_lines(_records(texts, title))
-        return
+    else:
+        _print_table(columns, widths or narrowest(columns, whole), numeric, title, heading)
+
+
+def _print_table(
+    columns: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    numeric: Sequence[bool],
+    title: str,
+    heading: bool,
+) -> None:
     table = Table(
         box=SIMPLE,
         pad_edge=False,
@@ -228,7 +242,7 @@ def _show_rows(rows: Sequence[Mapping[str, Any]], title: str, heading: bool) -> 
     )
     lines = [
         ["\n".join(wrap(cell, width)) for cell in cells]
-        for cells, width in zip(texts.values(), widths, strict=True)
+        for cells, width in zip(columns, widths, strict=True)
     ]
     for (name, *_), width, number in zip(lines, widths, numeric, strict=True):
         table.add_column(Text(name), justify="right" if number else "left", width=width)
@@ -236,7 +250,8 @@ def _show_rows(rows: Sequence[Mapping[str, Any]], title: str, heading: bool) -> 
         table.add_row(*map(Text, cells))
     around = [""] if heading else []
     print_lines([*([title] if title else []), *around])
-    out.print(table)
+    wide = out.options.update(width=sum(widths) + GAP * len(widths))  # `print` takes the screen's
+    out.print(Segments(out.render(table, wide)))
     print_lines(around)
 
 

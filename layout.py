@@ -45,8 +45,13 @@ def fit(columns: Sequence[Cells], whole: Sequence[bool], room: int) -> list[int]
     whole: columns whose words are never broken: those of numbers.
     room: characters for all of them.
     """
-    least = [_least(cells, uncut) for cells, uncut in zip(columns, whole, strict=True)]
+    least = narrowest(columns, whole)
     return _narrowed(columns, least, room) if sum(least) <= room else None
+
+
+def narrowest(columns: Sequence[Cells], whole: Sequence[bool]) -> list[int]:
+    """Return how narrow columns can be; see `fit`."""
+    return [_least(cells, uncut) for cells, uncut in zip(columns, whole, strict=True)]
 
 
 def _wrapped(line: str, width: int) -> list[str]:

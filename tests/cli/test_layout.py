@@ -47,6 +47,7 @@ COMPARE = [
 def printed(
     rows: list[dict[str, Any]], columns: int, capfd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(console.out, "_width", columns)  # COLUMNS is read once, when made
     console.show(rows, as_json=False)
     return [line.rstrip() for line in capfd.readouterr().out.splitlines()]
@@ -77,6 +78,15 @@ def test_an_interval_is_kept_together_where_it_can_be(
 ) -> None:
     own, lines = "(0.5516 to 0.5982)", printed(COMPARE, 80, capfd, monkeypatch)
     assert re.split(" {2,}", lines[4])[1:] == [own, own, "(-0.0667 to -0.02475)"]
+
+
+def test_where_no_screen_is_words_stay_whole(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(console.out, "_width", 40)
+    console.show([{**IDLE, "moved": DRIFT[0]["feature"]}], as_json=False)
+    lines = capfd.readouterr().out.splitlines()
+    assert any(DRIFT[0]["feature"] in line for line in lines)
+    assert {*IDLE["idle"].split()} <= {*" ".join(lines).split()}
 
 
 def test_what_has_no_room_side_by_side_is_names_and_values(
