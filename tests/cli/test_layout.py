@@ -16,7 +16,7 @@ from rescore import console
 from rescore.commands.upkeep import _short
 from rescore.layout import SHORT, fit, wrap
 
-STATUS = {
+STATUS: dict[str, Any] = {
     "model": "churn",
     "profile": "customer_profile",
     "champion": 12,
