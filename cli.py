@@ -41,6 +41,7 @@ PANELS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         traffic.shadow,
         traffic.demote,
         traffic.compare,
+        traffic.quality,
         traffic.uplift,
     ),
     "Learning on": (

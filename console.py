@@ -16,9 +16,9 @@ from threading import Event, Thread
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -33,6 +33,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rescore.errors import RescoreError
+from rescore.layout import SHORT, fit, narrowest, wrap
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -42,7 +43,9 @@ LINE_SECONDS = 60.0
 """Off a terminal: what takes less is not told, and so far apart are lines at most."""
 
 WIDEST = 40
-"""Characters of a table's cell that stay on one line."""
+"""Characters of an item of a list that stays on one line with others."""
+GAP = 2
+"""Characters between two columns of a table."""
 
 
 def show(
@@ -56,6 +59,10 @@ def show(
 ) -> None:
     """Print rows as a table (or, of none, a word), or as one JSON array.
 
+    The table is as wide as the screen at most: columns wrap. Where so many columns have no room, a
+    row is printed as names and values, a line each, without those that are empty. Where no screen
+    is, words stay whole, for who looks for them: lines get longer instead.
+
     Parameters
     ----------
     columns: of the table; none for all. JSON has all.
@@ -64,14 +71,7 @@ def show(
     if as_json:
         print_json(rows)
     elif rows:
-        shown = [{name: row[name] for name in columns} for row in rows] if columns else rows
-        table = _table(shown, title)
-        table.show_header = table.show_edge = heading
-        needed = Measurement.get(out, out.options.update(width=10_000), table).minimum
-        wide = out.options.update(
-            width=max(out.width, needed)
-        )  # `print` takes the screen's at most
-        out.print(Segments(out.render(table, wide)))
+        _show_rows([{name: row[name] for name in columns or row} for row in rows], title, heading)
     else:
         out.print(empty)
 
@@ -213,23 +213,58 @@ def _bar() -> Progress:
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    table = Table(title=title or None, title_justify="left", box=SIMPLE, pad_edge=False)
-    longest = max(rows[0], key=lambda name: max(len(_cell(row[name])) for row in rows))
-    for name in rows[0]:  # the column with the longest text is the one that wraps, at its words
-        texts = [name, *(_cell(row[name]) for row in rows)]
-        wraps = name == longest or max(map(len, texts)) > WIDEST
-        parts = [word for text in texts for word in text.split()] if wraps else texts
-        table.add_column(
-            name,
-            justify="right" if _numeric(rows, name) else "left",
-            no_wrap=not wraps,
-            min_width=max(map(len, parts), default=0),  # nothing is cut: lines get longer
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    return table
+def _show_rows(rows: Sequence[Mapping[str, Any]], title: str, heading: bool) -> None:
+    texts = {name: [name, *(_cell(row[name]) for row in rows)] for name in rows[0]}
+    numeric = [_numeric(rows, name) for name in texts]
+    columns, room = [*texts.values()], out.width - GAP * (len(texts) - 1)
+    is_screen = out.is_terminal or "COLUMNS" in os.environ
+    whole = numeric if is_screen else [True] * len(columns)
+    widths = fit(columns, whole, room)
+    if widths is None and is_screen:
+        print_lines(_records(texts, title))
+    else:
+        _print_table(columns, widths or narrowest(columns, whole), numeric, title, heading)
+
+
+def _print_table(
+    columns: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    numeric: Sequence[bool],
+    title: str,
+    heading: bool,
+) -> None:
+    table = Table(
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+        show_header=heading,
+        show_edge=False,
+    )
+    lines = [
+        ["\n".join(wrap(cell, width)) for cell in cells]
+        for cells, width in zip(columns, widths, strict=True)
+    ]
+    for (name, *_), width, number in zip(lines, widths, numeric, strict=True):
+        table.add_column(Text(name), justify="right" if number else "left", width=width)
+    for cells in zip(*(below for _, *below in lines), strict=True):
+        table.add_row(*map(Text, cells))
+    around = [""] if heading else []
+    print_lines([*([title] if title else []), *around])
+    wide = out.options.update(width=sum(widths) + GAP * len(widths))  # `print` takes the screen's
+    out.print(Segments(out.render(table, wide)))
+    print_lines(around)
+
+
+def _records(texts: Mapping[str, Sequence[str]], title: str) -> Iterator[str]:
+    """Yield each row as names and values, and an empty line after it."""
+    indent = max(map(cell_len, texts)) + GAP
+    if title:
+        yield from (title, "")
+    for number in range(1, len(next(iter(texts.values())))):
+        for name, cells in texts.items():
+            values = wrap(cells[number], max(out.width - indent, SHORT)) if cells[number] else []
+            yield from (f"{name if not n else '':<{indent}}{line}" for n, line in enumerate(values))
+        yield ""
 
 
 def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:

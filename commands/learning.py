@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rescore import console
 from rescore.commands.options import (
+    Before,
     Candidate,
     Dsn,
     Json,
@@ -16,10 +18,11 @@ from rescore.commands.options import (
     Moments,
     Most,
     Reason,
+    Since,
     Sweep,
     Until,
 )
-from rescore.commands.shown import rows, sweep_after, table
+from rescore.commands.shown import sweep_after, table
 
 if TYPE_CHECKING:
     from rescore.trainer.train import TrainingReport
@@ -133,7 +136,12 @@ def drift(model: Model, dsn: Dsn = None, json: Json = False) -> None:
 
 def quarantine(dsn: Dsn = None, json: Json = False) -> None:
     """List the snapshots kept out of learning, by model and reason."""
-    rows("quarantined", dsn, json, empty="nothing is kept out")
+    from rescore.trainer import operations as ops
+    from rescore.trainer.database import connection
+
+    with connection(dsn) as conn:
+        found = ops.quarantined(conn)
+    _show_kept_out(found, json, empty="nothing is kept out")
 
 
 def release(
@@ -141,15 +149,39 @@ def release(
     snapshot: Annotated[
         list[int] | None, typer.Option("--id", help="A snapshot; repeat. Default: all.")
     ] = None,
+    since: Since = None,
+    until: Before = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be let out.")
+    ] = False,
     dsn: Dsn = None,
     json: Json = False,
 ) -> None:
     """Let snapshots out of quarantine: they are learnt whatever they hold."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
+    from rescore.trainer.report import with_zone
 
+    period = {"since": with_zone(since), "until": with_zone(until)}
     with connection(dsn) as conn:
-        console.show_one({"model": model, "released": ops.release(conn, model, snapshot)}, json)
+        found = ops.kept_out(conn, model, snapshot, **period)
+        ids = [each for row in found for each in row.pop("ids")]
+        if dry_run or not json:
+            _show_kept_out(found, json, empty="nothing of that is kept out")
+        if not dry_run:
+            told = {"model": model, "released": ops.release(conn, model, ids)}
+            console.show_one(told, json)
+
+
+def _show_kept_out(found: list[dict[str, Any]], json: bool, *, empty: str) -> None:
+    """Print what is kept out, its moments as `--since` and `--until` take them: in UTC."""
+    told = ("model", "reason", "snapshots")
+    shown = [
+        {name: row[name] for name in told if name in row}
+        | {f"{name} UTC": row[name].astimezone(timezone.utc) for name in ("first_at", "last_at")}
+        for row in found
+    ]
+    console.show(found if json else shown, as_json=json, empty=empty)
 
 
 def _show_training(made: TrainingReport, json: bool) -> None:

@@ -58,4 +58,8 @@ Drop = Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.
 
 Version = Annotated[int, typer.Argument(help="Number of a recorded version; see `models`.")]
 
-Since = Annotated[datetime | None, typer.Option(help="Only snapshots taken from then on.")]
+Since = Annotated[datetime | None, typer.Option(help="Only snapshots taken from then on; UTC.")]
+
+Before = Annotated[
+    datetime | None, typer.Option("--until", help="Only snapshots taken before then; UTC.")
+]

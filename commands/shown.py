@@ -49,5 +49,8 @@ def table(
 
     Those that are rare are shown where a row has something in them.
     """
+    if json:
+        console.print_json(found)
+        return
     shown = [name for name in show if name not in rare or any(row[name] for row in found)]
-    console.show(found, as_json=json, columns=shown, empty=empty)
+    console.show(found, as_json=False, columns=shown, empty=empty)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +20,8 @@ Rival = Annotated[
     int | None,
     typer.Argument(help="Default: the challenger, a shadow, or the version that served before."),
 ]
+NO_VERSIONS = "no score is logged yet: `rescore run` takes snapshots"
+NO_WEEKS = "nothing is resolved yet: a snapshot is, once its horizon has passed"
 
 
 def challenge(
@@ -92,6 +96,32 @@ def compare(
         console.print_json(found.to_json())
     else:
         _show_comparison(found)
+
+
+def quality(
+    model: Annotated[str | None, typer.Argument(help="Name of the model. Default: all.")] = None,
+    weeks: Annotated[bool, typer.Option("--weeks", help="By week, not by version.")] = False,
+    dsn: Dsn = None,
+    json: Json = False,
+) -> None:
+    """Say what came of the scores that were served, by version, with intervals by customer."""
+    from rescore.trainer import quality as told
+    from rescore.trainer.database import connection
+
+    shown = f"quality {model}" if model else "quality"
+    with connection(dsn) as conn, console.progress(shown, quiet=json):
+        found = (told.by_week if weeks else told.by_version)(conn, model)
+    if json:
+        console.print_json(found)
+        return
+    if not found:
+        console.say(NO_WEEKS if weeks else NO_VERSIONS)
+    for name, rows in groupby(found, itemgetter("model")):
+        lines = [
+            line for row in rows for line in (told.week_lines if weeks else told.version_lines)(row)
+        ]
+        some = [name for name in lines[0] if any(line[name] not in (None, "") for line in lines)]
+        console.show(lines, as_json=False, columns=some, title=f"model {name}")
 
 
 def uplift(

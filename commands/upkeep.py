@@ -21,7 +21,7 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
         told = None if json else ops.runner(conn)
     columns = (
         "model", "profile", "champion", "challenger", "since", "learnt", "idle", "moved",
-        "quarantined", "backfilling", "paused", "removed", "incidents",
+        "kept out", "backfilling", "paused", "removed", "incidents",
     )  # fmt: skip
     rare = frozenset(columns) - {"model", "profile", "champion", "since", "incidents"}
     none = "no model is defined: `rescore apply` makes those of a definition"
@@ -31,9 +31,10 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """Say of a model how many columns have moved; `rescore drift` names them."""
+    """Say of a model how many columns have moved, which `rescore drift` names, and be brief."""
     moved = row["columns_moved"]
-    return {**row, "moved": f"{moved} column{'s' if moved > 1 else ''}" if moved else None}
+    told = f"{moved} column{'s' if moved > 1 else ''}" if moved else None
+    return {**row, "moved": told, "kept out": row["quarantined"]}
 
 
 def sweep(

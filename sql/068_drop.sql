@@ -38,6 +38,19 @@ END
 $$;
 COMMENT ON FUNCTION rescore._check_left(text) IS 'Raises RS001 for an unknown model, RS020 for one that is still defined.';
 
+CREATE OR REPLACE FUNCTION rescore._tables_of_models()
+RETURNS SETOF name
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Told by their column, so that none is passed over. What was reported of scores is for its consumers.
+    SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+    WHERE c.relnamespace = 'rescore'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+      AND a.attname = 'model' AND a.attnum > 0 AND NOT a.attisdropped AND c.relname <> 'outbox'
+    ORDER BY c.relname
+$$;
+COMMENT ON FUNCTION rescore._tables_of_models() IS 'The tables that hold rows of models, in the order of their names.';
+
 CREATE OR REPLACE FUNCTION rescore.left_behind(model text)
 RETURNS TABLE (place text, amount bigint, bytes bigint)
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER
@@ -47,12 +60,7 @@ DECLARE
     t name;
 BEGIN
     PERFORM rescore._check_left(model);
-    -- Told by their column, so that none is passed over. What was reported of scores is for its consumers.
-    FOR t IN SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
-             WHERE c.relnamespace = 'rescore'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-               AND a.attname = 'model' AND a.attnum > 0 AND NOT a.attisdropped AND c.relname <> 'outbox'
-             ORDER BY c.relname
-    LOOP
+    FOR t IN SELECT f.t FROM rescore._tables_of_models() AS f (t) LOOP
         place := 'rescore.' || t;
         EXECUTE format('SELECT count(*), coalesce(sum(pg_column_size(x.*)), 0) FROM rescore.%I AS x WHERE x.model = $1', t) INTO amount, bytes USING model;
         RETURN NEXT;
@@ -71,25 +79,26 @@ AS $$
 #variable_conflict use_column
 DECLARE
     last integer;
-    dropped jsonb;
+    dropped jsonb := '{}';
     functions regprocedure[];
-    t text;
+    t name;
 BEGIN
     PERFORM rescore._lock();
+    PERFORM rescore._check_left(model);
     SELECT coalesce(d.champion, (SELECT max(m.version) FROM rescore.models AS m WHERE m.model = d.model)) INTO last
     FROM rescore.deployments AS d WHERE d.model = drop_model.model FOR UPDATE;
-    dropped := (SELECT jsonb_object_agg(l.place, jsonb_build_array(l.amount, l.bytes)) FROM rescore.left_behind(drop_model.model) AS l);
-    -- First, what says which versions serve: those are not deleted. Last the versions, which others refer to.
-    FOR t IN SELECT k.place FROM jsonb_object_keys(dropped) AS k (place) WHERE starts_with(k.place, 'rescore.')
-             ORDER BY k.place = 'rescore.deployments' DESC, k.place = 'rescore.models', k.place
-    LOOP
-        EXECUTE format('DELETE FROM rescore.%I AS x WHERE x.model = $1', substr(t, length('rescore.') + 1)) USING drop_model.model;
-    END LOOP;
     functions := rescore._functions_of(drop_model.model);
+    -- First, what says which versions serve: those are not deleted. Last the versions, which others refer to. Counted as they go.
+    FOR t IN SELECT f.t FROM rescore._tables_of_models() AS f (t) ORDER BY f.t = 'deployments' DESC, f.t = 'models', f.t LOOP
+        EXECUTE format('WITH gone AS (DELETE FROM rescore.%I AS x WHERE x.model = $1 RETURNING pg_column_size(x.*) AS size) '
+                       'SELECT count(*), coalesce(sum(size), 0) FROM gone', t) INTO amount, bytes USING drop_model.model;
+        dropped := dropped || jsonb_build_object('rescore.' || t, jsonb_build_array(amount, bytes));
+    END LOOP;
     IF cardinality(functions) > 0 THEN
         -- All at once: they call each other. Numbers of versions go on where they were, should the name come back.
         EXECUTE 'DROP FUNCTION ' || array_to_string(functions, ', ');
     END IF;
+    dropped := dropped || jsonb_build_object('functions of rescore_compiled', jsonb_build_array(cardinality(functions), 0));
     IF last IS NOT NULL THEN
         INSERT INTO rescore.deployment_history (model, action, version, previous, reason, details)
         VALUES (drop_model.model, 'demote', last, last, concat_ws(': ', 'the model was dropped', reason), jsonb_build_object('dropped', dropped));

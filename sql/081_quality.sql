@@ -17,8 +17,10 @@ SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS w
        sum(s.label) FILTER (WHERE e.counts) AS positives,
        avg(s.label) FILTER (WHERE e.counts) AS base_rate,
        sum(s.score) FILTER (WHERE e.counts) / nullif(count(s.score) FILTER (WHERE e.counts), 0) AS mean_score,
-       avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS log_loss,
-       avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) AS brier,
+       CASE WHEN bool_and(s.score BETWEEN 0 AND 1) FILTER (WHERE e.counts)
+            THEN avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) END AS log_loss,
+       CASE WHEN bool_and(s.score BETWEEN 0 AND 1) FILTER (WHERE e.counts)
+            THEN avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) END AS brier,
        sum(least(abs(s.score - s.label), 1e150) ^ 2) FILTER (WHERE e.counts AND n.is_number) / nullif(count(s.score) FILTER (WHERE e.counts AND n.is_number), 0) AS mse,
        sum(abs(s.score - s.label)) FILTER (WHERE e.counts AND n.is_number) / nullif(count(s.score) FILTER (WHERE e.counts AND n.is_number), 0) AS mae
 FROM rescore.snapshots AS s

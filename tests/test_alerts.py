@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 from rescore.cli import app
 from rescore.errors import BadDefinition
 from rescore.tests import trials
+from rescore.tests.support import define, one
 from rescore.trainer.alert_rules import Alerts, load
 from rescore.trainer.alerts import CHECKS, Alerting
+from rescore.trainer.judge import judge
 
 Connection = psycopg.Connection[Any]
 APPEND = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
@@ -116,6 +118,30 @@ def test_quality_staleness_latency_and_drift(conn: Connection, tmp_path: Path) -
     conn.execute("DELETE FROM rescore.drift_log WHERE feature = 'loss'")
     conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at")
     assert strict.work(conn, Event())["open"] == 3  # of treated customers it does not tell
+
+
+def test_what_is_no_longer_defined_alarms_nobody(conn: Connection, tmp_path: Path) -> None:
+    out = tmp_path / "told"
+    trials.version(conn, 1.0)
+    trials.version(conn, -1.0)
+    conn.execute("CALL rescore.sweep('customers')")
+    trials.live(conn, 1)
+    conn.execute(
+        """INSERT INTO rescore.drift_log (model, feature, version, at, period, examples, numbers)
+           VALUES ('churn', 'tendency', 2, now(), '[2026-01-01,2026-02-01]', 500,
+                   '{"psi": 0.9, "psi_by_chance": 0.01}')"""
+    )
+    assert [made.verdict for made in judge(conn, "churn")] == ["worse"]
+    stale = {"share": 0.5, "older_than": "1 day"}
+    rules = {"quality": {"worse_than": 0.6}, "judged": {}, "drift": {}, "stale": stale}
+    assert alerting(writes_to(out), **rules).work(conn, Event())["open"] == 4
+    text = trials.DEFINITION.replace("TRAFFIC", trials.RULES)
+    text = text.replace("models: {churn:", "models: {loyal:")
+    define(conn, text.replace("{churn_score: {model: churn}}", "{loyal_score: {model: loyal}}"))
+    assert alerting(writes_to(out), **rules).work(conn, Event()) == {"open": 0}
+    gone = "SELECT count(*) FILTER (WHERE resolved_at IS NULL), count(*) FROM rescore.alerts"
+    assert one(conn, gone) == (0, 4)
+    assert len(told(out)) == 4
 
 
 @contextmanager

@@ -259,6 +259,7 @@ def test_the_command_line_tells_the_difference(conn: Connection, plain_dsn: str)
     assert set(told["served"]) == {"challenger", "champion", "uplift"}
     shown = run(app, ["compare", "churn", "--dsn", plain_dsn]).output
     assert "stop: version 2 is worse" in shown and "outcomes by who served" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     assert run(app, ["demote", "churn", str(bad), "--dsn", plain_dsn]).exit_code == 0
     assert serving(conn)[1] is None
 

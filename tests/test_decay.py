@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, localcontext
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -466,6 +468,36 @@ def test_the_comment_says_how_to_read_the_column(conn: Connection) -> None:
     assert one(conn, f"SELECT {expression} FROM folk") == pytest.approx(
         seen(conn, 1, NOON)["rate"], rel=1e-9
     )
+
+
+def block(of: str) -> str:
+    """What stands in docs/definition.md below a mark."""
+    page = (Path(__file__).parents[1] / "docs" / "definition.md").read_text("utf-8")
+    found = re.search(rf"<!-- ewma: {of} -->\n(.*?)\n\n", page, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_one_absurd_value_stays_for_weeks_as_the_manual_says(dsn: str) -> None:
+    features = "".join(f"  {line}\n" for line in block("features").splitlines()[1:-1])
+    rows = [line.replace(",", "").strip("| ").split(" | ") for line in block("seen").splitlines()]
+    shown = {int(week): tuple(map(float, seen)) for week, *seen in rows[2:]}
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE orders (k bigint, at timestamptz, amount float8)")
+        conn.execute("CREATE INDEX ON orders (k)")
+        text = DEFINITION.replace("FEATURES\n", features).replace("visits", "orders")
+        define(conn, text)
+        found = {}
+        for week in range(-12, 40):
+            clock(conn, NOON + timedelta(weeks=week))
+            insert_one = "INSERT INTO orders VALUES (1, rescore.clock(), %s)"
+            conn.execute(insert_one, [50 if week else 1_000_000])
+            contract, row = contract_of(conn), row_of(conn, 1)
+            values = {each.name: row[each.name] for each in contract.inputs}
+            found[week] = tuple(map(round, design_row(contract, values, NOON)))
+        assert {week: found[week] for week in shown} == shown
+        conn.execute("UPDATE orders SET amount = 50 WHERE amount > 1000")
+        assert row_of(conn, 1)["usual_order"] == pytest.approx(50, rel=1e-9)
 
 
 def test_verify_sees_what_is_wrong_and_not_what_is_rounded(conn: Connection) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from rescore.errors import Busy, RescoreError
 from rescore.tests.support import one
 from rescore.trainer.database import connection
 from rescore.trainer.follow import advance, follow, listen
+from rescore.trainer.usage import WrongUsage
 
 DAY = 86_400.0
 
@@ -105,6 +107,16 @@ def test_one_runner_a_database(plain_dsn: str) -> None:
         advance(conn, "1998-01-01 00:00+00", patience=30)
         with pytest.raises(Busy, match="another runner"):
             follow(plain_dsn, [], say=print, stop=threading.Event())
+
+
+def test_a_moment_that_is_no_text_is_refused(plain_dsn: str) -> None:
+    told: Any = datetime(1998, 1, 1, tzinfo=timezone.utc)
+    with connection(plain_dsn) as conn:
+        listen(conn)
+        with pytest.raises(WrongUsage, match="datetime is no text") as refused:
+            advance(conn, told, patience=0.2)
+    assert "datetime.datetime(1998, 1, 1" in refused.value.message
+    assert "isoformat()" in refused.value.hint
 
 
 def test_nobody_there_is_said(plain_dsn: str) -> None:

@@ -154,15 +154,18 @@ def test_what_a_removed_model_left_is_dropped(conn: Connection) -> None:
         ops.drop_model(conn, "chrun")
     define(conn, WITHOUT.replace("models:", "models:\n  churner: {label: churned}"))
     before, others = rows_of(conn, "churn"), functions(conn, "churner")
-    left = {each["place"]: each["amount"] for each in ops.left_behind(conn, "churn")}
+    there = {each["place"]: each for each in ops.left_behind(conn, "churn")}
+    left = {place: each["amount"] for place, each in there.items()}
     # All that there is of it, and nothing of a model with a like name.
     assert {
         f"rescore.{name}": n for name, n in before.items() if name != "outbox"
     }.items() <= left.items()
     assert before["snapshots"] == 1000 and before["models"] == 3 and before["lineage"] > 0
     assert rows_of(conn, "churn") == before
-    gone = {each["place"]: each["amount"] for each in ops.drop_model(conn, "churn", "tidied up")}
-    assert gone == left
+    gone = {each["place"]: each for each in ops.drop_model(conn, "churn", "tidied up")}
+    assert {place: each["amount"] for place, each in gone.items()} == left
+    sizes = {place: pytest.approx(each["bytes"], rel=0.02) for place, each in there.items()}
+    assert {place: each["bytes"] for place, each in gone.items()} == sizes
     assert {name for name, n in rows_of(conn, "churn").items() if n} == {"deployment_history"}
     assert functions(conn, "churn") == functions(conn, "churner") == others
     history = "SELECT action, version, reason, details #>> '{dropped,rescore.snapshots,0}' FROM rescore.deployment_history WHERE model = 'churn'"
@@ -176,6 +179,18 @@ def test_what_a_removed_model_left_is_dropped(conn: Connection) -> None:
     assert one(conn, ROW) is not None
     with pytest.raises(NothingToRollBack):
         ops.rollback(conn, "churn")
+
+
+def test_what_is_dropped_is_counted_as_it_goes(conn: Connection) -> None:
+    """At a terminal it was counted for who is asked; nobody waits for that again."""
+    define(conn, WITHOUT)
+    there = rows_of(conn, "churn")
+    conn.execute(
+        """CREATE OR REPLACE FUNCTION rescore.left_behind(model text) RETURNS TABLE (place text, amount bigint, bytes bigint)
+           LANGUAGE plpgsql AS 'BEGIN RAISE ''counted again''; END'"""
+    )
+    gone = {each["place"]: each["amount"] for each in ops.drop_model(conn, "churn")}
+    assert gone["rescore.snapshots"] == there["snapshots"] == 1000
 
 
 def test_trainers_and_readers_may_not_drop(conn: Connection) -> None:

@@ -56,7 +56,7 @@ def _health(conn: Connection, rule: Health) -> Iterator[Found]:
 def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
     target: Target = "number" if rule.metric in NUMBERS else "outcome"
     metric = metric_of(rule.metric, target)
-    for model, *_ in conn.execute(query("known_models")).fetchall():
+    for model in _defined(conn):
         found = _live(conn, model, rule, target)
         if found is None or not found.known or found.groups < FEWEST_GROUPS:
             continue
@@ -65,6 +65,12 @@ def _quality(conn: Connection, rule: Quality) -> Iterator[Found]:
             shown = f"{found.estimate:.4g} ({found.low:.4g} to {found.high:.4g})"
             text = f"{metric.name} of model {model} is {shown}, worse than {rule.worse_than:g}"
             yield Found(f"quality: {metric.name} of {model}", text)
+
+
+def _defined(conn: Connection) -> list[str]:
+    """Return the models that a definition has: what served before tells nobody anything now."""
+    known = conn.execute(query("known_models")).fetchall()
+    return [model for model, _, is_defined in known if is_defined]
 
 
 def _live(

@@ -52,7 +52,8 @@ def lines(found: Comparison) -> list[str]:
     verdict = MEANS[found.verdict].format(candidate=found.candidate)
     return [
         f"each on {both} snapshots: {found.examples} in all, {found.customers} customers",
-        f"gain in {found.metric}, at any number of looks: {_text(found.sequential)}; {verdict}",
+        f"gain in {found.metric}, at any number of looks: {_text(found.sequential)}",
+        verdict,
     ]
 
 

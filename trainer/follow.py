@@ -125,12 +125,20 @@ def advance(conn: Connection, moment: str, patience: float = 600.0) -> None:
     Parameters
     ----------
     conn: in autocommit mode, and listening: see `listen`.
+    moment: as PostgreSQL reads a timestamptz, with its zone.
     patience: seconds to wait at most.
 
     Raises
     ------
+    WrongUsage: the moment is no text.
     Busy: nobody has answered.
     """
+    if not isinstance(moment, str):  # the runner answers with the text it was told
+        raise WrongUsage(
+            f"advance to {moment!r}: {type(moment).__name__} is no text",
+            detail="The runner answers with the very text it was told.",
+            hint="pass text with a zone, such as moment.isoformat() or 1998-01-01 00:00+00",
+        )
     until = time.monotonic() + patience
     while (left := until - time.monotonic()) > 0:
         with translated():  # told again: the runner may have been started only now

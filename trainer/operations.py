@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -17,7 +18,7 @@ from rescore.trainer.snapshots import BATCH, Logged
 from rescore.trainer.snapshots import log as log_profile
 from rescore.trainer.sweep import Progress, Swept, Terms
 from rescore.trainer.sweep import sweep as sweep_profile
-from rescore.trainer.usage import check_interval, unknown_profile
+from rescore.trainer.usage import WrongUsage, check_interval, unknown_model, unknown_profile
 
 Rows = list[dict[str, Any]]
 
@@ -209,6 +210,44 @@ def runner(conn: Connection) -> dict[str, Any] | None:
 def quarantined(conn: Connection) -> Rows:
     """Return what is kept out of learning, by model and reason."""
     return _rows(conn, "quarantined")
+
+
+def kept_out(
+    conn: Connection,
+    model: str,
+    ids: Sequence[int] | None = None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Rows:
+    """Return what of a model is kept out of learning, by reason.
+
+    Parameters
+    ----------
+    ids: only of these snapshots.
+    since, until: only of those taken from the one moment on, and before the other.
+
+    Returns
+    -------
+    One row per ``reason``: how many ``snapshots``, ``first_at``, ``last_at``, and their ``ids``.
+
+    Raises
+    ------
+    UnknownModel
+    WrongUsage: the period ends before it begins.
+    """
+    if since and until and since >= until:
+        raise WrongUsage(
+            f"--since {since.isoformat()} is not before --until {until.isoformat()}",
+            hint="name an earlier --since, or a later --until: no snapshot is taken in between",
+        )
+    given = {"model": model, "ids": None if ids is None else list(ids)}
+    with translated():
+        if model not in {name for name, *_ in conn.execute(query("known_models"))}:
+            raise unknown_model(conn, model)
+        with conn.cursor(row_factory=dict_row) as cursor:
+            period = {"since": since, "until": until}
+            return cursor.execute(query("kept_out"), given | period).fetchall()
 
 
 def release(conn: Connection, model: str, ids: Sequence[int] | None = None) -> int:

@@ -211,7 +211,8 @@ def called(
 def test_readers_are_shown_the_whole_status_and_all_versions(
     stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for command in (["status"], ["status", "--json"], ["models", "--json"], ["doctor", "--json"]):
+    told = (["status"], ["status", "--json"], ["models", "--json"], ["doctor", "--json"])
+    for command in (*told, ["quality"], ["quality", "churn"], ["quality", "--weeks", "--json"]):
         code, seen, err = called(stage, "viewer", capsys, monkeypatch, *command)
         assert (code, err) == (0, ""), command
         if command[0] != "doctor":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import numpy as np
 import psycopg
 import pytest
 from sklearn.metrics import log_loss
+from typer.testing import CliRunner
 
+from rescore.cli import app
 from rescore.errors import RescoreError, UnknownModel
 from rescore.plpython.prediction import score
 from rescore.tests.learning_shop import (
@@ -213,6 +216,40 @@ def test_what_was_learnt_before_it_was_kept_out_is_not_learnt_again(conn: Connec
         ops.release(conn, "chrun")
     with pytest.raises(RescoreError, match="without a reason"), translated():
         conn.execute("SELECT rescore.quarantine('churn', ARRAY[5], ' ')")
+
+
+def test_a_period_is_let_out_and_counted_before(conn: Connection, plain_dsn: str) -> None:
+    """One snapshot a minute from 2026-01-01 00:00 UTC on; the session is in another zone."""
+    assert one(conn, "SHOW TimeZone") != "UTC"
+    stream(conn, 10)
+    conn.execute("SELECT rescore.quarantine('churn', ARRAY[1, 2, 3, 4, 5, 6], 'a bot')")
+    conn.execute("SELECT rescore.quarantine('churn', ARRAY[7, 8], 'a test')")
+    left = "SELECT array_agg(id ORDER BY id) FROM rescore.snapshots WHERE quarantined IS NOT NULL"
+
+    def release(*words: str, model: str = "churn") -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["release", model, "--dsn", plain_dsn, *words])
+        return done.exit_code, done.output if done.exception is None else str(done.exception)
+
+    period = ["--since", "2026-01-01T00:02:00", "--until", "2026-01-01T00:07:00"]
+    code, told = release(*period, "--dry-run")
+    assert code == 0
+    assert re.search(r"a test +1 +2026-01-01 00:06 +2026-01-01 00:06 *\n", told)
+    assert re.search(r"a bot +4 +2026-01-01 00:02 +2026-01-01 00:05 *\n", told)
+    assert one(conn, left) == [*range(1, 9)]
+    rows = json.loads(release(*period, "--dry-run", "--json")[1])
+    assert [(row["reason"], row["snapshots"]) for row in rows] == [("a test", 1), ("a bot", 4)]
+    assert json.loads(release(*period, "--id", "3", "--id", "8", "--json")[1])["released"] == 1
+    assert one(conn, left) == [1, 2, 4, 5, 6, 7, 8]
+    told = release(*period)[1]
+    assert re.search(r"a bot +3 (.|\n)*released +4\n", told)
+    assert one(conn, left) == [1, 2, 8]
+    assert "nothing of that is kept out" in release(*period)[1]
+    assert (
+        "--since 2026-01-01T00:07:00+00:00 is not before"
+        in release("--since", period[3], "--until", period[1])[1]
+    )
+    assert "Known models: churn" in release("--dry-run", model="chrun")[1]
+    assert json.loads(release("--json")[1]) == {"model": "churn", "released": 3}
 
 
 def test_what_is_open_stays_open_when_it_is_let_out(conn: Connection) -> None:

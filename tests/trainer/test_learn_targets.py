@@ -21,6 +21,7 @@ from rescore.trainer.export import export
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.learn import learn
 from rescore.trainer.loop.state import read_state
+from rescore.trainer.quality import by_version
 from rescore.trainer.train import train
 from rescore.trainer.uplift import uplift
 
@@ -165,6 +166,8 @@ def test_a_number_is_learnt_gated_published_and_served(conn: Connection) -> None
         "SELECT bool_and(log_loss IS NULL), min(mse) FROM rescore.live_quality WHERE model = 'value'",
     )
     assert shown[0] and 0 < shown[1] < 40
+    told = by_version(conn, "value")[0]
+    assert told["log_loss"] is told["auc"] is None and 0 < told["mae"] ** 2 <= told["mse"] < 40
     assert quality(conn, "r2", 0.1) == []
     assert quality(conn, "rmse", 100.0) == quality(conn, "auc", 0.99) == []
     assert quality(conn, "r2", 0.9999) == ["r2 of model value"]
