@@ -70,13 +70,14 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+    champion integer;
     last integer;
     dropped jsonb;
     functions regprocedure[];
     t text;
 BEGIN
     PERFORM rescore._lock();
-    SELECT coalesce(d.champion, (SELECT max(m.version) FROM rescore.models AS m WHERE m.model = d.model)) INTO last
+    SELECT d.champion, coalesce(d.champion, (SELECT max(m.version) FROM rescore.models AS m WHERE m.model = d.model)) INTO champion, last
     FROM rescore.deployments AS d WHERE d.model = drop_model.model FOR UPDATE;
     dropped := (SELECT jsonb_object_agg(l.place, jsonb_build_array(l.amount, l.bytes)) FROM rescore.left_behind(drop_model.model) AS l);
     -- First, what says which versions serve: those are not deleted. Last the versions, which others refer to.
@@ -92,7 +93,7 @@ BEGIN
     END IF;
     IF last IS NOT NULL THEN
         INSERT INTO rescore.deployment_history (model, action, version, previous, reason, details)
-        VALUES (drop_model.model, 'demote', last, last, concat_ws(': ', 'the model was dropped', reason), jsonb_build_object('dropped', dropped));
+        VALUES (drop_model.model, 'drop', last, champion, concat_ws(': ', 'the model was dropped', reason), jsonb_build_object('dropped', dropped));
     END IF;
     PERFORM rescore._touch();
     RETURN QUERY SELECT d.key, (d.value ->> 0)::bigint, (d.value ->> 1)::bigint FROM jsonb_each(dropped) AS d ORDER BY 1;
