@@ -29,6 +29,8 @@ from rescore.trainer.loop.state import read_state
 from rescore.trainer.loop.triggers import due
 
 Connection = psycopg.Connection[Any]
+MANY = LEARN.replace("customers: 100", "customers: 1000")
+"""Asks for more customers to test on."""
 
 
 @pytest.fixture
@@ -56,29 +58,33 @@ def test_what_is_no_example_is_no_new_label(conn: Connection) -> None:
     assert due(conn, "churn") is None
 
 
-def test_too_few_to_test_on_is_not_tried_again_before_more_came(conn: Connection) -> None:
-    when(conn, "{labels: 1000}", LEARN.replace("customers: 100", "customers: 1000"))
+@pytest.fixture
+def waiting(conn: Connection) -> Learning:
+    """A runner whose round has found too few to test on."""
+    when(conn, "{labels: 1000}", MANY)
     stream(conn, 2000)
     job = Learning(30.0)
     assert [looks(conn, job) for _ in range(3)] == [["waiting"], [], []]
+    return job
+
+
+def test_too_few_to_test_on_is_not_tried_again_before_more_came(
+    conn: Connection, waiting: Learning
+) -> None:
     stream(conn, 999, seed=4, day=2)
-    assert looks(conn, job) == []
+    assert looks(conn, waiting) == []
     stream(conn, 1, seed=5, day=3)
-    assert looks(conn, job) == ["waiting"]
+    assert looks(conn, waiting) == ["waiting"]
     assert looks(conn, Learning(30.0)) == ["waiting"]  # another runner does not know
     conn.execute("SELECT rescore.request_learning('churn')")
-    assert looks(conn, job) == ["waiting"]
+    assert looks(conn, waiting) == ["waiting"]
     publish_start(conn)
-    assert looks(conn, job) == ["waiting"]  # of another version it is not known
+    assert looks(conn, waiting) == ["waiting"]  # of another version it is not known
 
 
-def test_by_another_definition_it_may_be_enough(conn: Connection) -> None:
-    when(conn, "{labels: 1000}", LEARN.replace("customers: 100", "customers: 1000"))
-    stream(conn, 2000)
-    job = Learning(30.0)
-    assert [looks(conn, job) for _ in range(2)] == [["waiting"], []]
+def test_by_another_definition_it_may_be_enough(conn: Connection, waiting: Learning) -> None:
     when(conn, "{labels: 1000}")
-    assert looks(conn, job) == ["published", "published"]
+    assert looks(conn, waiting) == ["published", "published"]
 
 
 def test_what_is_not_settled_is_not_tried_at_every_look(conn: Connection) -> None:
@@ -146,7 +152,7 @@ def test_a_round_that_finds_nothing_puts_off_no_other(conn: Connection) -> None:
 
 
 def test_a_round_that_has_too_few_to_test_on_is_one(conn: Connection) -> None:
-    when(conn, "{every: 2 days}", LEARN.replace("customers: 100", "customers: 1000"))
+    when(conn, "{every: 2 days}", MANY)
     stream(conn, 1000)
     assert looks(conn, Learning(30.0)) == ["waiting"]
     stream(conn, 1000, seed=4, day=1)
