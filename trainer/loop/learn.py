@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rescore.errors import Busy, NotFinite
 from rescore.trainer.database import Connection, one, query, translated
-from rescore.trainer.failing import Stopped
+from rescore.trainer.failing import Stopped, stoppable
 from rescore.trainer.learning.intervals import told
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.reading import Reader
@@ -87,7 +87,8 @@ def learn(
     restart: leave what was learnt since the champion, and go on from it with what comes next.
     wait: for another session that learns this model.
     asked: somebody waits for an answer: also that there is nothing to learn is put on record.
-    stop: once set, the round is given up at the next micro-batch; the next call takes it up.
+    stop: once set, the round is given up at the next micro-batch, or where a statement is
+        cancelled; the next call takes it up.
     progress: called with examples learnt so far, twice.
 
     Raises
@@ -98,7 +99,13 @@ def learn(
     """
     started, stop = time.monotonic(), stop or Event()
     rounds: list[Outcome] = []
-    with translated(), held(conn, model, wait=wait, stop=stop), _one_thread(), suppress(Stopped):
+    with (
+        translated(),
+        held(conn, model, wait=wait, stop=stop),
+        _one_thread(),
+        suppress(Stopped),
+        stoppable(stop),
+    ):
         while not stop.is_set():
             first = not rounds
             given = {"restart": restart and first, "asked": asked and first}
