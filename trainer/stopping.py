@@ -36,7 +36,7 @@ def unblocked(conn: Connection, stop: Event) -> Iterator[None]:
         yield
     finally:
         done.set()
-        thread.join()
+        thread.join(2 * LOOK_SECONDS)  # no longer: a server that is gone lets nobody connect
 
 
 def _unblock(conn: Connection, pid: int, stop: Event, done: Event) -> None:
