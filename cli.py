@@ -76,8 +76,8 @@ def _tell_version(asked: bool) -> None:
         raise typer.Exit
 
 
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended, as of a shell's."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes of a command that Ctrl-C or SIGTERM ended, as of a shell's."""
 
 Version = typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is.")
 
@@ -89,6 +89,22 @@ def _options(version: Annotated[bool, Version] = False) -> None:
 
 def main() -> None:
     """Run the command line; errors become one message and an exit code, never a traceback."""
+    from rescore.trainer.stopping import terminable
+
+    with terminable() as terminated:
+        try:
+            _run()
+        except (KeyboardInterrupt, SystemExit) as stop:  # typer makes an exit of Ctrl-C
+            code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
+            if code == INTERRUPTED:
+                code = TERMINATED if terminated.is_set() else INTERRUPTED
+                what = "ended by SIGTERM" if terminated.is_set() else "interrupted"
+                hint = "call it again: it goes on where it stopped, or begins anew"
+                console.print_error(RescoreError(what, hint=hint))
+            sys.exit(code)
+
+
+def _run() -> None:
     from rescore.trainer.database import translated
 
     try:
@@ -102,12 +118,6 @@ def main() -> None:
         message = f"{where}{error.strerror or error}"
         console.print_error(RescoreError(message, hint="name a place that can be written"))
         sys.exit(1)
-    except (KeyboardInterrupt, SystemExit) as stop:  # typer makes an exit of Ctrl-C
-        code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
-        if code == INTERRUPTED:
-            hint = "call it again: it goes on where it stopped, or begins anew"
-            console.print_error(RescoreError("interrupted", hint=hint))
-        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -253,21 +253,29 @@ deployment_history = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of switches"),
     _text("model", "Name of the model"),
-    _text("action", "publish, candidate, promote, rollback, challenge, shadow or demote"),
-    _number("version", "Version the action was about"),
+    _text("action", "publish, candidate, promote, rollback, challenge, shadow, demote or drop"),
+    _number(
+        "version",
+        "Version the action was about; of a model that was dropped the one that served, "
+        "or else the newest",
+    ),
     _number("previous", "Version that served before; null when none did", nullable=True),
     _moment("at", "When the switch was made"),
     _text("by", "Who made it", server_default=text("SESSION_USER")),
     _text("reason", "Why, in the words of who made it", nullable=True),
     _json(
-        "details", "Numbers the decision was made on; null where somebody decided", nullable=True
+        "details",
+        "Numbers the decision was made on; of a model that was dropped what went, "
+        "rows and bytes by place; null where somebody decided",
+        nullable=True,
     ),
     CheckConstraint(
         "action IN ('publish', 'candidate', 'promote', 'rollback', "
-        "'challenge', 'shadow', 'demote')",
+        "'challenge', 'shadow', 'demote', 'drop')",
         name="deployment_history_action_check",
     ),
-    comment="One row per switch of a model's champion, and per recorded candidate",
+    comment="One row per switch of a model's champion, per recorded candidate, "
+    "and per model that was dropped",
 )
 
 alerts = Table(

@@ -78,6 +78,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+    champion integer;
     last integer;
     dropped jsonb := '{}';
     functions regprocedure[];
@@ -85,7 +86,7 @@ DECLARE
 BEGIN
     PERFORM rescore._lock();
     PERFORM rescore._check_left(model);
-    SELECT coalesce(d.champion, (SELECT max(m.version) FROM rescore.models AS m WHERE m.model = d.model)) INTO last
+    SELECT d.champion, coalesce(d.champion, (SELECT max(m.version) FROM rescore.models AS m WHERE m.model = d.model)) INTO champion, last
     FROM rescore.deployments AS d WHERE d.model = drop_model.model FOR UPDATE;
     functions := rescore._functions_of(drop_model.model);
     -- First, what says which versions serve: those are not deleted. Last the versions, which others refer to. Counted as they go.
@@ -101,7 +102,7 @@ BEGIN
     dropped := dropped || jsonb_build_object('functions of rescore_compiled', jsonb_build_array(cardinality(functions), 0));
     IF last IS NOT NULL THEN
         INSERT INTO rescore.deployment_history (model, action, version, previous, reason, details)
-        VALUES (drop_model.model, 'demote', last, last, concat_ws(': ', 'the model was dropped', reason), jsonb_build_object('dropped', dropped));
+        VALUES (drop_model.model, 'drop', last, champion, concat_ws(': ', 'the model was dropped', reason), jsonb_build_object('dropped', dropped));
     END IF;
     PERFORM rescore._touch();
     RETURN QUERY SELECT d.key, (d.value ->> 0)::bigint, (d.value ->> 1)::bigint FROM jsonb_each(dropped) AS d ORDER BY 1;

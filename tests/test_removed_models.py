@@ -168,9 +168,9 @@ def test_what_a_removed_model_left_is_dropped(conn: Connection) -> None:
     assert {place: each["bytes"] for place, each in gone.items()} == sizes
     assert {name for name, n in rows_of(conn, "churn").items() if n} == {"deployment_history"}
     assert functions(conn, "churn") == functions(conn, "churner") == others
-    history = "SELECT action, version, reason, details #>> '{dropped,rescore.snapshots,0}' FROM rescore.deployment_history WHERE model = 'churn'"
+    history = "SELECT action, version, previous, reason, details #>> '{dropped,rescore.snapshots,0}' FROM rescore.deployment_history WHERE model = 'churn'"
     assert conn.execute(history).fetchall() == [
-        ("demote", 3, "the model was dropped: tidied up", "1000")
+        ("drop", 3, 3, "the model was dropped: tidied up", "1000")
     ]
     with pytest.raises(UnknownModel, match="unknown model churn"), translated():
         conn.execute("SELECT rescore.predict_key('churn', 1)")
@@ -191,6 +191,19 @@ def test_what_is_dropped_is_counted_as_it_goes(conn: Connection) -> None:
     )
     gone = {each["place"]: each["amount"] for each in ops.drop_model(conn, "churn")}
     assert gone["rescore.snapshots"] == there["snapshots"] == 1000
+
+
+def test_a_model_that_never_served_is_dropped(conn: Connection) -> None:
+    define(conn, TEXT.replace("models:", "models:\n  loyal: {label: churned}"))
+    design, labels = drawn(np.random.default_rng(1), 400)
+    pipeline, contract = fitted(design, labels, np.array([1, 1])), contract_of(conn)
+    publish(pipeline, model="loyal", conn=conn, contract=contract, candidate=True)
+    define(conn, TEXT)
+    ops.drop_model(conn, "loyal")
+    history = (
+        "SELECT action, version, previous FROM rescore.deployment_history WHERE model = 'loyal'"
+    )
+    assert conn.execute(history).fetchall() == [("drop", 1, None)]
 
 
 def test_trainers_and_readers_may_not_drop(conn: Connection) -> None:

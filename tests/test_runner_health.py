@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rescore.cli import app
+from rescore.compiler.definition_learn import Learn
 from rescore.tests.running import running, until
 from rescore.tests.support import define, one, publish
 from rescore.tests.test_run import SHOP
@@ -92,7 +94,7 @@ def test_a_job_that_fails_is_told_until_it_does_no_longer(conn: Connection, plai
         job.fault = ""
         until(lambda: told(conn)[0] == "ok")
         assert told(conn)[1].endswith("is at work")
-    assert told(conn)[1].startswith("none is at work, last seen 20")
+    until(lambda: told(conn)[1].startswith("none is at work, last seen 20"))  # its session is gone
     assert told(conn)[0] == "ok"  # nothing waits for it
 
 
@@ -137,7 +139,7 @@ def test_what_waits_for_a_runner_is_told_where_none_is_at_work(
     assert told(conn) == ("ok", "none is at work")
     conn.execute("UPDATE rescore.snapshot_rounds SET next_at = '2026-01-02Z'")
     conn.execute("UPDATE rescore.learn_requests SET at = '2026-01-01Z'")
-    conn.execute("INSERT INTO rescore.learning (model, updated_at) VALUES ('churn', '2026-01-02Z')")
+    known(conn, 500, "2026-01-03Z")
     conn.execute("SET TimeZone = 'UTC'")
     assert told(conn) == (
         "warning",
@@ -151,6 +153,80 @@ def test_what_waits_for_a_runner_is_told_where_none_is_at_work(
         conn.execute("UPDATE rescore.runner_jobs SET at = now() - interval '2 hours'")  # it hangs
         status, detail = told(conn)
         assert status == "warning" and " is at work; a request that churn learn due" in detail
+
+
+def known(conn: Connection, count: int, resolved_at: str, taken: str = "2025-11-01Z") -> None:
+    """Log that many snapshots, a minute after the other, whose outcomes became known at a moment."""
+    conn.execute(
+        """INSERT INTO rescore.snapshots (model, key, taken_at, version, score, design, label, due_at, resolved, resolved_at)
+           SELECT 'churn', n::text, t.taken_at, 1, 0.5, '{1}', 1, t.taken_at + interval '30 days', pg_current_xact_id(), %(resolved_at)s
+           FROM generate_series(1, %(count)s) AS n, LATERAL (SELECT %(taken)s::timestamptz + n * interval '1 minute') AS t (taken_at)""",
+        {"count": count, "resolved_at": resolved_at, "taken": taken},
+    )
+
+
+LEARNT = """
+INSERT INTO rescore.learn_log (model, at, parent, examples, positives, from_xid, from_id, to_xid, to_id, action, reasons)
+VALUES ('churn', %s, 1, 0, 0, '0', 0, '0', 0, %s, '[]')
+"""
+
+
+def learning(conn: Connection, learn: str = "{}") -> Any:
+    """Since when learning is told to be overdue, as `learn` of the definition has it."""
+    define(conn, DEFINITION.replace("learn: {}", f"learn: {learn}"))
+    found = conn.execute("SELECT since FROM rescore._overdue() WHERE what = 'learning of churn'")
+    return [since.isoformat() for (since,) in found.fetchall()]
+
+
+@pytest.fixture
+def serving(conn: Connection) -> Connection:
+    conn.execute(SHOP.encode())
+    define(conn, DEFINITION)
+    publish(conn)
+    conn.execute("SET TimeZone = 'UTC'")
+    return conn
+
+
+def test_learning_is_overdue_once_there_is_enough_for_a_round(serving: Connection) -> None:
+    serving.execute(LEARNT.encode(), ("2026-01-02Z", "published"))
+    assert learning(serving) == []
+    known(serving, 499, "2026-01-04Z")
+    serving.execute("UPDATE rescore.snapshots SET censored = true WHERE id <= 9")
+    known(serving, 9, "2026-01-05Z", "2025-11-03Z")
+    assert learning(serving) == []
+    known(serving, 1, "2026-01-06Z", "2025-11-04Z")
+    assert learning(serving) == ["2026-01-06T00:00:00+00:00"]
+    assert learning(serving, "{batch: 490}") == ["2026-01-04T00:00:00+00:00"]
+    assert learning(serving, "{batch: 50, examples: 501}") == []
+    assert learning(serving, "{when: {every: 9 days}}") == ["2026-01-11T00:00:00+00:00"]
+    assert learning(serving, "{when: {labels: 1}}") == []  # nothing is done again and again
+    serving.execute(LEARNT.encode(), ("2026-01-07Z", "nothing"))  # counts for none
+    assert learning(serving) == ["2026-01-06T00:00:00+00:00"]
+    serving.execute(LEARNT.encode(), ("2026-01-08Z", "refused"))
+    assert learning(serving) == ["2026-01-09T00:00:00+00:00"]
+    last = one(serving, "SELECT max(resolved)::text FROM rescore.snapshots")
+    learnt = "INSERT INTO rescore.learning (model, champion, watermark_xid, watermark_id) VALUES ('churn', 1, %s, 0)"
+    serving.execute(learnt.encode(), (last,))
+    assert learning(serving) == []
+
+
+def test_learning_that_tests_on_the_newest_is_overdue_once_some_is_settled(
+    serving: Connection,
+) -> None:
+    learn = "{batch: 50, test: 10 days}"
+    known(serving, 100, "2026-01-03Z")  # known until 1 December
+    known(serving, 100, "2026-01-04Z", "2025-12-10Z")
+    assert learning(serving, learn) == []
+    known(serving, 49, "2026-01-05Z", "2025-12-12Z")
+    assert learning(serving, learn) == []
+    known(serving, 1, "2026-01-06Z", "2025-12-13Z")
+    assert learning(serving, learn) == ["2026-01-06T00:00:00+00:00"]
+    assert learning(serving, learn.replace("10", "9")) == ["2026-01-04T00:00:00+00:00"]
+
+
+def test_what_health_takes_for_granted_is_what_definitions_do() -> None:
+    learn = Learn.model_validate({})
+    assert (learn.batch, learn.test, learn.when.every) == (500, "20%", timedelta(days=1))
 
 
 def test_alerts_and_status_tell_of_it(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from select import select
 from threading import Event
 from typing import Any
 
+from psycopg.errors import QueryCanceled
 from psycopg.pq import TransactionStatus
 
 from rescore.errors import Busy, NoServer, RescoreError
@@ -35,6 +37,18 @@ def go_on(stop: Event) -> None:
     """Raise `Stopped` once told to stop."""
     if stop.is_set():
         raise Stopped
+
+
+@contextmanager
+def stoppable(stop: Event) -> Iterator[None]:
+    """Raise `Stopped` for a statement that was cancelled since one was told to stop."""
+    try:
+        yield
+    except (QueryCanceled, Busy) as error:
+        cancelled = isinstance(error, QueryCanceled) or isinstance(error.__cause__, QueryCanceled)
+        if cancelled and stop.is_set():
+            raise Stopped from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -108,10 +122,13 @@ class Patience:
         since = self.held.setdefault(name, time.monotonic())
         return time.monotonic() - since < HELD_SECONDS
 
-    def tried(self, conn: Connection, name: str, work: Callable[[], Facts]) -> Facts:
+    def tried(
+        self, conn: Connection, name: str, work: Callable[[], Facts], stop: Event | None = None
+    ) -> Facts:
         """Do something; return what the log is to say of it, ``error`` where it failed.
 
-        Others that hold what it needs (`Busy`) are no failure, unless they always do.
+        Others that hold what it needs (`Busy`) are no failure, unless they always do; nor is what
+        was cancelled once ``stop`` was set.
 
         Raises
         ------
@@ -119,7 +136,7 @@ class Patience:
         """
         started = time.monotonic()
         try:
-            with translated():
+            with stoppable(stop or Event()), translated():
                 facts = work()
         except Stopped:
             restored(conn)

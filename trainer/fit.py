@@ -117,7 +117,7 @@ def refusals(estimator: Any) -> Iterator[None]:
     except ValueError as error:
         _check_finite(estimator)
         what = type(estimator).__name__
-        if "overflow" in str(error):
+        if "overflow" in str(error) or "non-finite" in str(error):
             raise _diverged(f"weights of {what}") from error
         raise BadDefinition(f"{what}: {error}", hint="change the model's estimator") from error
 

@@ -29,6 +29,7 @@ from rescore.trainer.run import (
     patience_of,
 )
 from rescore.trainer.run_log import entry
+from rescore.trainer.stopping import unblocked
 from rescore.trainer.usage import WrongUsage
 
 TOLD, REACHED = "rescore_clock", "rescore_clock_reached"
@@ -42,7 +43,7 @@ def follow(dsn: str | None, jobs: Sequence[Job], *, say: Say, stop: Event) -> in
     Parameters
     ----------
     say: is given one dictionary a round.
-    stop: once set, the transaction under way is finished and the runner returns.
+    stop: see :func:`rescore.trainer.run.run`.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def follow(dsn: str | None, jobs: Sequence[Job], *, say: Say, stop: Event) -> in
     Busy: another runner is at work in this database.
     """
     failed, say = 0, quietly(say)
-    with connection(dsn) as conn:
+    with connection(dsn) as conn, unblocked(conn, stop):
         hold(conn, standby=False, say=say, stop=stop)
         following = Following(conn, jobs, stop)
         while not stop.is_set():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from rescore.trainer.database import Connection, query
@@ -62,8 +63,12 @@ class Ledger:
     written: dict[str, tuple[State, float]] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
 
-    def note(self, conn: Connection, name: str, state: State) -> Facts:
+    def note(self, conn: Connection, name: str, state: State, stop: Event | None = None) -> Facts:
         """Write how a job goes, where that is new or a minute old; say why not, where it cannot.
+
+        Parameters
+        ----------
+        stop: once set, nothing is said of what was cancelled.
 
         Raises
         ------
@@ -74,7 +79,7 @@ class Ledger:
         if not is_new or self.patience.waits(_OWN):
             return {}
         given: dict[str, Any] = {"job": name, "jobs": list(self.jobs), **vars(state)}
-        told = self.patience.tried(conn, _OWN, lambda: self._write(conn, given))
+        told = self.patience.tried(conn, _OWN, lambda: self._write(conn, given), stop)
         if "error" in told:
             return {"unrecorded": told["error"]}
         self.written[name] = (state, time.monotonic())

@@ -45,7 +45,7 @@ class Round:
         return [self._one(name, work) for name in left if not self._patience.waits(name)]
 
     def _one(self, name: str, work: Callable[[str], Facts]) -> Facts:
-        found = self._patience.tried(self._conn, name, lambda: work(name))
+        found = self._patience.tried(self._conn, name, lambda: work(name), self._stop)
         return {self._kind: name, **found}
 
 

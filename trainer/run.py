@@ -24,6 +24,7 @@ from rescore.trainer.failing import Patience, explained, quietly
 from rescore.trainer.ledger import Ledger, State
 from rescore.trainer.rounds import Facts, Round, failures, postponed, sums
 from rescore.trainer.run_log import entry
+from rescore.trainer.stopping import unblocked
 from rescore.trainer.sweep import Progress, Terms, sweep
 from rescore.trainer.usage import check_interval, check_profiles, seconds
 
@@ -137,7 +138,8 @@ def run(
     Parameters
     ----------
     say: is given one dictionary a round, and what happens to the connection.
-    stop: once set, the transaction under way is finished and the runner returns.
+    stop: once set, the transaction under way is finished and the runner returns; one that
+        waits for a lock is given up.
     once: do each job once.
     standby: where another runner is at work, wait and take its place when it ends.
 
@@ -149,7 +151,7 @@ def run(
     failed, backoff, plan, say = 0, 1.0, Plan(jobs), quietly(say)
     while not stop.is_set():
         try:
-            with connection(dsn) as conn:
+            with connection(dsn) as conn, unblocked(conn, stop):
                 hold(conn, standby=standby, say=say, stop=stop)
                 standby, backoff = True, 1.0  # after a loss another one may have come first
                 for facts in _rounds(conn, plan, stop, once=once):
@@ -273,9 +275,9 @@ def do_round(
     NoServer: the connection is lost, or could not be put back into a clean state.
     """
     started = time.monotonic()
-    facts = patience.tried(conn, job.name, lambda: job.work(conn, stop))
+    facts = patience.tried(conn, job.name, lambda: job.work(conn, stop), stop)
     state = State.of(job.name, patience, patience_of(job))
-    facts = {**facts, **ledger.note(conn, job.name, state)}
+    facts = {**facts, **ledger.note(conn, job.name, state, stop)}
     if not facts:
         return None
     return entry(job.name, **facts, seconds=round(time.monotonic() - started, 3))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -48,6 +50,8 @@ RELEASED: dict[str, str] = {
     "0014_judging.sql": "ccb2c54c1cf0d1313c10858cfde5d5fc4e169fed47b785409db59cfbc483d8c5",
     "0015_runner.py": "54563dc29327943dec664d77b64aadddc34c36768d1b7c1aa1f64150e2ce7a2f",
     "0015_runner.sql": "5e92cd9bec0e11e7b030a9036af3149f266af09db593cd37b5cb19dada9818f3",
+    "0016_dropped.py": "0676914ad04552ebdcf1f1216ff6ff8b6a7ce84514b0fe3ebfe000dbf91d8bb1",
+    "0016_dropped.sql": "311f97c1bfa58ce04969bb6a8c37331c42c9d5087f3adcdc5a0b025901047660",
 }
 """SHA-256 of each released file. A change of the tables is a new revision, never an edit."""
 
@@ -82,16 +86,23 @@ def test_metadata_is_what_the_migrations_make(dsn: str) -> None:
         assert compare_metadata(context, metadata) == []
 
 
-def test_a_sweep_begun_before_there_were_parts_is_the_first_part(empty_dsn: str) -> None:
+@contextmanager
+def _tables(dsn: str, revision: str) -> Iterator[psycopg.Connection[Any]]:
+    """Make the tables as a revision has them."""
     config = Config()
     config.set_main_option("script_location", str(files("rescore.migrations")))
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(empty_dsn))
-    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("CREATE SCHEMA rescore")
         with engine.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "0010")
+            command.upgrade(config, revision)
         engine.dispose()
+        yield conn
+
+
+def test_a_sweep_begun_before_there_were_parts_is_the_first_part(empty_dsn: str) -> None:
+    with _tables(empty_dsn, "0010") as conn:
         conn.execute(
             """INSERT INTO rescore.sweeps (profile, terms, position, size, looked)
                VALUES ('customers', '{}', '42', 10, 42)"""
@@ -104,6 +115,29 @@ def test_a_sweep_begun_before_there_were_parts_is_the_first_part(empty_dsn: str)
         for jobs in (2, 1):
             done = sweep(conn, "customers", Terms(), jobs=jobs)
             assert (done.looked, done.finished) == (300, True)
+
+
+def test_a_drop_written_as_a_demotion_is_told_from_one(empty_dsn: str) -> None:
+    history = "SELECT model, action, version, previous, at, by, reason, details FROM rescore.deployment_history ORDER BY id"
+    with _tables(empty_dsn, "0015") as conn:
+        conn.execute(
+            """INSERT INTO rescore.deployment_history (model, action, version, previous, at, by, reason, details)
+               SELECT model, action, 3, 2, timestamptz '2026-01-01 00:00+00', 'ann', reason, details::jsonb
+               FROM (VALUES ('loyal', 'publish', NULL, NULL), ('loyal', 'demote', 'version 4 challenges in its place', NULL),
+                            ('loyal', 'demote', 'surely worse', '{"rule": "demote"}'),
+                            ('churn', 'demote', 'the model was dropped: tidied up', '{"dropped": {"rescore.snapshots": [1000, 90000]}}')
+                    ) AS h (model, action, reason, details)"""
+        )
+        with pytest.raises(psycopg.errors.CheckViolation):
+            conn.execute("UPDATE rescore.deployment_history SET action = 'drop'")
+        before = conn.execute(history).fetchall()
+        assert install(empty_dsn).before == "0015"
+        assert conn.execute(history).fetchall() == [
+            (model, "drop" if model == "churn" else action, *rest)
+            for model, action, *rest in before
+        ]
+        with pytest.raises(psycopg.errors.CheckViolation):
+            conn.execute("UPDATE rescore.deployment_history SET action = 'dropped'")
 
 
 def test_versions_are_immutable(model: Any) -> None:

@@ -115,6 +115,9 @@ def test_divergence_is_refused() -> None:
     wild = {"sgd_regressor": {"learning_rate": "constant", "eta0": 10.0}}
     with pytest.raises(NotFinite, match="diverged"):
         fit(design * 1e300, labels, Recipe(wild, scaler="none", passes=3))
+    net = {"mlp_classifier": {"solver": "sgd", "learning_rate_init": 1e80}}
+    with pytest.raises(NotFinite, match="weights of MLPClassifier are not finite"):
+        fit(design, labels, Recipe(net, passes=3))
 
 
 def test_arguments_partial_fit_does_not_take_are_refused() -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from rescore import cli
-from rescore.errors import Busy, NotEnoughData, UnknownModel
+from rescore.errors import Busy, NotEnoughData, NotFinite, UnknownModel
 from rescore.tests.learning_shop import (
     LEARN,
     WEIGHTS,
@@ -68,6 +68,29 @@ def test_what_was_resolved_is_learnt_and_published(conn: Connection) -> None:
     assert set(lineage[2]) == {"spend", "visits", "score", "label"}
     told = one(conn, "SELECT reason FROM rescore.deployment_history WHERE version = 4")
     assert told.startswith(f"learnt {learnt[2]} examples: log_loss ")
+
+
+def test_a_call_ends_where_learning_diverges(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watermark stays: another round would diverge as well."""
+
+    def judge(attempt: Attempt, artefact: Any) -> Any:
+        raise NotFinite("coef_ of SGDClassifier is not finite: learning diverged")
+
+    monkeypatch.setattr(Attempt, "judge", judge)
+    stream(conn, 2000)
+    report = learn(conn, "churn", stop=stopped_after(5.0))
+    assert [each.action for each in report.rounds] == ["refused"] and report.refused
+    assert log(conn, "action, version, to_id") == [("refused", None, 0)]
+
+
+def stopped_after(seconds: float) -> threading.Event:
+    stop = threading.Event()
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    timer.start()
+    return stop
 
 
 def test_how_often_it_is_called_changes_nothing(conn: Connection, plain_dsn: str) -> None:

@@ -29,6 +29,8 @@ from rescore.trainer.loop.state import read_state
 from rescore.trainer.loop.triggers import due
 
 Connection = psycopg.Connection[Any]
+MANY = LEARN.replace("customers: 100", "customers: 1000")
+"""Asks for more customers to test on."""
 
 
 @pytest.fixture
@@ -47,46 +49,99 @@ def looks(conn: Connection, job: Learning) -> list[str]:
     return [each["action"] for facts in told for each in facts["rounds"]]
 
 
+def log_of(conn: Connection) -> list[tuple[str, bool]]:
+    """What rounds are on record, and whether each made a version."""
+    query = "SELECT action, version IS NOT NULL FROM rescore.learn_log ORDER BY id"
+    return [(action, made) for action, made in conn.execute(query)]
+
+
 def test_what_is_no_example_is_no_new_label(conn: Connection) -> None:
-    when(conn, "{labels: 500}")
+    when(conn, "{labels: 500}", LEARN.replace("examples: 1000", "examples: 900"))
     stream(conn, 1400)
     conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at WHERE id % 3 = 0")
-    assert due(conn, "churn") == "934 new labels"
+    assert due(conn, "churn") == "900 new labels"
     conn.execute("UPDATE rescore.snapshots SET treated_at = taken_at WHERE id % 3 > 0 AND id > 600")
     assert due(conn, "churn") is None
 
 
-def test_too_few_to_test_on_is_not_tried_again_before_more_came(conn: Connection) -> None:
-    when(conn, "{labels: 1000}", LEARN.replace("customers: 100", "customers: 1000"))
+@pytest.fixture
+def waiting(conn: Connection) -> Learning:
+    """A runner whose round has found too few to test on."""
+    when(conn, "{labels: 1000}", MANY)
     stream(conn, 2000)
     job = Learning(30.0)
     assert [looks(conn, job) for _ in range(3)] == [["waiting"], [], []]
+    return job
+
+
+def test_too_few_to_test_on_is_not_tried_again_before_more_came(
+    conn: Connection, waiting: Learning
+) -> None:
+    stream(conn, 999, seed=4, day=2)
+    assert looks(conn, waiting) == []
+    stream(conn, 1, seed=5, day=3)
+    assert looks(conn, waiting) == ["waiting"]
+    assert looks(conn, Learning(30.0)) == ["waiting"]  # another runner does not know
+    conn.execute("SELECT rescore.request_learning('churn')")
+    assert looks(conn, waiting) == ["waiting"]
+    publish_start(conn)
+    assert looks(conn, waiting) == ["waiting"]  # of another version it is not known
+
+
+def test_by_another_definition_it_may_be_enough(conn: Connection, waiting: Learning) -> None:
+    when(conn, "{labels: 1000}")
+    assert looks(conn, waiting) == ["published", "published"]
+
+
+def test_what_is_not_settled_is_not_tried_before_it_is(conn: Connection) -> None:
+    """With the newest time tested on, what is new behind what was learnt waits for that time."""
+    when(conn, "{labels: 200}", LEARN.replace("examples: 1000", "test: 5 days"))
+
+    def come(*days: float) -> None:
+        for day in days:
+            resolved(
+                conn, *drawn(np.random.default_rng(int(day)), 100), day=day, first=int(1000 * day)
+            )
+
+    job = Learning(30.0)
+    come(*range(0, 80, 4))
+    assert [looks(conn, job) for _ in range(3)] == [["published"], [], []]
+    come(80)
+    assert looks(conn, job) == []  # one more could be learnt, but so many labels have not come
+    come(81)
+    assert [looks(conn, job) for _ in range(2)] == [["published"], []]
+    come(81.1, 81.2, 81.3)
+    assert looks(conn, job) == looks(conn, Learning(30.0)) == []  # many came, and settle nothing
+    come(86)
+    assert looks(conn, job) == ["published"]
+    assert log_of(conn) == [("published", True)] * 3
+
+
+def test_a_round_that_finds_nothing_is_told_to_who_asked(conn: Connection) -> None:
+    when(conn, "{labels: 100}")
+    stream(conn, 500)  # a round is of a thousand
+    assert looks(conn, Learning(30.0)) == [] and log_of(conn) == []
+    conn.execute("SELECT rescore.request_learning('churn')")
+    assert looks(conn, Learning(30.0)) == ["nothing"]
+    assert log_of(conn) == [("nothing", False)]
+
+
+def test_what_diverges_is_not_tried_again_before_more_came(conn: Connection) -> None:
+    learn = LEARN.replace("batch: 100", "batch: 100, rate: {eta0: 1.0e+100}")
+    when(conn, "{labels: 1000}", learn)
+    stream(conn, 2000)
+    job = Learning(30.0)
+    assert [looks(conn, job) for _ in range(3)] == [["refused"], [], []]
+    assert log_of(conn) == [("refused", False)]
+    assert "is not a number" in one(conn, "SELECT reasons ->> 0 FROM rescore.learn_log")
     stream(conn, 999, seed=4, day=2)
     assert looks(conn, job) == []
     stream(conn, 1, seed=5, day=3)
-    assert looks(conn, job) == ["waiting"]
-    assert looks(conn, Learning(30.0)) == ["waiting"]  # another runner does not know
+    assert [looks(conn, job) for _ in range(2)] == [["refused"], []]
     conn.execute("SELECT rescore.request_learning('churn')")
-    assert looks(conn, job) == ["waiting"]
-    publish_start(conn)
-    assert looks(conn, job) == ["waiting"]  # of another version it is not known
-
-
-def test_by_another_definition_it_may_be_enough(conn: Connection) -> None:
-    when(conn, "{labels: 1000}", LEARN.replace("customers: 100", "customers: 1000"))
-    stream(conn, 2000)
-    job = Learning(30.0)
-    assert [looks(conn, job) for _ in range(2)] == [["waiting"], []]
+    assert [looks(conn, job) for _ in range(2)] == [["refused"], []]
     when(conn, "{labels: 1000}")
-    assert looks(conn, job) == ["published", "published"]
-
-
-def test_what_is_not_settled_is_not_tried_at_every_look(conn: Connection) -> None:
-    when(conn, "{labels: 200}", LEARN.replace("examples: 1000", "test: 5 days"))
-    for day in range(0, 80, 4):
-        resolved(conn, *drawn(np.random.default_rng(day), 100), day=day, first=1000 * day)
-    job = Learning(30.0)
-    assert [looks(conn, job) for _ in range(4)] == [["published"], ["nothing"], [], []]
+    assert looks(conn, job) == ["published"] * 3
 
 
 def test_quality_of_what_is_served_is_that_of_the_newest(conn: Connection) -> None:
@@ -146,7 +201,7 @@ def test_a_round_that_finds_nothing_puts_off_no_other(conn: Connection) -> None:
 
 
 def test_a_round_that_has_too_few_to_test_on_is_one(conn: Connection) -> None:
-    when(conn, "{every: 2 days}", LEARN.replace("customers: 100", "customers: 1000"))
+    when(conn, "{every: 2 days}", MANY)
     stream(conn, 1000)
     assert looks(conn, Learning(30.0)) == ["waiting"]
     stream(conn, 1000, seed=4, day=1)

@@ -10,8 +10,8 @@ from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Patience
 from rescore.trainer.loop.block import Position
 from rescore.trainer.loop.drift import watch
-from rescore.trainer.loop.learn import IDLE, LearningReport, learn
-from rescore.trainer.loop.looked import Idle, Looked
+from rescore.trainer.loop.learn import LearningReport, learn
+from rescore.trainer.loop.looked import LastRound, Looked
 from rescore.trainer.loop.triggers import due
 from rescore.trainer.rounds import Facts, Round, failures
 
@@ -52,28 +52,34 @@ class Learning:
         read_to = Position(one(conn, query("learn_bound")), 0)
         digest = one(conn, query("learn_digest"), (model,))
         looked = self.looked.setdefault(model, Looked())
-        if looked.idle and looked.idle.digest != digest:
-            looked.idle = None
+        if looked.last and looked.last.digest != digest:
+            looked.last = None
         why = due(conn, model, stop, looked=looked)
         if not why:
             return {}
+        asked = one(conn, query("learn_requested"), (model,)) > 0
         try:
             with translated():
-                report = learn(conn, model, stop=stop)
+                report = learn(conn, model, asked=asked, stop=stop)
         except Busy:
             return {}  # somebody else learns it
         looked.forget()
-        if report.rounds and report.rounds[-1].action in IDLE:
-            looked.idle = Idle(report.rounds[-1].parent, read_to, digest)
+        if report.rounds:
+            last = report.rounds[-1]
+            line = last.parent if last.stays else one(conn, query("learn_line"), (model,))
+            looked.last = LastRound(line, read_to, digest, last.stays)
         if not stop.is_set():
             watch(conn, model, stop)
-        return _told(why, report)
+        return _told(why, report, asked=asked)
 
 
-def _told(why: str, report: LearningReport) -> Facts:
+def _told(why: str, report: LearningReport, *, asked: bool) -> Facts:
+    told = [done for done in report.rounds if asked or done.action != "nothing"]
+    if report.rounds and not told:
+        return {}
     rounds = [
         {"action": done.action, "version": done.version, "examples": done.examples,
          "reasons": list(done.reasons)}
-        for done in report.rounds
+        for done in told
     ]  # fmt: skip
     return {"why": why, "rounds": rounds, "seconds": round(report.seconds, 3)}

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rescore.errors import Busy, NotFinite
 from rescore.trainer.database import Connection, one, query, translated
-from rescore.trainer.failing import Stopped
+from rescore.trainer.failing import Stopped, stoppable
 from rescore.trainer.learning.intervals import told
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.reading import Reader
@@ -74,6 +74,7 @@ def learn(
     max_batches: int | None = None,
     restart: bool = False,
     wait: bool = False,
+    asked: bool = True,
     stop: Event | None = None,
     progress: Progress | None = None,
 ) -> LearningReport:
@@ -85,7 +86,9 @@ def learn(
     max_batches: learn one round of no more than so many micro-batches.
     restart: leave what was learnt since the champion, and go on from it with what comes next.
     wait: for another session that learns this model.
-    stop: once set, the round is given up at the next micro-batch; the next call takes it up.
+    asked: somebody waits for an answer: also that there is nothing to learn is put on record.
+    stop: once set, the round is given up at the next micro-batch, or where a statement is
+        cancelled; the next call takes it up.
     progress: called with examples learnt so far, twice.
 
     Raises
@@ -96,17 +99,23 @@ def learn(
     """
     started, stop = time.monotonic(), stop or Event()
     rounds: list[Outcome] = []
-    with translated(), held(conn, model, wait=wait, stop=stop), _one_thread(), suppress(Stopped):
+    with (
+        translated(),
+        held(conn, model, wait=wait, stop=stop),
+        _one_thread(),
+        suppress(Stopped),
+        stoppable(stop),
+    ):
         while not stop.is_set():
             first = not rounds
-            given = {"restart": restart and first, "more": not first}
+            given = {"restart": restart and first, "asked": asked and first}
             outcome = one_round(conn, model, max_batches, stop=stop, **given)
             if outcome.action not in IDLE or first:
                 rounds.append(outcome)
             if progress:
                 done = sum(each.examples for each in rounds)
                 progress(done, done)
-            if outcome.action in IDLE or max_batches is not None:
+            if outcome.stays or max_batches is not None:
                 break
     return LearningReport(model, tuple(rounds), time.monotonic() - started)
 
@@ -148,14 +157,14 @@ def one_round(
     max_batches: int | None = None,
     *,
     restart: bool = False,
-    more: bool = False,
+    asked: bool = True,
     stop: Event | None = None,
 ) -> Outcome:
     """Do one round: read, learn, judge, record; see :func:`learn`.
 
     Parameters
     ----------
-    more: a round was done already: that nothing is left is not worth a row of the log.
+    asked: that there is nothing to learn is worth a row of the log.
     stop: see :func:`learn`.
 
     Raises
@@ -167,15 +176,14 @@ def one_round(
     attempt = Attempt(state, Reader.of(conn, state), stop)
     try:
         made = _tried(attempt, max_batches)
+        if made is None:
+            return _idle(conn, state, attempt, requests, asked=asked)
+        why = _why(attempt, made, publish=state.terms.learn.publish)
+        if why.action != "waiting":
+            return record_version(conn, state, attempt, made, requests, why)
     except NotFinite as error:  # the definition must change: nothing is passed over
         why = Outcome("refused", (error.message,), state.line.number)
-        return record_nothing(conn, state, requests, why)
-    if made is None:
-        return _idle(conn, state, attempt, requests, more=more)
-    why = _why(attempt, made, publish=state.terms.learn.publish)
-    if why.action == "waiting":
-        return record_nothing(conn, state, requests, why)
-    return record_version(conn, state, attempt, made, requests, why)
+    return record_nothing(conn, state, requests, why)
 
 
 def _tried(attempt: Attempt, max_batches: int | None) -> Candidate | None:
@@ -196,7 +204,7 @@ def _tried(attempt: Attempt, max_batches: int | None) -> Candidate | None:
 
 
 def _idle(
-    conn: Connection, state: State, attempt: Attempt, requests: int, *, more: bool
+    conn: Connection, state: State, attempt: Attempt, requests: int, *, asked: bool
 ) -> Outcome:
     if attempt.suspects:
         kept = sorted(set(attempt.suspects.values()))
@@ -208,7 +216,7 @@ def _idle(
     if found >= wanted:
         told = f"{found} or more new examples, none settled before the newest, which are tested on"
     why = Outcome("nothing", (told,), state.line.number)
-    return why if more else record_nothing(conn, state, requests, why)
+    return record_nothing(conn, state, requests, why) if asked else why
 
 
 def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:

@@ -10,19 +10,22 @@ from rescore.trainer.loop.block import START, Position
 from rescore.trainer.loop.reading import Reader
 
 
-class Idle(NamedTuple):
-    """A round that found too little to learn or to test on: until more comes, so would the next.
+class LastRound(NamedTuple):
+    """What a runner remembers of the last round.
 
     Attributes
     ----------
-    line: the version that it went on from.
+    line: the version that learning goes on from since.
     read_to: what was resolved after it had not come yet.
-    digest: of the definition: by another one it may be enough.
+    digest: of the definition: by another one it may come to something.
+    idle: it found too little to learn or to test on, or diverged: so would the next, until more
+        comes.
     """
 
     line: int
     read_to: Position
     digest: str | None
+    idle: bool
 
 
 class Looked:
@@ -34,11 +37,11 @@ class Looked:
 
     Attributes
     ----------
-    idle: the last round, where it was one.
+    last: the last round; None before the first, and once the definition has changed.
     """
 
     def __init__(self) -> None:
-        self.idle: Idle | None = None
+        self.last: LastRound | None = None
         self._examples: tuple[Any, ...] = ()
         self.forget()
 

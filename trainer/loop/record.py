@@ -50,6 +50,11 @@ class Outcome:
     skipped: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def stays(self) -> bool:
+        """Whether the watermark is where it was: the next round would begin with the same."""
+        return self.version is None and self.action != "quarantined"
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
         return {**vars(self), "reasons": list(self.reasons)}

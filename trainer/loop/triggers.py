@@ -63,9 +63,12 @@ class _Look:
         self._when, self._by_time = learn.when, learn.test_share is None
         self._needed = learn.examples or learn.batch
         self._most = max(learn.when.labels or 0, self._needed)
-        self._begin, idle = state.position, looked.idle
-        if idle and idle.line == state.line.number:
-            self._begin = max(state.position, idle.read_to)
+        self._begin, last = state.position, looked.last
+        known = last is not None and last.line == state.line.number
+        self._last = last if known else None
+        # Where the newest are tested on, the last round has read all that it did not learn.
+        if self._last and (self._last.idle or self._by_time):
+            self._begin = max(state.position, self._last.read_to)
         looked.begin(reader, self._most, {state.position, self._begin})
 
     def by_time(self, waited: float | None) -> str | None:
@@ -73,36 +76,41 @@ class _Look:
         every = self._when.every
         if every is None or (waited is not None and 0 <= waited < every.total_seconds()):
             return None
-        if not self._has_come() or (self._by_time and not self._is_settled()):
+        if not (self._has_come() and self._can_learn()):
             return None
         return "first round" if waited is None else f"{_said(every)} since the last round"
 
     def _has_come(self) -> bool:
-        """Say whether there is enough for a round, of which the last did not know all."""
-        fewest = 0
-        if self._looked.idle is not None:
-            # Where the newest are tested on, one more example seldom settles another micro-batch.
-            fewest = self._needed if self._by_time else 1
-        return self._new >= fewest and self._reaches(self._state.position, self._needed)
+        """Say whether there is more than the last round knew, where that came to nothing."""
+        if self._last is None or not self._last.idle:
+            return True
+        # Where the newest are tested on, one more example seldom settles another micro-batch.
+        return self._new >= (self._needed if self._by_time else 1)
+
+    def _can_learn(self) -> bool:
+        """Say whether there is enough for a round."""
+        return self._reaches(self._state.position, self._needed) and self._is_settled()
 
     def _is_settled(self) -> bool:
         """Say whether the next micro-batch was known before the newest, which are tested on."""
         learn, position = self._state.terms.learn, self._state.position
+        if not self._by_time:
+            return True
         settles, newest = self._looked.settled(self._reader, position, learn.batch)
         if settles is None or newest is None:
             return False
         return settles <= newest - learn.test_length
 
     def by_labels(self) -> str | None:
-        """Say whether so many examples have come."""
+        """Say whether so many examples have come, and there is enough for a round."""
         wanted = self._when.labels
-        if not wanted or not self._reaches(self._begin, wanted):
+        if not wanted or not self._reaches(self._begin, wanted) or not self._can_learn():
             return None
         return f"{self._new} new labels"
 
     def by_what_is_served(self, stop: Event | None) -> str | None:
         """Say whether it is worse than it was, or what it is served for has moved."""
-        if self._new < self._needed:
+        if self._new < self._needed or not self._is_settled():
             return None
         return _worse(self._state, self._reader) or _moved(self._reader.conn, self._state, stop)
 
