@@ -46,6 +46,7 @@ def logging(plan: Profile) -> dict[str, Any]:
         "holdout": f"p.{ident(plan.treatment.column)}" if plan.treatment else "NULL",
         "due": plan.due("p", "rescore_v_now"),
         "sampled": lambda key, moment, share: sampled(key, moment, share),
+        "seed": seed(MOMENT),
     }
 
 
@@ -56,8 +57,13 @@ def logged_models(plan: Profile) -> list[Model]:
 
 def sampled(key: str, moment: str, share: str) -> str:
     """SQL: whether a customer is of the share logged at a moment; another share at each."""
-    hashed = f"hashtextextended({key}::text, (extract(epoch FROM {moment}) * 1000000)::bigint)"
+    hashed = f"hashtextextended({key}::text, {seed(moment)})"
     return f"(({hashed} & {SHARES - 1})::double precision / {SHARES} < {share})"
+
+
+def seed(moment: str) -> str:
+    """SQL: what customers are hashed with at a moment."""
+    return f"(extract(epoch FROM {moment}) * 1000000)::bigint"
 
 
 def _logged(plan: Profile, model: Model) -> Logged:

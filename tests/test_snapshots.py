@@ -177,6 +177,21 @@ def test_a_model_that_python_scores_is_logged_alike(full: Connection) -> None:
     assert one(full, right) == 20
 
 
+@pytest.mark.parametrize("engine", ["auto", "python"])
+def test_customers_are_not_logged_in_the_order_of_their_keys(full: Connection, engine: str) -> None:
+    """What is learnt last counts for most: it must not be those with the greatest keys."""
+    learnt = f"churn: {{label: churned, engine: {engine}}}"
+    shop(full, DEFINITION.replace("churn: {label: churned}", learnt), 300, models=("churn",))
+    orders = []
+    for day in (1, 2):
+        at(full, f"2026-01-0{day}")
+        assert snapshot(full) == 300
+        keys = "SELECT array_agg(key::int ORDER BY id) FROM rescore.snapshots WHERE taken_at = %s"
+        orders.append(one(full, keys, f"2026-01-0{day}"))
+    places = [range(300), *orders]
+    assert (np.abs(np.corrcoef(places)[np.triu_indices(3, 1)]) < 0.2).all()
+
+
 @pytest.mark.parametrize("kind", ["bigint", "text", "uuid"])
 def test_the_holdout_is_what_python_says(conn: Connection, kind: str) -> None:
     conn.execute(f"ALTER TABLE orders ALTER customer_id TYPE {kind} USING NULL".encode())

@@ -102,9 +102,7 @@ def at(conn: Connection, moment: datetime) -> None:
 
 
 def labels(conn: Connection, model: str, *keys: int) -> list[Any]:
-    query = (
-        b"SELECT label FROM rescore.snapshots WHERE model = %s AND key::int = ANY (%s) ORDER BY id"
-    )
+    query = b"SELECT label FROM rescore.snapshots WHERE model = %s AND key::int = ANY (%s) ORDER BY key::int"
     return [label for (label,) in conn.execute(query, [model, list(keys)])]
 
 
