@@ -135,6 +135,39 @@ def test_few_of_the_newest_are_looked_at_where_they_are_enough() -> None:
     assert kept.block.ids.tolist() == list(range(32, 64))
 
 
+@pytest.mark.parametrize("gap", [False, True])
+@pytest.mark.parametrize("customers", [60, 90, 1000, 5000])
+def test_of_a_round_of_many_some_of_all_customers_are_kept(customers: int, gap: bool) -> None:
+    """Not the last ones, who have the greatest keys: at whatever customer a round is looked at."""
+    hashes = hash_keys(range(customers), "kept")
+    kept = Newest(100, lambda found: len(found) >= 20, every=float(customers))
+    cut = round(2.3 * customers)
+    for start in range(0, cut, 7):
+        ids = np.arange(start, min(start + 7, cut))
+        made = block(range(start, ids[-1] + 1))
+        # At moments of their own, or all of a round at one.
+        taken = (ids if gap else ids // customers * customers).astype(np.float64)
+        kept.add(replace(made, hashes=hashes[ids % customers], taken=taken))
+        assert sum(map(len, kept._blocks)) < 207
+    found = kept.block.ids
+    assert found[-1] >= cut - customers * 0.1
+    if customers < 100 and gap:
+        assert found.tolist() == list(range(cut - customers, cut))
+    elif gap:
+        assert 100 <= len(found) < 200
+        places = np.sort(found % customers) / customers
+        assert np.quantile(places, (0.1, 0.5, 0.9)) == pytest.approx((0.1, 0.5, 0.9), abs=0.12)
+
+
+def test_where_some_customers_are_too_few_more_are_kept() -> None:
+    kept = Newest(100, lambda found: len(found) >= 350, every=1.0)
+    hashes = hash_keys(range(1000), "kept")
+    for start in range(0, 1000, 10):
+        kept.add(replace(block(range(start, start + 10)), hashes=hashes[start : start + 10]))
+    assert 350 <= len(kept.block) <= 800
+    assert kept.block.ids.mean() == pytest.approx(500, rel=0.15)
+
+
 def test_hashes_are_read_where_they_are_kept_and_computed_where_not(conn: Connection) -> None:
     stream(conn, 100)
     expected = hash_keys(range(100), "learn churn").tolist()

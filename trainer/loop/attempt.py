@@ -33,7 +33,8 @@ DAY = 86_400.0
 FEWEST_TO_CALIBRATE = 30
 OLDER_TESTS = 20_000
 MOST_TESTS = 50_000
-"""Examples to test on, the newest; more only where these have not the customers that are asked."""
+"""Examples to test on, the newest; more only where these have not the customers that are asked, or
+are of one round of snapshots: then up to twice as many."""
 MOST_TO_REFER = 20_000
 """Examples by whose distribution drift is told, the newest."""
 
@@ -63,8 +64,8 @@ class Attempt:
         self.suspects: dict[int, str] = {}
         self.spoken_for = 0
         self._waiting: deque[Piece] = deque()
-        self._learnt = Learnt(Newest(MOST_TO_REFER))
-        self._tests = Newest(MOST_TESTS, self._enough)
+        self._learnt = Learnt(Newest(MOST_TO_REFER, every=reader.every))
+        self._tests = Newest(MOST_TESTS, self._enough, reader.every)
         self._latest = state.standing.latest
         self._known_before = _seconds(state.standing.known)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rescore.trainer.loop.block import Block
 
@@ -15,22 +16,32 @@ from rescore.trainer.loop.block import Block
 class Newest:
     """The newest examples, at least so many: memory does not grow with the round.
 
+    Those of whole rounds of snapshots, in which every customer is: where one alone has more than
+    are kept, those of some of the customers, by their hashes. The last of a round would be those
+    with the greatest keys, which are often the newest customers, and like nobody else.
+
     Attributes
     ----------
     most: how many are kept.
     enough: says whether so many will do; while they do not, twice as many are kept. None: always.
         What holds of some holds of more.
+    every: seconds from one round of snapshots to the next; None where there are none.
     """
 
     most: int
     enough: Callable[[Block], bool] | None = None
+    every: float | None = None
     _blocks: deque[Block] = field(default_factory=deque, init=False)
     _count: int = field(default=0, init=False)
+    _latest: float = field(default=-np.inf, init=False)
+    _halvings: int = field(default=0, init=False)
 
     def add(self, block: Block) -> None:
         """Take in examples that are newer than all others."""
-        self._blocks.append(block)
-        self._count += len(block)
+        self._latest = max(self._latest, float(block.taken.max(initial=-np.inf)))
+        kept = self._chosen(block) if self._halvings else block
+        self._blocks.append(kept)
+        self._count += len(kept)
         if self._count >= 2 * self.most:
             self._trim()
 
@@ -38,8 +49,35 @@ class Newest:
         if not self._will_do():
             self.most *= 2
             return
-        while self._count - len(self._blocks[0]) >= self.most:
+        while self._count - len(self._blocks[0]) >= self.most and self._is_over(self._blocks[0]):
             self._count -= len(self._blocks.popleft())
+        if self._count >= 2 * self.most:
+            self._halve()
+
+    def _is_over(self, block: Block) -> bool:
+        """Say whether nothing of it is of the newest round."""
+        return self.every is None or not (self._ages(block) == 0).any()
+
+    def _ages(self, block: Block) -> NDArray[np.float64]:
+        """Return how many rounds before the newest each was taken, shape (n,)."""
+        ages: NDArray[np.float64] = (self._latest - block.taken) // (self.every or np.inf)
+        return ages
+
+    def _halve(self) -> None:
+        """Keep those of half of the customers."""
+        self._halvings += 1
+        half = [self._chosen(block) for block in self._blocks]
+        if self.enough is not None and not self.enough(Block.joined(half)):
+            self._halvings -= 1
+            self.most *= 2
+            return
+        self._blocks = deque(half)
+        self._count = sum(map(len, half))
+
+    def _chosen(self, block: Block) -> Block:
+        # By other bits than those that tell who is tested on, and those of the groups.
+        bits = (block.hashes >> np.uint64(12)) & np.uint64((1 << self._halvings) - 1)
+        return block.take(np.flatnonzero(bits == 0))
 
     def _will_do(self) -> bool:
         # Mostly a few of them do: to join all takes longer than to learn as many.
@@ -49,7 +87,17 @@ class Newest:
     @property
     def block(self) -> Block:
         """The newest, in order; at least one block must have been added."""
-        return self._last(self.most)
+        if self.every is None or self._count <= self.most:
+            return self._last(self.most)
+        found = Block.joined(list(self._blocks))
+        whole = self._whole_rounds(found)
+        return whole if self.enough is None or self.enough(whole) else found
+
+    def _whole_rounds(self, block: Block) -> Block:
+        """Return those of as many of the newest rounds as hold so many or fewer, or of one."""
+        ages = self._ages(block)
+        first_too_many = np.sort(ages)[self.most]
+        return block.take(ages < max(first_too_many, 1.0))
 
     def _last(self, most: int) -> Block:
         blocks: list[Block] = []
