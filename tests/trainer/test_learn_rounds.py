@@ -11,7 +11,7 @@ import pytest
 
 from rescore.tests.learning_shop import DEFINITION, LEARN, connected
 from rescore.tests.support import define, one
-from rescore.trainer.loop import drift, triggers
+from rescore.trainer.loop import attempt, drift, reading, triggers
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.state import read_state
@@ -82,6 +82,53 @@ def test_the_quality_of_what_is_served_is_that_of_all_customers(
     assert 240 < len(tested) < 360
     assert np.median(tested.design[:, 0]) == pytest.approx(CUSTOMERS / 2, rel=0.15)
     assert served_quality(state, reader) is not None
+
+
+def test_the_gate_tests_on_all_customers_and_drift_is_told_against_them(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "MOST_TESTS", 150)
+    monkeypatch.setattr(attempt, "MOST_TO_REFER", 200)
+    monkeypatch.setattr(reading, "PAGE_BYTES", 0)
+    logged(conn, 2)
+    state = read_state(conn, "churn")
+    tried = attempt.Attempt(state, Reader.of(conn, state))
+    assert tried.take(2 * CUSTOMERS, exactly=False)
+    assert tried.learnt is not None
+    for kept, most in ((tried.tests(), 150), (tried.learnt.newest.block, 200)):
+        assert most <= len(kept) < 2 * most
+        found = np.quantile(kept.design[:, 0] / CUSTOMERS, (0.1, 0.5, 0.9))
+        assert found == pytest.approx((0.1, 0.5, 0.9), abs=0.1)
+
+
+def test_a_look_at_the_newest_round_reads_no_other(conn: Connection) -> None:
+    """Neither older rounds nor those whose outcome is not known yet, which may be of many months."""
+    logged(conn, 6)
+    conn.execute(
+        "UPDATE rescore.snapshots SET resolved = NULL, resolved_at = NULL, label = NULL WHERE taken_at >= '2026-01-04Z'"
+    )
+    for option in ("seqscan", "sort"):  # as of a large table
+        conn.execute(f"SET enable_{option} = off".encode())
+    conn.execute("VACUUM (ANALYZE, FREEZE) rescore.snapshots")
+    reader = Reader.of(conn, read_state(conn, "churn"))
+    day = {False: 6, True: 2}
+    for resolved in (False, True):
+        rounds = reader.rounds(100, resolved=resolved)
+        assert rounds.until is not None
+        assert (rounds.since.day, rounds.until.day) == (day[resolved], day[resolved] + 1)
+        given = {"every": reader.every, "size": 100, "resolved": resolved}
+        statement = reader._statement("learn_round", given).as_string(conn)
+        [plan] = one(conn, f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+        assert read(plan["Plan"]) < 400
+
+
+def read(plan: dict[str, Any]) -> int:
+    """Return how many snapshots the scans of a plan looked at."""
+    parts = sum(map(read, plan.get("Plans", [])))
+    if not str(plan.get("Relation Name")).startswith("snapshots"):
+        return parts
+    seen = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return int(parts + seen * plan["Actual Loops"])
 
 
 def test_events_that_are_logged_have_no_rounds(conn: Connection) -> None:

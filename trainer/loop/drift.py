@@ -152,7 +152,7 @@ def _examples(block: Block, held_out: float | None) -> Block:
 
 
 def _told(state: State, block: Block, name: str, numbers: dict[str, Any], at: int | None) -> Moved:
-    began, ended = moment(float(block.taken[0])), moment(float(block.taken[-1]))
+    began, ended = moment(float(block.taken.min())), moment(float(block.taken.max()))
     since = None if at is None else moment(float(block.taken[at]))
     return Moved(name, state.champion.number, len(block), began, ended, numbers, since)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
@@ -30,8 +30,11 @@ memory that the C library need not ask the kernel for each time."""
 PAGES = 2
 """Of one statement: enough that to ask costs nothing, few enough for memory."""
 EVER = datetime(1, 1, 2, tzinfo=timezone.utc)
-HASHES = 65_536
-"""Of how many a share of the customers is told to learn_recent.sql."""
+_FOREVER, _LAST = "infinity", Position(2**62, 2**62)
+_BY_CUSTOMER = sql.SQL("pg_catalog.hashtextextended(s.key, 0)")
+_BY_MOMENT = sql.SQL("s.taken_at DESC, s.key DESC")
+_BY_OUTCOME = sql.SQL("s.resolved DESC, s.id DESC")
+"""Orders of the newest: customers of rounds at random, or newest first."""
 _OF_NOTHING = {"xid": 0, "id": 0, "bound": 0, "size": 0, "whole": False}
 _PACKED = {"fields": "rescore._joined({}, NULL)", "designs": "rescore._joined({}, NULL)"}
 _SENT = {
@@ -53,20 +56,18 @@ class Page(NamedTuple):
 
 
 class Rounds(NamedTuple):
-    """The newest rounds of snapshots.
+    """The newest rounds of snapshots; all there are where events are logged.
 
     Attributes
     ----------
-    customers: of the newest; 0 where snapshots are not taken in rounds.
     since: later ones are of these rounds.
+    until: of these, those up to this moment; None for all.
+    mixed: whether they are rounds: these log many customers at a time.
     """
 
-    customers: int
-    since: datetime
-
-    def share(self, size: int) -> float:
-        """Return of which share of the customers one round has so many snapshots."""
-        return min(1.0, size / max(self.customers, 1))
+    since: datetime = EVER
+    until: datetime | None = None
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,23 +192,41 @@ class Reader:
 
     def tests(self, position: Position, share: float, since: datetime | None, size: int) -> Block:
         """Return the newest examples up to a position of the customers to test on."""
-        given = {"share": below(share), "since": since or EVER, "size": size}
-        block = weighed(self._block("learn_tests", given | position._asdict()), self.held_out)
+        return self._tests(position, share, since, Rounds(), size)
+
+    def recent_tests(self, share: float, since: datetime | None, size: int) -> Block:
+        """Return about so many of the newest examples of the customers to test on: of whole rounds.
+
+        Of a round that has more, those of the customers who come first by their hashes.
+        """
+        rounds = self.rounds(round(size / share), resolved=True)
+        later = rounds.since + timedelta(microseconds=1)
+        return self._tests(_LAST, share, max(later, since or later), rounds, size)
+
+    def _tests(
+        self, position: Position, share: float, since: datetime | None, rounds: Rounds, size: int
+    ) -> Block:
+        given = {"share": below(share), "since": since or EVER, "until": rounds.until or _FOREVER}
+        order = _BY_CUSTOMER if rounds.mixed else _BY_OUTCOME
+        given |= {"size": size, "order": order, **position._asdict()}
+        block = weighed(self._block("learn_tests", given), self.held_out)
         return block.take(block.weights > 0)
 
     def recent(self, size: int, *, resolved: bool) -> Block:
         """Return the newest snapshots, only those with a label or all: of whole rounds.
 
-        Rounds log customers by key: the last of one are those with the greatest keys, which are
-        often the newest customers, and like nobody else.
+        Of a round they may be logged by key: the last of one are those with the greatest keys,
+        which are often the newest customers, and like nobody else.
 
         Parameters
         ----------
-        size: how many at most; of a round that has more, those of a share of the customers.
+        size: how many at most; of a round that has more, those of the customers who come first
+            by a hash.
         """
         rounds = self.rounds(size, resolved=resolved)
         given = {"resolved": resolved, "size": size, "since": rounds.since}
-        given["share"] = round(rounds.share(size) * HASHES)
+        given |= {"until": rounds.until or _FOREVER}
+        given |= {"order": _BY_CUSTOMER if rounds.mixed else _BY_MOMENT}
         return self._block("learn_recent", given, scored=True, unlabelled="NaN")
 
     @cached_property
@@ -217,13 +236,13 @@ class Reader:
         return found
 
     def rounds(self, size: int, *, resolved: bool) -> Rounds:
-        """Return which of the newest rounds of snapshots hold about so many."""
+        """Return the newest whole rounds of snapshots that hold so many or fewer, or the newest."""
         if self.every is None:
-            return Rounds(0, EVER)
+            return Rounds()
         given = {"every": self.every, "size": size, "resolved": resolved}
         found = self.conn.execute(self._statement("learn_round", given)).fetchone()
-        customers, since = found or (0, None)
-        return Rounds(customers, since or EVER)
+        until, since = found or (None, None)
+        return Rounds(since or EVER, until or EVER, mixed=True)
 
     def released(self, ids: Integers) -> NDArray[np.bool_]:
         """Say which snapshots somebody let out of quarantine, shape (n,)."""

@@ -20,7 +20,6 @@ from rescore.trainer.loop.state import State, read_state
 
 NEWEST = 2_000
 """Examples by which the quality of what is served is told."""
-_LAST = Position(2**62, 2**62)
 
 
 def due(
@@ -176,9 +175,4 @@ def _unlearnt(reader: Reader, state: State) -> Block:
     if share is None and state.standing.latest is not None:
         later = moment(state.standing.latest) + timedelta(microseconds=1)
         since = later if since is None else max(since, later)
-    share = 1.0 if share is None else share
-    # Of fewer customers where one round has more: those resolved last have the greatest keys.
-    asked = round(NEWEST / share)
-    rounds = reader.rounds(asked, resolved=True)
-    later = max(rounds.since + timedelta(microseconds=1), since or rounds.since)
-    return reader.tests(_LAST, share * rounds.share(asked), later, 2 * NEWEST)
+    return reader.recent_tests(1.0 if share is None else share, since, NEWEST)
