@@ -15,6 +15,8 @@ from datetime import date, timedelta
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from rescore.compiler.apply import apply
 from rescore.examples.cdnow.data import Purchase, purchases
 from rescore.examples.cdnow.demo import fresh_database, load_history
@@ -35,6 +37,7 @@ from rescore.trainer.learning.metrics import METRICS
 from rescore.trainer.learning.models import Rate
 from rescore.trainer.learning.prequential import Prequential, Tested
 from rescore.trainer.loop.terms import Terms
+from rescore.trainer.snapshots import BATCH
 from rescore.trainer.split import Moment
 from rescore.trainer.train import TrainingReport, train
 
@@ -102,8 +105,10 @@ def _day(conn: Connection, source: ex.Source, columns: Sequence[str], day: date)
     logged = shares(hash_keys(keys, f"logged {day}")) < SHARE
     learnt = shares(hash_keys(keys, f"learn {MODEL}")) >= SHARE
     hashes = hash_keys(keys, "choice")
+    # Batch after batch, each in the order of a hash, as a round of snapshots logs them.
+    order = np.lexsort((hash_keys(keys, f"order {day}"), np.arange(len(keys)) // BATCH))
     return Day(*(Batch(read.design[rows], read.labels[rows], hashes[rows])
-                 for rows in (logged, logged & learnt)))  # fmt: skip
+                 for rows in (order[logged[order]], order[(logged & learnt)[order]])))  # fmt: skip
 
 
 def choose(first: Any, memory: Memory, found: dict[date, Day], method: Method, size: int) -> Choice:
