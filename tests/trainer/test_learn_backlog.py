@@ -168,6 +168,13 @@ def test_where_some_customers_are_too_few_more_are_kept() -> None:
     assert kept.block.ids.mean() == pytest.approx(500, rel=0.15)
 
 
+def test_one_customer_is_not_half() -> None:
+    kept = Newest(10, every=1.0)
+    for start in range(0, 100, 5):
+        kept.add(replace(block(range(start, start + 5)), hashes=np.full(5, 1 << 12, np.uint64)))
+    assert len(kept.block) == 100
+
+
 def test_hashes_are_read_where_they_are_kept_and_computed_where_not(conn: Connection) -> None:
     stream(conn, 100)
     expected = hash_keys(range(100), "learn churn").tolist()

@@ -64,15 +64,16 @@ class Newest:
         return ages
 
     def _halve(self) -> None:
-        """Keep those of half of the customers."""
+        """Keep those of half of the customers, unless these are too few."""
         self._halvings += 1
         half = [self._chosen(block) for block in self._blocks]
-        if self.enough is not None and not self.enough(Block.joined(half)):
+        count = sum(map(len, half))
+        # A handful of customers may have all of them, where rounds were more frequent before.
+        if count < self.most // 2 or not (self.enough is None or self.enough(Block.joined(half))):
             self._halvings -= 1
             self.most *= 2
             return
-        self._blocks = deque(half)
-        self._count = sum(map(len, half))
+        self._blocks, self._count = deque(half), count
 
     def _chosen(self, block: Block) -> Block:
         # By other bits than those that tell who is tested on, and those of the groups.
