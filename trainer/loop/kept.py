@@ -78,7 +78,7 @@ class Newest:
     def _chosen(self, block: Block) -> Block:
         # By other bits than those that tell who is tested on, and those of the groups.
         bits = (block.hashes >> np.uint64(12)) & np.uint64((1 << self._halvings) - 1)
-        return block.take(np.flatnonzero(bits == 0))
+        return block.take(bits == 0)
 
     def _will_do(self) -> bool:
         # Mostly a few of them do: to join all takes longer than to learn as many.
