@@ -32,7 +32,10 @@ from rescore.trainer.loop.state import read_state
 from rescore.trainer.publish import publish
 
 COLUMNS = 8
-BATCHES = (1_000, 100_000)
+BATCHES = (500, 1_000, 100_000)
+"""Examples of a micro-batch; the first is what a definition has that says nothing of it."""
+FIRST = 1_000
+"""Examples of the round that loads scikit-learn in the server: enough to be published."""
 IN_MEMORY = 1_000_000
 """Examples that are held in memory for those that learn from there: rates, at any rate."""
 RIVER = 20_000
@@ -109,8 +112,9 @@ def _turn(context: Context, site: Site, examples: Block, batch: int) -> None:
         _define(conn, batch)
     with site.connect() as conn:
         # As in a session of `rescore run`: scikit-learn is loaded, there as here.
-        learn(conn, "churn", max_batches=1)
-        left, backend = learnt - batch, conn.info.backend_pid
+        first = -(-FIRST // batch)
+        learn(conn, "churn", max_batches=first)
+        left, backend = learnt - first * batch, conn.info.backend_pid
         spent = _seconds(backend)
         with _measured(left) as measures:
             learn(conn, "churn")

@@ -114,7 +114,7 @@ TARGETS = (
             *("rescore learn", "partial_fit in memory", "rows_per_second", bound),
             conditions=(("batch", batch),),
         )
-        for batch, bound in ((1_000, 0.95), (100_000, 0.35))
+        for batch, bound in ((500, 0.5), (1_000, 0.95), (100_000, 0.35))
     ),
     Target(
         "publish: writers' throughput in the second around it / no publish",

@@ -29,7 +29,7 @@ AS $$
                coalesce(CASE WHEN k.goes_on THEN l.memory ELSE n.memory END ->> 'after', '-infinity')::timestamptz AS after,
                ARRAY(SELECT m.version FROM rescore.models AS m WHERE m.model = d.model AND m.contract = c.contract) AS versions,
                t.batch, coalesce((d.spec #>> '{learn,examples}')::integer, t.batch) AS needed,
-               CASE WHEN t.test NOT LIKE '%\%' THEN t.test::interval END AS newest
+               CASE WHEN t.test NOT LIKE '%|%%' ESCAPE '|' THEN t.test::interval END AS newest
         FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
         LEFT JOIN rescore.learning AS l ON l.model = d.model
         LEFT JOIN rescore.lineage AS n ON n.model = d.model AND n.version = d.champion

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from rescore.trainer.learning.histogram import BINS, GROUPS, THRESHOLD
 from rescore.trainer.learning.intervals import Interval, Side, difference, intervals, told
 from rescore.trainer.learning.metrics import Metric
 from rescore.trainer.learning.target import Counted, Target, counter, metric_of, metrics_of
+from rescore.trainer.learning.threads import side_by_side
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -182,7 +183,7 @@ def gate(pairs: PairedScores, rules: Rules, sanity: Sequence[Check] = ()) -> Dec
     if not len(pairs):
         return Decision(_verdict(counts, sanity), (*counts, *sanity), {}, {})
     shown = list({**metrics_of(pairs.target), compared.name: compared}.values())
-    candidate, champion = (intervals(each, shown) for each in pairs.whole)
+    candidate, champion = side_by_side(partial(intervals, each, shown) for each in pairs.whole)
     parts = _segments(pairs, compared)
     faults = (*_calibrations(pairs, rules, {"": (candidate, champion), **parts}), *sanity)
     comparison = compare(pairs, rules)

@@ -15,6 +15,7 @@ from rescore.errors import Busy, NotFinite
 from rescore.trainer.database import Connection, one, query, translated
 from rescore.trainer.failing import Stopped, stoppable
 from rescore.trainer.learning.intervals import told
+from rescore.trainer.learning.threads import side_by_side
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.record import (
@@ -224,6 +225,7 @@ def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
     assert learnt is not None
     action = _ACTIONS.get(decision.verdict, "waiting")
     champion = attempt.state.champion.number
+    tested, served = side_by_side([loop.tested.intervals, loop.served.intervals])
     left = (f"learning goes on from version {champion}",) if leaves(attempt.state, decision) else ()
     return Outcome(
         "candidate" if action == "published" and not publish else action,
@@ -233,8 +235,8 @@ def _why(attempt: Attempt, made: Candidate, *, publish: bool) -> Outcome:
         positives=learnt.positives,
         quarantined=len(attempt.suspects),
         metrics={
-            "prequential": told(loop.tested.intervals()),
-            "served": told(loop.served.intervals()),
+            "prequential": told(tested),
+            "served": told(served),
             "gate": decision.to_json(),
         },
     )
