@@ -32,9 +32,11 @@ SHELL = ["$(touch canary)", "`touch canary`", "; touch canary #", "| tee canary"
 texts = any_names | st.text(max_size=8) | st.sampled_from(SHELL)
 numbers = st.floats() | st.integers() | st.sampled_from([10**400, -(10**400)])
 anything = st.none() | st.booleans() | numbers | texts | st.lists(texts, max_size=2)
-file_names = texts.map(lambda text: text.replace("/", "_").replace("\0", "")).filter(
-    lambda name: 0 < len(name.encode(errors="ignore")) <= 200 and name.isprintable()
-)
+file_names = (
+    texts.map(lambda text: text.replace("/", "_").replace("\0", ""))
+    .filter(lambda name: 0 < len(name.encode(errors="ignore")) <= 200 and name.isprintable())
+    .filter(lambda name: name not in (".", ".."))
+)  # names of folders
 
 
 def parsed(content: Any) -> Alerts:
