@@ -35,8 +35,8 @@ anything = st.none() | st.booleans() | numbers | texts | st.lists(texts, max_siz
 file_names = (
     texts.map(lambda text: text.replace("/", "_").replace("\0", ""))
     .filter(lambda name: 0 < len(name.encode(errors="ignore")) <= 200 and name.isprintable())
-    .filter(lambda name: name not in (".", ".."))
-)  # names of folders
+    .filter(lambda name: name not in (".", ".."))  # they are folders
+)
 
 
 def parsed(content: Any) -> Alerts:
