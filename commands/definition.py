@@ -46,7 +46,8 @@ def plan(file: File, dsn: Dsn = None, drop: Drop = False, json: Json = False) ->
         console.print_json({"changes": made.changes, "notes": made.notes, "sql": made.script})
     else:
         console.print_lines([f"-- {line}" for line in [*made.changes, *made.notes]])
-        console.print_lines([made.script or "-- nothing to do"])
+        console.print_lines([made.script] if made.script else [])
+        console.print_lines(["-- nothing to do"] if made.empty else [])
 
 
 def apply(

@@ -148,16 +148,17 @@ def _transaction(
         conn.execute(query("apply_lock"))
         # Planned again under the lock: somebody else may just have applied another definition.
         made = plan(conn, definition, drop=drop)
-        if not made.sql:
+        if not (made.sql or made.keep):
             return
         # Shorter than deadlock_timeout: it is we who give way, not the application.
         conn.execute(query("lock_timeout"), {"seconds": lock_timeout})
         conn.execute(b"SET LOCAL search_path = pg_catalog, pg_temp")
         conn.execute(b"SET LOCAL client_min_messages = warning")
-        for name, mode in made.locks:
+        for name, mode in made.locks if made.sql else ():
             conn.execute(f"LOCK TABLE {name} IN {mode} MODE".encode())
         _store(conn, definition, made, source)
-        conn.execute(made.sql.encode())
+        if made.sql:
+            conn.execute(made.sql.encode())
         models = conn.execute(query("keyed_models")).fetchall()
         conn.execute(render.predict_key(models).encode())
         conn.execute(query("secure"))

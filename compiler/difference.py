@@ -40,6 +40,8 @@ class Plan:
     indexes: statements that create missing indexes, run before the transaction.
     backfill: whether stored values must be recounted afterwards.
     locks: tables and the mode they are locked in while the statements run.
+    keep: whether what is kept of the definition differs; with no statements, that is all there is
+        to write, and nothing is locked.
     """
 
     profile: Profile
@@ -49,6 +51,7 @@ class Plan:
     indexes: list[str]
     backfill: bool
     locks: list[tuple[str, str]]
+    keep: bool
     stored: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,7 +62,7 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.sql and not self.indexes and not self.backfill
+        return not (self.sql or self.indexes or self.backfill or self.keep)
 
 
 def _columns(profile: Profile) -> dict[str, str]:
@@ -113,22 +116,22 @@ def difference(
     openings = _openings(profile, signatures, added, old)
     fresh = (
         bool(openings)
-        or any(stored[k] != old["plan"].get(k) for k in ("digest", "tables"))
+        or any(stored[k] != old["plan"].get(k) for k in ("code", "tables"))
         or not watched
         or not has_functions(conn, stored)
-        # Not all that it says is part of a function: when snapshots are due, what is kept.
-        or definition.to_json() != old["definition"]
     )
     altered = bool(table_sql or drop_sql)
+    writes = bool(fresh or altered or gone or stale)
+    keep = writes or _says_more(definition, stored, old)
     dropped = [*retyped, *(left if drop else ())]
     changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])
     changes += ["write functions and triggers"] if fresh or altered or gone else []
+    changes += ["keep what the definition says; functions stay"] if keep and not writes else []
     parts = (table_sql, openings, gone, functions, triggers, drop_sql)
-    sql = "\n".join(x for x in parts if x) if fresh or altered or gone or stale else ""
     indexes = _indexes(profile)
     return Plan(
         profile=profile,
-        sql=sql,
+        sql="\n".join(part for part in parts if part) if writes else "",
         changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
         notes=notes(profile, [] if drop else left)
         + new_meanings(profile, definition, stale, old, stored["tables"])
@@ -137,8 +140,18 @@ def difference(
         indexes=indexes,
         backfill=bool(stale) or old["backfill_from"] is not None,
         locks=_locks(profile, on, stored, altered),
+        keep=keep,
         stored=stored,
     )
+
+
+def _says_more(definition: Definition, stored: dict[str, Any], old: dict[str, Any]) -> bool:
+    """Whether a definition says what was not applied yet.
+
+    Not all of it is part of a function: how models learn, when snapshots are due.
+    """
+    same = definition.to_json() == old["definition"]
+    return not same or bool(stored["digest"] != old["plan"].get("digest"))
 
 
 def _stored(
@@ -171,6 +184,7 @@ def _stored(
         "values": {
             i.name: i.argument(lambda c: f"p.{ident(c)}", "rescore_v_clock") for i in profile.inputs
         },
+        "code": hashlib.sha256((functions + triggers).encode()).hexdigest(),
         "digest": hashlib.sha256(
             (functions + triggers + _models_text(profile)).encode()
         ).hexdigest(),

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rescore.compiler.apply import plan
+from rescore.compiler.apply import apply, plan
 from rescore.compiler.definition import parse
 from rescore.errors import BadDefinition, DoesNotFit, NotInstalled
 from rescore.tests.support import catalogue, define, one, open_profile, publish
@@ -720,3 +720,30 @@ def test_windows_counted_without_a_clock_are_told(conn: Connection) -> None:
     assert one(conn, "SELECT last_30d FROM customer_profile") == 1
     later = replay.replace("window: 30 days", "window: 29 days")
     assert not [note for note in define(conn, later).notes if "rescore.clock" in note]
+
+
+LEARNING = BASIC.replace(
+    "models: {churn: {features: all}}",
+    """labels: {churned: {none: orders, within: 30 days}}
+models: {churn: {features: all, label: churned, learn: {batch: 500}}}""",
+)
+
+
+def written(conn: Connection) -> list[Any]:
+    return [each for each in catalogue(conn) if each[0] in ("function", "trigger")]
+
+
+def test_how_a_model_learns_is_changed_beside_writers(conn: Connection) -> None:
+    define(conn, LEARNING)
+    publish(conn)
+    before = written(conn)
+    more = LEARNING.replace("batch: 500", "batch: 900, margin: 0.1")
+    with psycopg.connect(conn.info.dsn) as writer:
+        writer.execute("INSERT INTO orders (customer_id, amount) VALUES (1, 5)")
+        assert not plan(conn, parse(more)).sql
+        made = apply(conn, parse(more), lock_timeout=0.05, attempts=1)
+        assert made.changes == ["keep what the definition says; functions stay"]
+    assert one(conn, "SELECT spec #>> '{learn,batch}' FROM rescore.deployments") == "900"
+    assert written(conn) == before
+    assert define(conn, more).empty
+    assert one(conn, "SELECT churn_score FROM customer_profile") is not None

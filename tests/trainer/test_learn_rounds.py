@@ -146,7 +146,7 @@ def test_rounds_that_are_defined_later_are_taken(plain_dsn: str) -> None:
     with connected(plain_dsn) as conn:
         kept = "SELECT definition #>> '{snapshot,keep}' FROM rescore.profiles"
         conn.execute("INSERT INTO customers VALUES (1, 100, 10)")
-        assert define(conn, ROUNDS).changes == ["write functions and triggers"]
+        assert define(conn, ROUNDS).changes == ["keep what the definition says; functions stay"]
         taken = conn.execute("SELECT rescore.snapshot('customers')").fetchone()
         assert taken is not None and one(conn, "SELECT count(*) FROM rescore.snapshots") == 1
         longer = ROUNDS.replace("every: 1 day", "every: 1 day, keep: 700 days")
