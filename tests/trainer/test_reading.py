@@ -9,7 +9,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from rescore.tests.learning_shop import shop, stream
+from rescore.tests.learning_shop import connected, shop, stream
 from rescore.trainer.learning.hashing import shares
 from rescore.trainer.loop.block import START, Block
 from rescore.trainer.loop.reading import Reader
@@ -80,3 +80,16 @@ def test_a_partition_of_another_form_is_read_alike(dsn: str, packs: bool) -> Non
             found = as_read(replace(reader, packs=packs, held_out=share).past(START, 1000))
             for name, values in expected.items():
                 np.testing.assert_array_equal(found[name], values, name)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_versions_are_looked_up_by_a_hash(dsn: str, whole: bool) -> None:
+    # PostgreSQL goes through a list of another type for each example, however long it is.
+    with connected(dsn) as conn:
+        stream(conn, 10)
+        versions = [*range(1, 300)]
+        found = replace(Reader.of(conn, read_state(conn, "churn")), versions=versions)
+        run = found._parts(found.order, 10, 1, whole).replace("$1", "'0'").replace("$2", "'0'")
+        plan = conn.execute(f"EXPLAIN (VERBOSE) {run}".encode()).fetchall()
+        listed = ",".join(map(str, versions))
+        assert f"version = ANY ('{{{listed}}}'::integer[])" in str(plan).replace("\\", "")
