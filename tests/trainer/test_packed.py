@@ -173,6 +173,27 @@ def test_rows_that_make_no_matrix_are_told(conn: Connection, way: str, row: str)
         unpacked_designs([fetched(conn, way, f"({row})::float8[]")], (40, 3))
 
 
+@pytest.mark.parametrize("way", DESIGN_WAYS.values(), ids=DESIGN_WAYS)
+def test_several_parts_are_one_matrix(conn: Connection, way: str) -> None:
+    data = fetched(conn, way, "ARRAY[n, -n]::float8[]")
+    found = unpacked_designs([data, memoryview(data)], (80, 2))
+    assert found[:, 0].tolist() == [*range(1, 41), *range(1, 41)]
+    found[0, 0] = 7.0  # nobody else's memory
+    for shape in ((79, 2), (80, 3), (40, 2), (160, 1)):
+        with pytest.raises(NotEnoughData, match="not complete"):
+            unpacked_designs([data, data], shape)
+
+
+@pytest.mark.parametrize("way", FIELD_WAYS.values(), ids=FIELD_WAYS)
+def test_several_parts_of_fields_are_one(conn: Connection, way: str) -> None:
+    data = fetched(conn, way, fields(ids="n::int8"))
+    found = unpacked_fields([data, memoryview(data)])
+    assert found["ids"].tolist() == [*range(1, 41), *range(1, 41)]
+    for other in (data[:-1], data[1:], fetched(conn, way, fields(7, ids="n::int8"))):
+        with pytest.raises(NotEnoughData, match="not complete"):
+            unpacked_fields([data, other])
+
+
 def test_designs_in_the_other_order_of_bytes(conn: Connection) -> None:
     data = fetched(conn, DESIGN_WAYS["kept"], "ARRAY[0.5, n]::float8[]")
     form = np.dtype([("header", "=i4", 5), ("numbers", "=f8", 2)])

@@ -164,7 +164,7 @@ def unpacked_designs(parts: Sequence[Bytes], shape: tuple[int, int]) -> NDArray[
     rows = np.frombuffer(body, form)
     if rows["head"].tobytes() != head * count:
         raise incomplete()
-    return np.frombuffer(rows["numbers"].tobytes(), f"{order}f8").reshape(shape)
+    return rows["numbers"].copy().view(f"{order}f8").reshape(shape)
 
 
 def _sent_matrix(data: Bytes, columns: int) -> NDArray[np.float64]:
