@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells
@@ -14,6 +15,8 @@ SHORT = 12
 """Characters of a word that stay together wherever a table can be had at all."""
 LOOKED_AT = 50
 """Rows that say which columns had best wrap."""
+FINELY = 64
+"""Characters too many that are taken away one by one; of more, several at a time."""
 
 GROUPS, WORDS, PARTS = range(3)
 _UNITS = (
@@ -100,11 +103,16 @@ class _Column(NamedTuple):
     broken: int
 
 
-def _at(cells: Cells, width: int) -> _Column:
+def _unbroken(cells: Cells) -> list[int]:
+    """Return how long the words and the groups below a column's name are."""
     _, *texts = cells
     words = [word for text in texts for word in text.split()]
     groups = [each for text in texts for each in _UNITS[GROUPS].findall(text) if " " in each]
-    broken = sum(cell_len(each) > width for each in (*words, *groups))
+    return [cell_len(each) for each in (*words, *groups)]
+
+
+def _at(cells: Cells, unbroken: Sequence[int], width: int) -> _Column:
+    broken = sum(length > width for length in unbroken)
     return _Column(width, [len(wrap(cell, width)) for cell in cells], broken)
 
 
@@ -118,16 +126,25 @@ def _narrowed(columns: Sequence[Cells], least: Sequence[int], room: int) -> list
     """Return the widths after one column was narrowed after another, each where it costs least."""
     looked_at = [cells[:LOOKED_AT] for cells in columns]
     widest = [min(room, _widest(cells)) for cells in columns]
-    found = [_at(cells, width) for cells, width in zip(looked_at, widest, strict=True)]
+    unbroken = [_unbroken(cells) for cells in looked_at]
+
+    @cache  # of the columns that stay as they are, the same is asked at the next step
+    def at(n: int, width: int) -> _Column:
+        return _at(looked_at[n], unbroken[n], width)
+
+    found = [at(n, width) for n, width in enumerate(widest)]
 
     def cost(choice: tuple[int, _Column]) -> tuple[int, int]:
         n, narrower = choice
         return _cost([*found[:n], narrower, *found[n + 1 :]]), -narrower.width
 
-    while sum(column.width for column in found) > room:
-        can = (n for n, column in enumerate(found) if column.width > least[n])
-        n, narrower = min(((n, _at(looked_at[n], found[n].width - 1)) for n in can), key=cost)
-        found[n] = narrower
+    while (excess := sum(column.width for column in found) - room) > 0:
+        step = max(excess // FINELY, 1)
+        step = 1 << (step.bit_length() - 1)  # few different ones
+        can = [n for n, column in enumerate(found) if column.width > least[n]]
+        narrower = ((n, at(n, max(found[n].width - step, least[n]))) for n in can)
+        n, column = min(narrower, key=cost)
+        found[n] = column
     return [column.width for column in found]
 
 

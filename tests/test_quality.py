@@ -122,6 +122,19 @@ def test_scores_that_are_no_probabilities_have_no_log_loss(conn: Connection) -> 
     }
 
 
+def test_weeks_without_scores_do_not_count(conn: Connection) -> None:
+    *_, rival = served(conn)
+    conn.execute(f"UPDATE rescore.snapshots SET score = 0.8 WHERE version = {rival}".encode())
+    # Where scoring failed, there is an outcome and no score.
+    conn.execute(
+        f"""INSERT INTO rescore.snapshots (model, key, taken_at, version, score, design, label, due_at, resolved, resolved_at)
+            SELECT model, key, taken_at - interval '14 days', version, NULL, design, label, due_at, resolved, resolved_at
+            FROM rescore.snapshots WHERE version = {rival} AND resolved IS NOT NULL""".encode()
+    )
+    row = next(row for row in by_version(conn, "churn") if row["version"] == rival)
+    assert row["mean_score"] == pytest.approx(0.8) and row["log_loss"] is None
+
+
 def test_the_holdout_is_apart(conn: Connection, plain_dsn: str) -> None:
     trials.version(conn, 1.0)
     trials.live(conn, 1)

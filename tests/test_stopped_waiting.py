@@ -19,7 +19,8 @@ from rescore.tests.support import define, one
 from rescore.tests.test_run import COMMAND
 from rescore.tests.waiting import wait_for
 from rescore.trainer.loop.learn import learn
-from rescore.trainer.stopping import unblocked
+from rescore.trainer.run import stopped_by_signals
+from rescore.trainer.stopping import terminable, unblocked
 
 Connection = psycopg.Connection[Any]
 WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND waitstart IS NOT NULL"
@@ -118,3 +119,13 @@ def test_who_is_not_told_to_stop_waits(conn: Connection, plain_dsn: str) -> None
         assert not learning.done()
         other.rollback()
         assert learning.result(30).published
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_runner_as_it_ends_other_commands(number: int) -> None:
+    with terminable() as terminated, stopped_by_signals() as stop:
+        signal.raise_signal(number)
+        assert stop.is_set() and not terminated.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert terminated.is_set() == (number == signal.SIGTERM)

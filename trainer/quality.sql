@@ -1,17 +1,17 @@
--- What came of each version's scores: as it was judged, with intervals; of one that was not judged, what its weeks say together, where
--- each of them says it. What waits for its outcome is counted besides. Calls nothing; reads the views rescore.served_quality, rescore.live_quality,
+-- What came of each version's scores: as it was judged, with intervals; of one that was not judged, what its weeks say together (log loss
+-- and Brier score where each of them says it, the others of those that do). What waits for its outcome is counted besides. Calls nothing; reads the views rescore.served_quality, rescore.live_quality,
 -- rescore.early_outcomes.
 WITH weeks AS (
     SELECT l.model, l.version, pg_catalog.min(l.week) AS first_week, pg_catalog.max(l.week) AS last_week,
            pg_catalog.sum(l.examples)::pg_catalog.int8 AS examples,
            pg_catalog.sum(l.base_rate * l.examples) / nullif(pg_catalog.sum(l.examples), 0) AS base_rate,
-           pg_catalog.sum(l.mean_score * l.examples) / nullif(pg_catalog.sum(l.examples), 0) AS mean_score,
+           pg_catalog.sum(l.mean_score * l.examples) / nullif(pg_catalog.sum(l.examples) FILTER (WHERE l.mean_score IS NOT NULL), 0) AS mean_score,
            CASE WHEN pg_catalog.bool_and(l.log_loss IS NOT NULL) FILTER (WHERE l.examples > 0)
                 THEN pg_catalog.sum(l.log_loss * l.examples) / pg_catalog.sum(l.examples) END AS log_loss,
            CASE WHEN pg_catalog.bool_and(l.brier IS NOT NULL) FILTER (WHERE l.examples > 0)
                 THEN pg_catalog.sum(l.brier * l.examples) / pg_catalog.sum(l.examples) END AS brier,
-           pg_catalog.sum(l.mse * l.examples) / nullif(pg_catalog.sum(l.examples), 0) AS mse,
-           pg_catalog.sum(l.mae * l.examples) / nullif(pg_catalog.sum(l.examples), 0) AS mae
+           pg_catalog.sum(l.mse * l.examples) / nullif(pg_catalog.sum(l.examples) FILTER (WHERE l.mse IS NOT NULL), 0) AS mse,
+           pg_catalog.sum(l.mae * l.examples) / nullif(pg_catalog.sum(l.examples) FILTER (WHERE l.mae IS NOT NULL), 0) AS mae
     FROM rescore.live_quality AS l
     WHERE %(model)s::pg_catalog.text IS NULL OR l.model = %(model)s::pg_catalog.text
     GROUP BY l.model, l.version

@@ -290,10 +290,13 @@ def stopped_by_signals() -> Iterator[Event]:
 
     def told(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
+            earlier = before[number]
+            if callable(earlier):  # which knows what SIGTERM ends with
+                earlier(number, frame)
             raise KeyboardInterrupt
         stop.set()
 
-    before = {each: signal.signal(each, told) for each in (signal.SIGTERM, signal.SIGINT)}
+    before = {each.value: signal.signal(each, told) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:

@@ -147,3 +147,12 @@ def test_many_rows_are_laid_out_at_once(capfd: Any, monkeypatch: pytest.MonkeyPa
     started = time.process_time()
     assert len(printed(rows, 130, capfd, monkeypatch)) > 2000
     assert time.process_time() - started < 10
+
+
+def test_long_texts_are_laid_out_at_once() -> None:
+    text = "0.57 (0.55 to 0.59) of calibration_in_the_large, " * 6
+    columns = [[f"name_{n}", *[text[n:]] * 50] for n in range(13)]
+    started = time.process_time()
+    widths = fit(columns, [False] * 13, 200)
+    assert widths is not None and sum(widths) == 200
+    assert time.process_time() - started < 5

@@ -12,6 +12,7 @@ import pytest
 from rescore.tests.learning_shop import DEFINITION, LEARN, connected
 from rescore.tests.support import define, one
 from rescore.trainer.loop import attempt, drift, reading, triggers
+from rescore.trainer.loop.attempt import moment
 from rescore.trainer.loop.drift import watch
 from rescore.trainer.loop.reading import Reader
 from rescore.trainer.loop.state import read_state
@@ -120,6 +121,22 @@ def test_a_look_at_the_newest_round_reads_no_other(conn: Connection) -> None:
         statement = reader._statement("learn_round", given).as_string(conn)
         [plan] = one(conn, f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
         assert read(plan["Plan"]) < 400
+
+
+@pytest.mark.parametrize("change", ["quarantined = 'absurd'", "version = version + 90"])
+def test_rounds_of_which_nothing_may_be_looked_at_are_passed_over(
+    conn: Connection, change: str
+) -> None:
+    logged(conn, 4)
+    day = "FROM rescore.snapshots AS s WHERE s.taken_at >= '2026-01-05Z'"
+    changed = f"UPDATE rescore.snapshots SET {change} WHERE id IN (SELECT s.id {day})"
+    assert conn.execute(changed.encode()).rowcount == CUSTOMERS
+    reader = Reader.of(conn, read_state(conn, "churn"))
+    for resolved in (False, True):
+        block = reader.recent(CUSTOMERS, resolved=resolved)
+        assert len(block) == CUSTOMERS
+        assert {moment(at).day for at in (block.taken.min(), block.taken.max())} == {4}
+    assert len(reader.recent_tests(0.2, None, 300)) > 200
 
 
 def read(plan: dict[str, Any]) -> int:
