@@ -91,6 +91,24 @@ def test_a_model_whose_examples_are_all_kept_out(conn: Connection, plain_dsn: st
     assert told(conn).startswith("ok ")
 
 
+def test_who_is_told_of_what_is_kept_out_is_told_the_way_out(
+    conn: Connection, plain_dsn: str
+) -> None:
+    run = CliRunner().invoke
+    assert "rescore release" not in run(app, ["quarantine", "--dsn", plain_dsn]).output
+    stream(conn, 1000)
+    learnt = run(app, ["learn", "churn", "--no-sweep", "--dsn", plain_dsn]).output
+    assert "published" in learnt and "rescore release" not in learnt
+    broken(conn, 3)
+    redefine(conn, MANY)
+    learnt = run(app, ["learn", "churn", "--dsn", plain_dsn]).output
+    assert "not learnt: 400 kept out by the guard" in learnt
+    assert "`rescore release churn` lets it be learnt" in learnt
+    kept = run(app, ["quarantine", "--dsn", plain_dsn]).output
+    assert "`rescore release MODEL` lets them be learnt; `clip` on a feature" in kept
+    assert "rescore release" not in run(app, ["quarantine", "--json", "--dsn", plain_dsn]).output
+
+
 def test_a_model_whose_candidates_are_refused(conn: Connection) -> None:
     redefine(conn, LEARN.replace("margin: 0.02", "margin: -0.5"))
     stream(conn, 2000)
