@@ -13,7 +13,7 @@ AS $$
         || CASE g.action
            WHEN 'waiting' THEN format('it waits (%s); lower `minimum` in `learn`, or let `test` take a larger share', w.reasons)
            WHEN 'quarantined' THEN format('%s snapshots are kept out, %s of them implausible themselves%s, %s only since their batch has such; '
-                    '`rescore quarantine` lists them, `rescore release %s` lets them be learnt; `clip` on the feature and `rescore train` keep such values from coming back',
+                    '`rescore quarantine` lists them, `rescore release %s` lets them be learnt; a larger `suspect` in `learn` spares the others, `clip` on the feature and `rescore train` keep such values from coming back',
                     k.snapshots, k.implausible, coalesce(', most often by ' || k.most, ''), k.along, d.model)
            ELSE format('it was refused (%s); rescore.learn_log has the rounds, `rescore train` begins anew', w.reasons) END
     FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from rescore.tests.learning_shop import (
     stream,
 )
 from rescore.tests.support import one
+from rescore.trainer.loop.learn import learn
 
 Connection = psycopg.Connection[Any]
 MANY = LEARN.replace("customers: 100", "customers: 900").replace("examples: 1000, ", "")
@@ -89,6 +92,25 @@ def test_a_model_whose_examples_are_all_kept_out(conn: Connection, plain_dsn: st
     assert "learning" in doctor and "warning" in doctor
     publish_start(conn)  # what serves now is to be judged by itself
     assert told(conn).startswith("ok ")
+
+
+def test_the_others_of_a_batch_can_be_released_or_spared(conn: Connection) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    (release,) = re.findall(r"```sql\n(SELECT rescore\.release.*?;)\n```", text, re.DOTALL)
+    stream(conn, 1000)
+    assert actions(conn) == ["published"]
+    broken(conn, 3)
+    redefine(conn, MANY)
+    assert actions(conn) == ["quarantined"]
+    assert one(conn, release) == 360
+    redefine(conn, LEARN.replace("examples: 1000, ", "suspect: 20%, "))
+    broken(conn, 5)
+    (made,) = learn(conn, "churn").rounds
+    assert made.action == "published" and made.quarantined == 34  # the last 60 are no full batch
+    kept = (
+        "SELECT array_agg(DISTINCT design[1]) FROM rescore.snapshots WHERE quarantined IS NOT NULL"
+    )
+    assert one(conn, kept) == [1e6]
 
 
 def test_who_is_told_of_what_is_kept_out_is_told_the_way_out(
