@@ -142,6 +142,11 @@ def quarantine(dsn: Dsn = None, json: Json = False) -> None:
     with connection(dsn) as conn:
         found = ops.quarantined(conn)
     _show_kept_out(found, json, empty="nothing is kept out")
+    if found and not json:
+        console.say(
+            "`rescore release MODEL` lets them be learnt; `clip` on a feature, and `rescore train` "
+            "after it, make such values plausible from then on"
+        )
 
 
 def release(

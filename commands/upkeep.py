@@ -12,13 +12,13 @@ from rescore.commands.shown import rows, table
 
 
 def status(dsn: Dsn = None, json: Json = False) -> None:
-    """Say what serves, since when, and whether there are incidents."""
+    """Say what serves, since when, what learns nothing, and whether there are incidents."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
         found = ops.status(conn)
-        told = None if json else ops.runner(conn)
+        told = [] if json else ops.checks(conn)
     columns = (
         "model", "profile", "champion", "challenger", "since", "learnt", "idle", "moved",
         "kept out", "backfilling", "paused", "removed", "incidents",
@@ -26,8 +26,7 @@ def status(dsn: Dsn = None, json: Json = False) -> None:
     rare = frozenset(columns) - {"model", "profile", "champion", "since", "incidents"}
     none = "no model is defined: `rescore apply` makes those of a definition"
     table(found if json else [*map(_short, found)], json, show=columns, rare=rare, empty=none)
-    if told:
-        console.print_lines([f"runner: {told['detail']}"])
+    console.print_lines([f"{check['check']}: {check['detail']}" for check in told])
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

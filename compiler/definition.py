@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic.json_schema import GenerateJsonSchema
 
 from rescore.compiler.definition_cross import cross_problems
 from rescore.compiler.definition_errors import Problem, bad_definition, translate
@@ -33,6 +35,7 @@ from rescore.compiler.definition_part import Part
 from rescore.compiler.definition_scores import Outbox, Score
 from rescore.compiler.definition_traffic import Traffic
 from rescore.compiler.definition_types import Kind, Parameter
+from rescore.compiler.intervals import interval_text
 from rescore.compiler.places import Path, Places, Value, read
 from rescore.errors import BadDefinition
 
@@ -209,9 +212,19 @@ def keys_of(part: type[Part]) -> list[str]:
     return [field.alias or name for name, field in part.model_fields.items()]
 
 
+class _AsWritten(GenerateJsonSchema):
+    """A schema whose lengths of time are written as the file has them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return a default for JSON."""
+        return interval_text(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    schema = Definition.model_json_schema(by_alias=True, mode="validation")
+    schema = Definition.model_json_schema(
+        by_alias=True, mode="validation", schema_generator=_AsWritten
+    )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -6,6 +6,7 @@ system's cluster. Everything it writes is below its home (see :mod:`rescore.serv
     home/data     the cluster        home/run    the socket
     home/log      the server's log   home/lock   held while starting and stopping
     home/python   see :mod:`rescore.server.libraries`
+    home/cdnow    what the demo has downloaded
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rescore.server.lock import locked
 ROLE = "rescore"
 PORT_ATTEMPTS = 5
 LOG_LINES = 20
-CONTENTS = ("data", "data.new", "log", "run", "python")
+CONTENTS = ("data", "data.new", "log", "run", "python", "cdnow")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: rescore._defines of 035_deployment, 078_coming, 078_runner, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- Calls: rescore._defines of 035_deployment, 078_coming, 078_runner, 079_starved, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
 -- rescore.incident_log, rescore.lineage, rescore.outbox_lag, rescore.queue_lag, rescore.runner_jobs.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
@@ -104,6 +104,10 @@ SELECT 'drift', 'ok',
 FROM rescore.deployments AS d
 WHERE pg_catalog.jsonb_typeof(d.spec -> 'learn') = 'object' AND d.champion IS NOT NULL
   AND NOT EXISTS (SELECT FROM rescore.lineage AS l WHERE l.model = d.model AND l.version = d.champion AND l.reference IS NOT NULL)
+UNION ALL
+SELECT 'learning', CASE count(*) WHEN 0 THEN 'ok' ELSE 'warning' END,
+       coalesce(pg_catalog.string_agg(s.detail, '. ' ORDER BY s.model), 'none has done three rounds in vain')
+FROM rescore._starved() AS s
 UNION ALL
 SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
                       WHEN pg_catalog.min(l.oldest) < pg_catalog.now() - interval '1 hour' THEN 'warning' ELSE 'ok' END,

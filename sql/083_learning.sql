@@ -100,8 +100,10 @@ BEGIN
     WHERE l.model = _learn_record.model;
     UPDATE rescore.learn_requests AS q SET done_at = now()
     WHERE q.model = _learn_record.model AND q.done_at IS NULL AND q.id <= r.requests;
-    -- The same answer to the same question again is the same row.
-    UPDATE rescore.learn_log AS g SET at = now(), metrics = coalesce(r.metrics, '{}') || clock
+    -- The same answer to the same question again is the same row; how often it was asked counts where outcomes came in between.
+    UPDATE rescore.learn_log AS g
+    SET at = now(), metrics = coalesce(r.metrics, '{}') || clock
+        || jsonb_build_object('rounds', coalesce((g.metrics ->> 'rounds')::bigint, 1) + ((g.metrics ->> 'clock')::timestamptz IS DISTINCT FROM (clock ->> 'clock')::timestamptz)::integer)
     WHERE g.id = (SELECT max(o.id) FROM rescore.learn_log AS o WHERE o.model = _learn_record.model)
       AND r.version IS NULL AND (g.to_xid, g.to_id, g.action, g.reasons) = (r.to_xid::xid8, r.to_id, r.action, r.reasons)
     RETURNING g.id INTO logged;
@@ -116,7 +118,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rescore._learn_record(text, jsonb) IS
-    'Ends a round of learning: watermark, memory, quarantine, answered requests, and one row of the log, whose metrics hold how far the profile''s clock had come; returns its id.';
+    'Ends a round of learning: watermark, memory, quarantine, answered requests, and one row of the log, whose metrics hold how far the profile''s clock had come (clock), and how many rounds the row stands for (rounds; 1 where it is not there); returns its id.';
 
 CREATE OR REPLACE FUNCTION rescore._drift_record(model text, version integer, columns jsonb)
 RETURNS void

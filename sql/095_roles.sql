@@ -43,7 +43,7 @@ AS $$
     ('function', 1, false, '{EXECUTE}', '{predict,predict_key,predict_payload,explain,coming,staleness,table_problems,trigger_problems}'),
     -- What these call: helpers run as their caller and write nothing, the others tell of models and profiles.
     ('function', 1, true, '{EXECUTE}', '{helper,clock,decayed,share,_reads,_python_score,_python_scores}'),
-    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued,_outbox_is_here,_upkeep,_dead_rows,_partition_problems,_quiet_triggers,_overdue}'),
+    ('function', 1, false, '{EXECUTE}', '{_unknown_model,_clock_of,_source,_is_queued,_outbox_is_here,_upkeep,_dead_rows,_partition_problems,_quiet_triggers,_overdue,_starved}'),
     ('function', 2, false, '{EXECUTE}', '{publish,publish_linear,promote,rollback,sweep,fold,verify_model,snapshot,log_snapshots,resolve}'),
     ('function', 2, false, '{EXECUTE}', '{challenge,shadow,demote}'),
     ('function', 2, false, '{EXECUTE}', '{quarantine,release,request_learning,_answer_undefined,_ended,_learn_lock,_learn_record,_record_lineage,_drift_record,_append_row,_joined}'),

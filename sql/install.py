@@ -217,16 +217,49 @@ def _try_own_path(driver: Driver, error: psycopg.Error) -> tuple[list[str], list
     """Store this interpreter's directories if the server's Python can import from them."""
     own = own_directories()
     superuser, stored = _row(driver, "may_set_path")
-    if superuser and not stored and own and not _import_from(driver, own):
+    tried = superuser and not stored and own
+    if tried and not _import_from(driver, own):
         return own, []
-    options = " ".join(f"--python-path {shlex.quote(folder)}" for folder in own)
+    told = unprefixed(error.diag.message_primary or str(error))
     return [], [
-        f"{unprefixed(error.diag.message_primary or str(error))}: "
-        "models that are not linear cannot be scored; run "
-        f"`rescore install {options or '--python-path DIRECTORY'}` as a superuser, with "
-        "directories that the server's account can read: one holds the package rescore, one "
-        "scikit-learn for the server's version of Python."
+        f"{told}: models that are not linear cannot be scored; "
+        f"{_what_to_do(own, [] if tried else own, local=_is_local(driver))}"
     ]
+
+
+def _what_to_do(own: Sequence[str], untried: Sequence[str], *, local: bool) -> str:
+    """Say how the server's Python comes to its directories; name none that cannot do."""
+    needed = "one holds the package rescore, one scikit-learn for the server's version of Python"
+    closed = next(((f, p) for f in own if local and (p := _closed(Path(f)))), None)
+    if untried and not closed:
+        options = " ".join(f"--python-path {shlex.quote(folder)}" for folder in untried)
+        return (
+            f"run `rescore install {options}` as a superuser, with directories that the server's "
+            f"account can read: {needed}."
+        )
+    why = "it cannot import from this command's own directories"
+    if closed:
+        why = f"its account cannot read {closed[0]}, since {closed[1]} is closed to others"
+    return (
+        f"{why}: put a virtual environment with rescore where it can, such as /opt/rescore, and "
+        f"run `rescore install --python-path DIRECTORY` as a superuser: {needed} (both may be the "
+        "same)."
+    )
+
+
+def _closed(folder: Path) -> Path | None:
+    """Return the first directory on the way to a folder that others may not enter, or read."""
+    for place in [*reversed(folder.parents), folder]:
+        wanted = 0o5 if place == folder else 0o1
+        if place.is_dir() and place.stat().st_mode & wanted != wanted:
+            return place
+    return None
+
+
+def _is_local(driver: Driver) -> bool:
+    """Whether the server has the files of this machine, as far as its address tells."""
+    host = driver.info.host
+    return host.startswith(("/", "@")) or host in ("", "localhost", "127.0.0.1", "::1")
 
 
 def _import_from(driver: Driver, folders: Sequence[str]) -> psycopg.Error | None:

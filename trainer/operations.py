@@ -199,12 +199,12 @@ def status(conn: Connection) -> Rows:
     return _rows(conn, "status")
 
 
-def runner(conn: Connection) -> dict[str, Any] | None:
-    """Return `status` and `detail` of the runner, as ``rescore.health`` has them.
+def checks(conn: Connection) -> Rows:
+    """Return `check`, `status` and `detail` of the runner, and of learning where it is not well.
 
-    None where the installed version knows nothing of runners.
+    As ``rescore.health`` has them; nothing where the installed version does not know them.
     """
-    return next(iter(_rows(conn, "runner")), None)
+    return _rows(conn, "status_checks")
 
 
 def quarantined(conn: Connection) -> Rows:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import PydanticUndefined
 
 from rescore.compiler import definition as d
 from rescore.compiler.definition_checks import ESTIMATORS
 from rescore.compiler.definition_learn import CALIBRATED, LEARNERS, METRICS
 from rescore.compiler.definition_names import split_table
+from rescore.compiler.definition_part import Part
 from rescore.compiler.expression_lists import FUNCTIONS, TYPES
 from rescore.compiler.intervals import interval_text, parse_interval
 from rescore.errors import BadDefinition, RescoreError
@@ -277,15 +281,9 @@ def _section(mark: str) -> str:
         d.OneHot,
         d.Label,
         d.Model,
-        d.Learn,
-        d.When,
-        d.Minimum,
-        d.Limits,
-        d.Rate,
         d.Score,
         d.Outbox,
         d.Queue,
-        d.Snapshots,
         d.Interventions,
     ],
 )
@@ -293,6 +291,43 @@ def test_reference_lists_exactly_the_keys(part: type[d.Definition]) -> None:
     listed = re.findall(r"^\| `(\w+)` \| (.*?) \|", _section(part.__name__), re.MULTILINE)
     fields = {f.alias or n: f.description for n, f in part.model_fields.items()}
     assert listed == [(key, str(text)) for key, text in fields.items()]
+
+
+def _told(default: Any) -> str:
+    """Return a default as the file would have it; nothing where there is none."""
+    if default is PydanticUndefined:
+        return "to be given"
+    if isinstance(default, Part):
+        default = default.model_dump(mode="json", exclude_unset=True)
+    if default is None or default in ((), {}):
+        return ""
+    if isinstance(default, timedelta):
+        default = interval_text(default)
+    text = yaml.safe_dump(default, default_flow_style=True, width=1000).removesuffix("...\n")
+    return f"`{text.strip()}`".replace(" 1 days", " 1 day")
+
+
+def _with_defaults(part: type[Part], before: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield key, default and meaning of a part and of those within."""
+    for name, field in part.model_fields.items():
+        key = f"{before}{field.alias or name}"
+        yield key, _told(field.default), str(field.description)
+        found = [each for each in (field.annotation, *get_args(field.annotation))
+                 if isinstance(each, type) and issubclass(each, Part)]  # fmt: skip
+        for within in found:
+            yield from _with_defaults(within, f"{key}: ")
+
+
+@pytest.mark.parametrize("part", [d.Learn, d.Snapshots])
+def test_reference_lists_exactly_the_keys_and_their_defaults(part: type[Part]) -> None:
+    row = r"^\| `([\w: ]+)` \| (.*?) ?\| (.*?) \|$"
+    listed = re.findall(row, _section(part.__name__), re.MULTILINE)
+    assert listed == list(_with_defaults(part))
+
+
+def test_lengths_of_time_in_the_schema_are_as_the_file_has_them() -> None:
+    keep = d.json_schema()["$defs"]["Snapshots"]["properties"]["keep"]
+    assert keep["default"] == "400 days" and parse_interval(keep["default"])
 
 
 def test_examples_in_the_reference_are_valid() -> None:

@@ -183,6 +183,13 @@ def test_removing_spares_what_rescore_did_not_make(home: Path) -> None:
     (home / "letter.txt").unlink()
 
 
+def test_removing_takes_what_the_demo_has_downloaded(home: Path) -> None:
+    (home / "cdnow").mkdir(parents=True)
+    (home / "cdnow" / "CDNOW_master.txt").write_text("purchases")
+    private.remove(home)
+    assert not home.exists()
+
+
 def test_home_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("RESCORE_HOME", str(home))
     assert account.default_home() == home

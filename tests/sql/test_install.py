@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -44,16 +45,32 @@ def test_own_directories_hold_the_package() -> None:
     assert any((Path(folder) / "sklearn").is_dir() for folder in own_directories())
 
 
-def test_unusable_own_directories_are_not_stored(
+def test_unusable_own_directories_are_neither_stored_nor_recommended(
     empty_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rescore.sql.install.own_directories", lambda: ["/no where", "/none"])
     report = install(empty_dsn)
     assert not report.python
     assert "cannot import rescore" in report.missing[0]
-    command = "rescore install --python-path '/no where' --python-path /none"
-    assert command in report.missing[0]
+    assert "cannot import from this command's own directories" in report.missing[0]
+    assert "/none" not in report.missing[0]
+    assert "rescore install --python-path DIRECTORY" in report.missing[0]
     assert stored_path(empty_dsn) == []
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o711])
+def test_only_directories_that_others_may_read_are_recommended(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """They were not tried, since others are stored that once did."""
+    with TemporaryDirectory(prefix="rescore test") as name:
+        Path(name).chmod(mode)
+        monkeypatch.setattr("rescore.sql.install.own_directories", lambda: [name])
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute("UPDATE rescore.python_path SET path = '/none'")
+        (missing,) = install(dsn).missing
+    assert (f"--python-path '{name}'" in missing) == (mode == 0o755)
+    assert (f"cannot read {name}, since {name} is closed to others" in missing) == (mode != 0o755)
 
 
 def test_a_given_path_that_is_wrong_changes_nothing(dsn: str) -> None:

@@ -171,7 +171,8 @@ def test_an_incident_is_one_row_per_cause(conn: Connection, model: Model) -> Non
 
 
 UPKEEP = dict.fromkeys(
-    ("snapshots", "dead rows", "replication", "partitions", "stale", "drift", "runner"), "ok"
+    ("snapshots", "dead rows", "replication", "partitions", "stale", "drift", "runner", "learning"),
+    "ok",
 )
 
 

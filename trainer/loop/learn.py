@@ -209,7 +209,8 @@ def _idle(
 ) -> Outcome:
     if attempt.suspects:
         kept = sorted(set(attempt.suspects.values()))
-        why = Outcome("quarantined", tuple(kept[:5]), state.line.number)
+        count = len(attempt.suspects)
+        why = Outcome("quarantined", tuple(kept[:5]), state.line.number, quarantined=count)
         return record_nothing(conn, state, requests, why, attempt)
     wanted = state.terms.learn.examples or state.terms.learn.batch
     found = len(attempt.reader.past(attempt.position, wanted))

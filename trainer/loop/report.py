@@ -29,6 +29,7 @@ def _of_round(model: str, outcome: Outcome) -> list[str]:
         *(line for side, what in _SIDES.items() for line in _measured(what, gate.get(side, {}))),
         *_of_holdout(gate.get("segments", {}).get("holdout", {})),
         *_left_out(outcome),
+        *_way_out(model, outcome),
     ]
 
 
@@ -62,3 +63,12 @@ def _left_out(outcome: Outcome) -> list[str]:
     counts = {"kept out by the guard": outcome.quarantined, **outcome.skipped}
     shown = [f"{count} {reason}" for reason, count in counts.items() if count]
     return [f"  not learnt: {', '.join(shown)}"] if shown else []
+
+
+def _way_out(model: str, outcome: Outcome) -> list[str]:
+    if not outcome.quarantined:
+        return []
+    return [
+        f"  `rescore quarantine` lists what the guard keeps out, `rescore release {model}` "
+        "lets it be learnt"
+    ]
