@@ -122,6 +122,22 @@ def test_scores_that_are_no_probabilities_have_no_log_loss(conn: Connection) -> 
     }
 
 
+def test_one_absurd_score_takes_nothing_from_anybody(conn: Connection, plain_dsn: str) -> None:
+    """PostgreSQL raises where a square underflows; a linear sum of -700 is a score of 1e-304."""
+    trials.version(conn, 1.0)
+    trials.live(conn, 1)
+    conn.execute("UPDATE rescore.snapshots SET score = 9.9e-305, label = 0 WHERE key = '7'")
+    conn.execute("UPDATE rescore.snapshots SET score = 5e-324, label = 0 WHERE key = '8'")
+    rest = """SELECT sum((score - label) ^ 2) / count(*) * (count(*) / 800.0), sum(score) / 800
+              FROM rescore.snapshots WHERE key NOT IN ('7', '8')"""
+    (row,) = by_version(conn, "churn")
+    assert (row["brier"], row["mean_score"]) == pytest.approx(one(conn, rest))
+    assert "brier" in shown(plain_dsn) and "brier" in shown(plain_dsn, "--weeks")
+    conn.execute("UPDATE rescore.snapshots SET score = 5e-324, label = 0")
+    (row,) = by_version(conn, "churn")
+    assert row["brier"] == row["mean_score"] == 0
+
+
 def test_the_holdout_is_apart(conn: Connection, plain_dsn: str) -> None:
     trials.version(conn, 1.0)
     trials.live(conn, 1)
