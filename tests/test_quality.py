@@ -162,7 +162,7 @@ def test_what_there_is_before_anything_is_resolved(conn: Connection, plain_dsn: 
         assert unknown.value.detail == "Known models: churn."
 
 
-def test_what_a_removed_model_left_is_told(conn: Connection) -> None:
+def test_what_a_removed_model_left_is_told(conn: Connection, plain_dsn: str) -> None:
     trials.version(conn, 1.0)
     trials.live(conn, 1)
     text = trials.DEFINITION.replace("TRAFFIC", trials.RULES).replace(
@@ -172,3 +172,5 @@ def test_what_a_removed_model_left_is_told(conn: Connection) -> None:
     (row,) = by_version(conn, "churn")
     assert row["examples"] == 800
     assert by_version(conn, "loyal") == []
+    assert by_version(conn) == [row]
+    assert "model churn" in shown(plain_dsn) and "model churn" in shown(plain_dsn, "--weeks")
