@@ -94,7 +94,10 @@ def drop(
     reason: Reason = None,
     json: Json = False,
 ) -> None:
-    """Delete what a removed model left: versions, snapshots, all that it learnt."""
+    """Delete what a removed model left: versions, snapshots, all that it learnt.
+
+    Columns of scores it gave are not: see `rescore apply --drop`.
+    """
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 

@@ -14,7 +14,7 @@ from rescore.compiler import render
 from rescore.compiler.build import Tables
 from rescore.compiler.catalog import Table
 from rescore.compiler.definition import Definition
-from rescore.compiler.meanings import models_left, new_meanings, new_terms
+from rescore.compiler.meanings import models_left, new_meanings, new_terms, rescored_by
 from rescore.compiler.notes import notes
 from rescore.compiler.opening import days, opening_sql, undone_states
 from rescore.compiler.outbox import trigger_names
@@ -113,6 +113,7 @@ def difference(
     added = {c for c, _ in missing}
     undone = undone_states(profile, old["plan"])
     stale = sorted(c for c in signatures if signatures[c] != known.get(c) or c in added | undone)
+    rescored = rescored_by(definition, old["definition"], before)
     openings = _openings(profile, signatures, added, old)
     fresh = (
         bool(openings)
@@ -124,21 +125,22 @@ def difference(
     writes = bool(fresh or altered or gone or stale)
     keep = writes or _says_more(definition, stored, old)
     dropped = [*retyped, *(left if drop else ())]
-    changes = _changes(profile, missing, dropped, [c for c in stale if c not in added])
+    changes = _changes(profile, missing, dropped, [c for c in stale if c not in added], rescored)
     changes += ["write functions and triggers"] if fresh or altered or gone else []
     changes += ["keep what the definition says; functions stay"] if keep and not writes else []
-    parts = (table_sql, openings, gone, functions, triggers, drop_sql)
     indexes = _indexes(profile)
     return Plan(
         profile=profile,
-        sql="\n".join(part for part in parts if part) if writes else "",
+        sql="\n".join(filter(None, (table_sql, openings, gone, functions, triggers, drop_sql)))
+        if writes
+        else "",
         changes=changes + [f"create an index: {i}" for i in indexes if i.startswith("CREATE")],
         notes=notes(profile, [] if drop else left)
         + new_meanings(profile, definition, stale, old, stored["tables"])
         + models_left(definition, old["definition"])
         + new_terms(definition, old["definition"], tables.serving),
         indexes=indexes,
-        backfill=bool(stale) or old["backfill_from"] is not None,
+        backfill=bool(stale or rescored) or old["backfill_from"] is not None,
         locks=_locks(profile, on, stored, altered),
         keep=keep,
         stored=stored,
@@ -196,12 +198,14 @@ def _changes(
     missing: Sequence[tuple[str, str]],
     dropped: Sequence[str],
     recounted: Sequence[str],
+    rescored: Sequence[str],
 ) -> list[str]:
     """One line each of what becomes of the profile's columns."""
     changes = [f"create table {profile.relation}"] if not profile.exists else []
     changes += [f"drop column {c}" for c in dropped]
     changes += [f"add column {c} {d}" for c, d in missing if profile.exists]
-    return changes + [f"recount {c} from its events" for c in recounted]
+    changes += [f"recount {c} from its events" for c in recounted]
+    return changes + [f"score {c} anew" for c in rescored]
 
 
 def _openings(

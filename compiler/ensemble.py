@@ -54,12 +54,12 @@ class Ensemble:
 
     def call(self, refs: Refs, clock: str) -> str:
         """SQL: the score, given how each profile column is referred to."""
-        times, plus = " OPERATOR(pg_catalog.*) ", " OPERATOR(pg_catalog.+) "
+        # As computed features multiply: no product underflows, where PostgreSQL raises.
         parts = (
-            f"('{weight!r}'::pg_catalog.float8{times}{model.call(refs, clock)})"
+            f"rescore._times('{weight!r}'::pg_catalog.float8, {model.call(refs, clock)})"
             for model, weight in self.members
         )
-        return f"({plus.join(parts)})"
+        return f"({' OPERATOR(pg_catalog.+) '.join(parts)})"
 
     def served(self, refs: Refs) -> str:
         """SQL: the versions that serve the row, in the order of the members, as integer[]."""

@@ -46,6 +46,26 @@ def new_meanings(
     ]
 
 
+def rescored_by(
+    definition: Definition, stored: dict[str, Any] | None, columns: Collection[str]
+) -> list[str]:
+    """Return the scores that another model gives now, or others of an ensemble.
+
+    What the earlier one wrote is not told by its version: each model counts its own from 1.
+
+    Parameters
+    ----------
+    stored: the definition that was applied before; None for none.
+    columns: what rescore kept in the profile table before.
+    """
+    before, now = (stored or {}).get("scores") or {}, definition.to_json()["scores"]
+    return [
+        c
+        for c in sorted(now)
+        if c in columns and _differ(before.get(c, {}), now[c], ("model", "ensemble"))
+    ]
+
+
 def models_left(definition: Definition, stored: dict[str, Any] | None) -> list[str]:
     """Say of each model that is no longer defined what becomes of it.
 

@@ -100,16 +100,43 @@ $$;
 COMMENT ON FUNCTION rescore._snapshot_partition(timestamptz) IS
     'The partition of rescore.snapshots for a moment, made when it is not there; NULL where others hold what it takes, to be tried again.';
 
-CREATE OR REPLACE FUNCTION rescore._present(p rescore.profiles)
+CREATE OR REPLACE FUNCTION rescore._newest(p rescore.profiles)
 RETURNS timestamptz
-LANGUAGE sql VOLATILE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    -- As the profile's events are counted: the present moves on within a transaction.
-    SELECT CASE p.clock WHEN 'session' THEN rescore._finite_clock(coalesce(nullif(current_setting('rescore.clock', true), '')::timestamptz, clock_timestamp()))
-                        ELSE clock_timestamp() END
+    -- By the index: the newest of each model.
+    SELECT greatest((SELECT r.began_at FROM rescore.snapshot_rounds AS r WHERE r.profile = p.profile),
+                    (SELECT max(n.taken_at) FROM rescore.deployments AS d
+                     CROSS JOIN LATERAL (SELECT max(s.taken_at) AS taken_at FROM rescore.snapshots AS s WHERE s.model = d.model) AS n
+                     WHERE d.profile = p.profile))
 $$;
-COMMENT ON FUNCTION rescore._present(rescore.profiles) IS 'What time it is for a profile, by its clock; RS020 when that is infinite.';
+COMMENT ON FUNCTION rescore._newest(rescore.profiles) IS 'The moment of a profile''s newest round or snapshot; NULL where none was logged.';
+
+CREATE OR REPLACE FUNCTION rescore._present(p rescore.profiles)
+RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- As the profile's events are counted: the present moves on within a transaction.
+    present timestamptz := clock_timestamp();
+    told timestamptz := CASE WHEN p.clock = 'session' THEN nullif(current_setting('rescore.clock', true), '')::timestamptz END;
+    newest timestamptz := CASE WHEN p.clock = 'session' AND told IS NULL THEN rescore._newest(p) END;
+    reach interval := interval '7 days' + rescore._seconds(p.definition, 'every', interval '0');
+BEGIN
+    -- A replay whose clock was forgotten: what it keeps would be dropped, and outcomes that nobody knows told.
+    IF newest NOT BETWEEN present - reach AND present + reach THEN
+        RAISE EXCEPTION USING ERRCODE = 'RS020', MESSAGE = format('rescore.clock is not set, and profile %s is at %s', p.profile, newest),
+            DETAIL = format('Its definition says `clock: session`. Its newest snapshots are of that moment, too far from now, %s, to go on by the machine''s clock: labels would be told, and snapshots dropped, as of now.',
+                            date_trunc('second', present)),
+            HINT = 'Set it: SET rescore.clock in SQL, PGOPTIONS=''-c rescore.clock=1998-01-05T00:00Z'' for a command, `rescore run --follow-clock`. To go on with today''s date, set it to that once.';
+    END IF;
+    RETURN CASE WHEN told IS NULL THEN present ELSE rescore._finite_clock(told) END;
+END
+$$;
+COMMENT ON FUNCTION rescore._present(rescore.profiles) IS
+    'What time it is for a profile, by its clock, for what is written; RS020 when that is infinite, or is not set while the newest snapshots are of more than a week (and a round) from now.';
 
 CREATE OR REPLACE FUNCTION rescore._seconds(definition jsonb, key text, otherwise interval)
 RETURNS interval

@@ -1,9 +1,10 @@
 -- What became of what was scored: quality by week, outcomes known early, uplift of treatments.
--- Calls: nothing. Tables: reads rescore.snapshots, rescore.deployments, rescore.profiles.
+-- Calls: 019_computed. Tables: reads rescore.snapshots, rescore.deployments, rescore.profiles.
 --
 -- Only resolved snapshots count: an outcome that comes early would make recent weeks look worse than
 -- they are. AUC is not additive; the trainer computes it. Means of what has no bounds are sums by counts: avg() adds
--- up squares beside, and one absurd number would leave nobody any quality.
+-- up squares beside. One absurd number must not leave everybody without: scores, labels and
+-- errors nearer to 0 than 1e-100 are 0 (PostgreSQL raises where a square underflows), and of those without bounds what is squared is at most 1e140.
 
 CREATE OR REPLACE VIEW rescore.live_quality AS
 SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week, s.holdout,
@@ -14,21 +15,25 @@ SELECT s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS w
        count(*) FILTER (WHERE s.corrected_at IS NOT NULL) AS corrected,
        count(*) FILTER (WHERE e.counts) AS examples,
        count(DISTINCT s.key) FILTER (WHERE e.counts) AS customers,
-       sum(s.label) FILTER (WHERE e.counts) AS positives,
-       avg(s.label) FILTER (WHERE e.counts) AS base_rate,
-       sum(s.score) FILTER (WHERE e.counts) / nullif(count(s.score) FILTER (WHERE e.counts), 0) AS mean_score,
+       sum(e.label) FILTER (WHERE e.counts) AS positives,
+       avg(e.label) FILTER (WHERE e.counts) AS base_rate,
+       sum(e.score) FILTER (WHERE e.counts) / nullif(count(e.score) FILTER (WHERE e.counts), 0) AS mean_score,
        CASE WHEN bool_and(s.score BETWEEN 0 AND 1) FILTER (WHERE e.counts)
             THEN avg(-ln(greatest(CASE WHEN s.label > 0.5 THEN s.score ELSE 1 - s.score END, 1e-15))) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) END AS log_loss,
        CASE WHEN bool_and(s.score BETWEEN 0 AND 1) FILTER (WHERE e.counts)
-            THEN avg((s.score - s.label) ^ 2) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) END AS brier,
-       sum(least(abs(s.score - s.label), 1e150) ^ 2) FILTER (WHERE e.counts AND n.is_number) / nullif(count(s.score) FILTER (WHERE e.counts AND n.is_number), 0) AS mse,
-       sum(abs(s.score - s.label)) FILTER (WHERE e.counts AND n.is_number) / nullif(count(s.score) FILTER (WHERE e.counts AND n.is_number), 0) AS mae
+            THEN avg(e.error ^ 2) FILTER (WHERE e.counts AND NOT n.is_number AND s.score BETWEEN 0 AND 1) END AS brier,
+       sum(float8smaller(abs(e.error), 1e140) ^ 2) FILTER (WHERE e.counts AND n.is_number) / nullif(count(e.error) FILTER (WHERE e.counts AND n.is_number), 0) AS mse,
+       sum(abs(e.error)) FILTER (WHERE e.counts AND n.is_number) / nullif(count(e.error) FILTER (WHERE e.counts AND n.is_number), 0) AS mae
 FROM rescore.snapshots AS s
 JOIN (
     SELECT d.model, coalesce((p.plan #> ARRAY['labels', d.spec ->> 'label', 'number'])::boolean, false) AS is_number
     FROM rescore.deployments AS d JOIN rescore.profiles AS p ON p.profile = d.profile
 ) AS n ON n.model = s.model
-CROSS JOIN LATERAL (SELECT NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL AND s.label IS NOT NULL AS counts) AS e
+CROSS JOIN LATERAL (
+    SELECT NOT s.censored AND s.quarantined IS NULL AND s.treated_at IS NULL AND s.label IS NOT NULL AS counts,
+           f.score, f.label, rescore._result(f.score - f.label) AS error
+    FROM (SELECT rescore._result(float8larger(float8smaller(s.score, 1e290), -1e290)) AS score, rescore._result(s.label) AS label) AS f
+) AS e
 WHERE s.resolved IS NOT NULL
 GROUP BY s.model, s.version, pg_catalog.date_trunc('week', s.taken_at, 'UTC'), s.holdout;
 COMMENT ON VIEW rescore.live_quality IS 'How the served scores turned out: resolved snapshots by model, version and week (Monday, UTC); numbers are of examples, which are neither censored, quarantined nor treated.';
@@ -86,7 +91,7 @@ FROM (
                sum(c.y ^ 2) AS yy, sum(c.y * c.n) AS yn, sum(c.n ^ 2) AS nn
         FROM (
             SELECT s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC') AS week, s.holdout, s.key, count(*)::double precision AS n,
-                   sum(s.label) AS y, count(*) FILTER (WHERE s.treated_at IS NOT NULL)::double precision AS treated
+                   rescore._result(sum(s.label)) AS y, count(*) FILTER (WHERE s.treated_at IS NOT NULL)::double precision AS treated
             FROM rescore.snapshots AS s
             WHERE s.resolved IS NOT NULL AND s.label IS NOT NULL AND NOT s.censored AND s.quarantined IS NULL AND s.holdout IS NOT NULL
             GROUP BY s.model, pg_catalog.date_trunc('week', s.taken_at, 'UTC'), s.holdout, s.key

@@ -136,7 +136,7 @@ def test_a_change_still_under_way_while_it_is_judged_is_counted_once_it_has_ende
 
 
 NOTED = "SELECT array_agg(xid::text::bigint ORDER BY xid) FROM rescore.relabelled"
-TEND = "SELECT rescore._snapshot_tend('customers')"
+TEND = "SELECT rescore._snapshot_tend('customers') FROM set_config('rescore.clock', '2026-02-01Z', false)"
 
 
 def test_what_nobody_judges_by_is_noted_once(conn: Connection) -> None:

@@ -135,6 +135,22 @@ def test_weeks_without_scores_do_not_count(conn: Connection) -> None:
     assert row["mean_score"] == pytest.approx(0.8) and row["log_loss"] is None
 
 
+def test_one_absurd_score_takes_nothing_from_anybody(conn: Connection, plain_dsn: str) -> None:
+    """PostgreSQL raises where a square underflows; a linear sum of -700 is a score of 1e-304."""
+    trials.version(conn, 1.0)
+    trials.live(conn, 1)
+    conn.execute("UPDATE rescore.snapshots SET score = 9.9e-305, label = 0 WHERE key = '7'")
+    conn.execute("UPDATE rescore.snapshots SET score = 5e-324, label = 0 WHERE key = '8'")
+    rest = """SELECT sum((score - label) ^ 2) / count(*) * (count(*) / 800.0), sum(score) / 800
+              FROM rescore.snapshots WHERE key NOT IN ('7', '8')"""
+    (row,) = by_version(conn, "churn")
+    assert (row["brier"], row["mean_score"]) == pytest.approx(one(conn, rest))
+    assert "brier" in shown(plain_dsn) and "brier" in shown(plain_dsn, "--weeks")
+    conn.execute("UPDATE rescore.snapshots SET score = 5e-324, label = 0")
+    (row,) = by_version(conn, "churn")
+    assert row["brier"] == row["mean_score"] == 0
+
+
 def test_the_holdout_is_apart(conn: Connection, plain_dsn: str) -> None:
     trials.version(conn, 1.0)
     trials.live(conn, 1)
@@ -159,7 +175,7 @@ def test_what_there_is_before_anything_is_resolved(conn: Connection, plain_dsn: 
         assert unknown.value.detail == "Known models: churn."
 
 
-def test_what_a_removed_model_left_is_told(conn: Connection) -> None:
+def test_what_a_removed_model_left_is_told(conn: Connection, plain_dsn: str) -> None:
     trials.version(conn, 1.0)
     trials.live(conn, 1)
     text = trials.DEFINITION.replace("TRAFFIC", trials.RULES).replace(
@@ -169,3 +185,5 @@ def test_what_a_removed_model_left_is_told(conn: Connection) -> None:
     (row,) = by_version(conn, "churn")
     assert row["examples"] == 800
     assert by_version(conn, "loyal") == []
+    assert by_version(conn) == [row]
+    assert "model churn" in shown(plain_dsn) and "model churn" in shown(plain_dsn, "--weeks")

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
 
 from rescore.cli import app
-from rescore.tests.support import define, one, publish
+from rescore.tests.support import contract_of, define, one, publish
 from rescore.trainer.learning.hashing import hash_keys, shares
+from rescore.trainer.publish import publish as publish_estimator
 
 Connection = psycopg.Connection[Any]
 
@@ -241,6 +243,22 @@ def test_an_ensemble_is_the_weighted_sum(conn: Connection) -> None:
         > 0
     )
     assert refused(conn, "SELECT rescore.predict_key('risk', 5, '{}')") == "RS012"
+
+
+def test_an_ensemble_of_absurd_scores_keeps_no_event_from_being_stored(conn: Connection) -> None:
+    shop(conn)
+    define(
+        conn,
+        DEFINITION.replace("TYPE", "bigint").replace("{churn: 0.7,", "{churn: 1.0e-100,"),
+    )
+    columns = len(contract_of(conn).columns())
+    made = LogisticRegression().fit([[0.0] * columns, [1.0] * columns], [0, 1])
+    made.coef_, made.intercept_ = np.zeros((1, columns)), np.array([-1e5])
+    publish_estimator(made, model="churn", conn=conn)
+    order(conn, "bigint", range(1, 3))
+    conn.execute("CALL rescore.sweep('customers')")
+    scores = "SELECT max(churn_score) < 1e-300, bool_and(abs(risk - 0.3 * rescore.predict('lapse', p)) < 1e-12) FROM customers AS p"
+    assert one(conn, scores) == (True, True)
 
 
 def test_keys_hash_as_in_python(conn: Connection) -> None:

@@ -197,6 +197,29 @@ def test_absurd_numbers_are_not_learnt(conn: Connection) -> None:
     conn.execute("UPDATE rescore.snapshots SET score = -1e200 WHERE key = '8'")
     live = "SELECT max(mse) > 1e150, max(mae) > 1e90, min(mean_score) < -1e190 FROM rescore.live_quality"
     assert one(conn, live) == (True, True, True)
+    # A score near to 0, one near to the end of all numbers, one that is not there; holdouts of tiny labels.
+    conn.execute("UPDATE rescore.snapshots SET score = 1e-200, label = 0, holdout = key < '3'")
+    assert one(conn, "SELECT max(mse), max(mae) FROM rescore.live_quality") == (0, 0)
+    conn.execute("UPDATE rescore.snapshots SET score = NULL WHERE key = '8'")
+    assert one(conn, "SELECT max(mse) FROM rescore.live_quality") == 0
+    conn.execute("UPDATE rescore.snapshots SET score = 1.7e308, label = -1e100")
+    assert one(conn, "SELECT bool_and(mae > 1e100) FROM rescore.live_quality") is True
+    for label in ("1e-200", "5e-324", "1e-99", "1e100"):
+        conn.execute(f"UPDATE rescore.snapshots SET label = {label}".encode())
+        tiny = one(conn, "SELECT bool_and(rate <= 1e100) FROM rescore.uplift")
+        assert tiny is True, label
+
+
+def test_a_number_that_no_float8_can_hold_is_a_label_of_0(conn: Connection) -> None:
+    conn.execute("ALTER TABLE refunds ALTER amount TYPE numeric")
+    define(conn, DEFINITION)
+    start(conn, "back")
+    conn.execute("SELECT rescore.snapshot('customers')")
+    refunds = "INSERT INTO refunds VALUES (7, '2026-01-03', 1e-400), (8, '2026-01-03', 0.5), (9, '2026-01-03', -1e300)"
+    conn.execute(refunds)
+    at(conn, BEGIN + timedelta(days=31))
+    conn.execute("SELECT rescore.resolve('customers')")
+    assert labels(conn, "back", 6, 7, 8, 9) == [0, 0, 0.5, 0]
 
 
 def test_versions_that_tell_a_number_are_compared(conn: Connection) -> None:
