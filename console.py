@@ -116,6 +116,19 @@ def print_error(error: RescoreError) -> None:
     err.print(f"rescore: {error}", style="red" if err.is_terminal else None, markup=False)
 
 
+def ask(question: str) -> bool:
+    """Ask on standard error; anything but yes is no.
+
+    As `typer.confirm`, which makes a "no" of Ctrl-C and SIGTERM.
+    """
+    try:
+        print(f"{question} [y/N]:", end=" ", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # what ended it is told on a line of its own
+        raise
+
+
 class Steps:
     """How far a long command has come; called with what is done and what there is to do."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,36 @@ def test_a_runner_does_not_wait_for_a_lock(
         assert "cancel" not in out and "Traceback" not in out
         until(lambda: one(conn, WAITS) == 0)
     assert one(conn, "SELECT count(*) FROM rescore.runner_jobs WHERE error IS NOT NULL") == 0
+
+
+STARTING = """
+import os
+from rescore.trainer import fold
+fold.folding = lambda *_: os.kill(os.getpid(), NUMBER)
+from rescore.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_runner_that_starts_ends_well(plain_dsn: str, number: int) -> None:
+    command = [sys.executable, "-c", STARTING.replace("NUMBER", str(int(number)))]
+    command += ["run", "--dsn", plain_dsn]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_a_runner_that_waits_for_a_lock_as_it_starts_ends_well(
+    conn: Connection, plain_dsn: str
+) -> None:
+    with (
+        locked(plain_dsn, "rescore.profiles"),
+        waiting(conn, plain_dsn, "run", "--profile", "customers") as process,
+    ):
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=15)
+        assert (process.returncode, err) == (0, "")
+        until(lambda: one(conn, WAITS) == 0)
 
 
 @pytest.mark.parametrize("words", [("learn", "churn"), ("train", "churn")])

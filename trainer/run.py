@@ -7,13 +7,10 @@ back after a lost connection, and stops between two transactions when it is told
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
-from types import FrameType
 from typing import Protocol
 
 from psycopg import sql
@@ -282,21 +279,3 @@ def do_round(
     if not facts:
         return None
     return entry(job.name, **facts, seconds=round(time.monotonic() - started, 3))
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[Event]:
-    """Yield an event that SIGTERM and SIGINT set; the second of them interrupts at once."""
-    stop = Event()
-
-    def told(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {each: signal.signal(each, told) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -1,0 +1,64 @@
+"""What Ctrl-C and SIGTERM do to a command; imports nothing heavy, to be in place at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
+
+
+class Terminated(KeyboardInterrupt):
+    """A command was told to end: what is done on Ctrl-C is done on SIGTERM, too."""
+
+
+@contextmanager
+def terminable() -> Iterator[Event]:
+    """Raise `Terminated` on SIGTERM; yield an event that tells it afterwards."""
+    ended = Event()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        ended.set()
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield ended
+        return
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        yield ended
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Stop(Event):
+    """Set when a command is told to stop, which it does by itself once it has `begun`."""
+
+    begun = False
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Stop]:
+    """Yield what SIGTERM and SIGINT set; the second of them interrupts at once.
+
+    What has not begun is left at once by the first, and that is no failure.
+    """
+    stop = Stop()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        if not stop.begun:
+            raise Terminated
+
+    before = {each: signal.signal(each, told) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    except Terminated:
+        pass
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
