@@ -90,7 +90,7 @@ def _options(version: Annotated[bool, Version] = False) -> None:
 
 def main() -> None:
     """Run the command line; errors become one message and an exit code, never a traceback."""
-    from rescore.trainer.signals import terminable
+    from rescore.trainer.signals import hint_of, terminable
 
     with terminable() as terminated:
         try:
@@ -100,8 +100,7 @@ def main() -> None:
             if code == INTERRUPTED:
                 code = TERMINATED if terminated.is_set() else INTERRUPTED
                 what = "ended by SIGTERM" if terminated.is_set() else "interrupted"
-                hint = "call it again: it goes on where it stopped, or begins anew"
-                console.print_error(RescoreError(what, hint=hint))
+                console.print_error(RescoreError(what, hint=hint_of(stop)))
             sys.exit(code)
 
 

@@ -109,7 +109,7 @@ def quality(
     from rescore.trainer.database import connection
 
     shown = f"quality {model}" if model else "quality"
-    with connection(dsn) as conn, console.progress(shown, quiet=json):
+    with connection(dsn) as conn, console.progress(shown, quiet=json, again=""):
         found = (told.by_week if weeks else told.by_version)(conn, model)
     if json:
         console.print_json(found)

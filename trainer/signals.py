@@ -14,6 +14,32 @@ class Terminated(KeyboardInterrupt):
     """A command was told to end: what is done on Ctrl-C is done on SIGTERM, too."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A command was ended where there is something to say of how to go on."""
+
+    def __init__(self, hint: str) -> None:
+        super().__init__(hint)
+        self.hint = hint
+
+
+@contextmanager
+def interrupted(hint: str) -> Iterator[None]:
+    """Give who ends the block, by Ctrl-C or SIGTERM, this hint; an inner one goes first."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as stop:
+        raise Interrupted(hint) from stop
+
+
+def hint_of(stop: BaseException | None) -> str:
+    """Return the hint of what ended a command, or of what that came of; empty for none."""
+    while stop is not None and not isinstance(stop, Interrupted):
+        stop = stop.__cause__ or stop.__context__
+    return "" if stop is None else stop.hint
+
+
 @contextmanager
 def terminable() -> Iterator[Event]:
     """Raise `Terminated` on SIGTERM; yield an event that tells it afterwards."""
