@@ -277,7 +277,7 @@ def test_intervals_of_shares_are_shares(conn: Connection) -> None:
     trials.version(conn, 1.0)
     ops.shadow(conn, "churn", trials.version(conn, 30.0, candidate=True))
     trials.live(conn, 1, days=1)
-    score = "(CASE WHEN label = 1 AND length(key) > 1 THEN 0.7 ELSE 0.3 END)"
+    score = "(CASE WHEN (label = 1) = (key <> '7') THEN 0.7 ELSE 0.3 END)"
     conn.execute(
         f"UPDATE rescore.snapshots SET score = {score} WHERE resolved IS NOT NULL".encode()
     )
