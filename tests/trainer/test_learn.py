@@ -334,3 +334,13 @@ def test_the_command_exits_3_when_refused(
     said = capsys.readouterr().out
     assert "churn: refused version 4, from version 3" in said
     assert "0.5 is asked" in said
+    learnt = one(conn, "SELECT learnt FROM rescore.model_status")
+    reason = one(conn, "SELECT reasons ->> 0 FROM rescore.learn_log ORDER BY id DESC LIMIT 1")
+    assert learnt.startswith("refused 4 20") and learnt.endswith(f": {reason}")
+    with psycopg.connect(plain_dsn) as reader:  # who may read the view, and not the log
+        if one(
+            reader,
+            "SELECT to_regrole('rescore_reader') IS NOT NULL AND pg_has_role('rescore_reader', 'MEMBER')",
+        ):
+            reader.execute("SET ROLE rescore_reader")
+            assert one(reader, "SELECT learnt FROM rescore.model_status") == learnt
