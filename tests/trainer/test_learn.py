@@ -337,10 +337,3 @@ def test_the_command_exits_3_when_refused(
     learnt = one(conn, "SELECT learnt FROM rescore.model_status")
     reason = one(conn, "SELECT reasons ->> 0 FROM rescore.learn_log ORDER BY id DESC LIMIT 1")
     assert learnt.startswith("refused 4 20") and learnt.endswith(f": {reason}")
-    with psycopg.connect(plain_dsn) as reader:  # who may read the view, and not the log
-        if one(
-            reader,
-            "SELECT to_regrole('rescore_reader') IS NOT NULL AND pg_has_role('rescore_reader', 'MEMBER')",
-        ):
-            reader.execute("SET ROLE rescore_reader")
-            assert one(reader, "SELECT learnt FROM rescore.model_status") == learnt
