@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -89,7 +90,7 @@ def _options(version: Annotated[bool, Version] = False) -> None:
 
 def main() -> None:
     """Run the command line; errors become one message and an exit code, never a traceback."""
-    from rescore.trainer.stopping import terminable
+    from rescore.trainer.signals import hint_of, terminable
 
     with terminable() as terminated:
         try:
@@ -99,16 +100,13 @@ def main() -> None:
             if code == INTERRUPTED:
                 code = TERMINATED if terminated.is_set() else INTERRUPTED
                 what = "ended by SIGTERM" if terminated.is_set() else "interrupted"
-                hint = "call it again: it goes on where it stopped, or begins anew"
-                console.print_error(RescoreError(what, hint=hint))
+                console.print_error(RescoreError(what, hint=hint_of(stop)))
             sys.exit(code)
 
 
 def _run() -> None:
-    from rescore.trainer.database import translated
-
     try:
-        with translated():
+        with _translated():
             app()
     except RescoreError as error:
         console.print_error(error)
@@ -118,6 +116,18 @@ def _run() -> None:
         message = f"{where}{error.strerror or error}"
         console.print_error(RescoreError(message, hint="name a place that can be written"))
         sys.exit(1)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """As `rescore.trainer.database.translated`, which takes a while to import: only for errors."""
+    try:
+        yield
+    except Exception:
+        from rescore.trainer.database import translated
+
+        with translated():
+            raise
 
 
 if __name__ == "__main__":

@@ -38,6 +38,9 @@ from rescore.layout import SHORT, fit, narrowest, wrap
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+AGAIN = "call it again: it goes on where it stopped, or begins anew"
+"""What most commands that take long do."""
+
 FIRST_LINE_SECONDS = 2.0
 LINE_SECONDS = 60.0
 """Off a terminal: what takes less is not told, and so far apart are lines at most."""
@@ -116,6 +119,19 @@ def print_error(error: RescoreError) -> None:
     err.print(f"rescore: {error}", style="red" if err.is_terminal else None, markup=False)
 
 
+def ask(question: str) -> bool:
+    """Ask on standard error; anything but yes is no.
+
+    As `typer.confirm`, which makes a "no" of Ctrl-C and SIGTERM.
+    """
+    try:
+        print(f"{question} [y/N]:", end=" ", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # what ended it is told on a line of its own
+        raise
+
+
 class Steps:
     """How far a long command has come; called with what is done and what there is to do."""
 
@@ -142,7 +158,7 @@ class Steps:
 
 
 @contextmanager
-def progress(title: str, *, quiet: bool = False) -> Iterator[Steps]:
+def progress(title: str, *, quiet: bool = False, again: str = AGAIN) -> Iterator[Steps]:
     """Show a progress bar on a terminal, and lines elsewhere, of what takes longer than a moment.
 
     It goes to standard error, so that output can be piped.
@@ -150,7 +166,16 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Steps]:
     Parameters
     ----------
     quiet: no lines; a bar all the same.
+    again: hint to who ends it before it is done.
     """
+    from rescore.trainer.signals import interrupted
+
+    with interrupted(again), _shown(title, quiet=quiet) as steps:
+        yield steps
+
+
+@contextmanager
+def _shown(title: str, *, quiet: bool) -> Iterator[Steps]:
     if err.is_terminal:
         with _bar() as bar:
             task = bar.add_task(title, total=None)

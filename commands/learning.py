@@ -56,7 +56,7 @@ def train(
             conn,
             model,
             moments=chosen,
-            until=report.with_zone(until),
+            until=until,
             most=most,
             passes=passes,
             seed=seed,
@@ -84,9 +84,9 @@ def examples(
     from rescore.trainer.database import connection
     from rescore.trainer.export import export
 
-    chosen, present = report.parse_moments(moments), report.with_zone(until)
+    chosen = report.parse_moments(moments)
     with connection(dsn) as conn, console.progress(f"examples {model}", quiet=json) as progress:
-        made = export(conn, model, out, moments=chosen, until=present, most=most, progress=progress)
+        made = export(conn, model, out, moments=chosen, until=until, most=most, progress=progress)
     console.show_one({"model": model, "file": out, "examples": made}, json)
 
 
@@ -165,9 +165,8 @@ def release(
     """Let snapshots out of quarantine: they are learnt whatever they hold."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
-    from rescore.trainer.report import with_zone
 
-    period = {"since": with_zone(since), "until": with_zone(until)}
+    period = {"since": since, "until": until}
     with connection(dsn) as conn:
         found = ops.kept_out(conn, model, snapshot, **period)
         ids = [each for row in found for each in row.pop("ids")]

@@ -8,6 +8,16 @@ from typing import Annotated
 
 import typer
 
+from rescore.trainer.moment import moment
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 Dsn = Annotated[
     str | None, typer.Option(help="Connection string; else RESCORE_DSN, else PG* variables.")
 ]
@@ -28,7 +38,12 @@ Moments = Annotated[
     str, typer.Option(help="monthly, an interval such as '2 weeks', or timestamps with commas.")
 ]
 
-Until = Annotated[datetime | None, typer.Option(help="The present; nothing known later is used.")]
+Until = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=_moment, metavar="MOMENT", help="The present; nothing known later is used."
+    ),
+]
 
 Most = Annotated[int, typer.Option(help="So many moments, the newest.", min=1)]
 
@@ -58,8 +73,14 @@ Drop = Annotated[bool, typer.Option("--drop", help="Drop columns no longer used.
 
 Version = Annotated[int, typer.Argument(help="Number of a recorded version; see `models`.")]
 
-Since = Annotated[datetime | None, typer.Option(help="Only snapshots taken from then on; UTC.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option(parser=_moment, metavar="MOMENT", help="Only snapshots taken from then on; UTC."),
+]
 
 Before = Annotated[
-    datetime | None, typer.Option("--until", help="Only snapshots taken before then; UTC.")
+    datetime | None,
+    typer.Option(
+        "--until", parser=_moment, metavar="MOMENT", help="Only snapshots taken before then; UTC."
+    ),
 ]

@@ -47,31 +47,34 @@ def run(
     json: Json = False,
 ) -> None:
     """Fold, sweep, log, learn, judge versions and tell alerts, until SIGTERM or Ctrl-C."""
-    from rescore.trainer import run as runner
-    from rescore.trainer.fold import folding
-    from rescore.trainer.follow import follow
-    from rescore.trainer.health_file import watching
-    from rescore.trainer.loop.job import LOOK_SECONDS, Learning
-    from rescore.trainer.run_log import line
-    from rescore.trainer.snapshots import LOOK_SECONDS as SNAPSHOT_SECONDS
-    from rescore.trainer.snapshots import Snapshotting
-    from rescore.trainer.sweep import Terms
+    from rescore.trainer.signals import stopped_by_signals
 
-    terms = Terms(max_age, batch, rate, tolerance)
-    fold = folding(dsn, fold_every, profile or ())
-    sweeping = runner.sweeping(dsn, every, profile or (), terms, fold.when_due, sweep_jobs)
-    jobs: list[runner.Job] = [fold, sweeping]
-    jobs.append(Snapshotting(min(SNAPSHOT_SECONDS, sweeping.every), tuple(profile or ())))
-    jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
-    jobs += _judging(sweeping.every, terms, alerts)
-    with runner.stopped_by_signals() as stop:
+    with stopped_by_signals() as stop:  # first of all: importing the rest takes a second
+        from rescore.trainer import run as runner
+        from rescore.trainer.fold import folding
+        from rescore.trainer.follow import follow
+        from rescore.trainer.health_file import watching
+        from rescore.trainer.loop.job import LOOK_SECONDS, Learning
+        from rescore.trainer.run_log import line
+        from rescore.trainer.snapshots import LOOK_SECONDS as SNAPSHOT_SECONDS
+        from rescore.trainer.snapshots import Snapshotting
+        from rescore.trainer.sweep import Terms
+
+        terms = Terms(max_age, batch, rate, tolerance)
+        fold = folding(dsn, fold_every, profile or ())
+        sweeping = runner.sweeping(dsn, every, profile or (), terms, fold.when_due, sweep_jobs)
+        jobs: list[runner.Job] = [fold, sweeping]
+        jobs.append(Snapshotting(min(SNAPSHOT_SECONDS, sweeping.every), tuple(profile or ())))
+        jobs.append(Learning(min(LOOK_SECONDS, sweeping.every)))
+        jobs += _judging(sweeping.every, terms, alerts)
+        stop.begun = True
         say = console.print_json if json else lambda facts: console.say(line(facts, traces=verbose))
         with watching(health_file, jobs, say) as (told, said):
             if follow_clock:
                 failed = follow(dsn, told, say=said, stop=stop)
             else:
                 failed = runner.run(dsn, told, say=said, stop=stop, once=once, standby=standby)
-    raise typer.Exit(1 if once and failed else 0)
+        raise typer.Exit(1 if once and failed else 0)
 
 
 def schedule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from rescore import console
@@ -12,10 +13,13 @@ def sweep_after(model: str, dsn: str | None, *, wanted: bool, quiet: bool) -> No
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
-    if wanted:
-        shown = console.progress(f"rescore by {model}", quiet=quiet)
-        with connection(dsn) as conn, shown as progress:
-            ops.sweep_model(conn, model, progress)
+    if not wanted:
+        return
+    with connection(dsn) as conn:
+        profile = ops.profile_of(conn, model)
+        again = f"the version serves; `rescore sweep {shlex.quote(profile)}` does the rest"
+        with console.progress(f"rescore by {model}", quiet=quiet, again=again) as progress:
+            ops.sweep_model(conn, profile, progress)
 
 
 def rows(

@@ -88,10 +88,9 @@ def compare(
     """Compare a version with the champion on resolved snapshots, with intervals and a stop rule."""
     from rescore.trainer.compare import compare as compare_versions
     from rescore.trainer.database import connection
-    from rescore.trainer.report import with_zone
 
     with connection(dsn) as conn:
-        found = compare_versions(conn, model, version, champion, since=with_zone(since))
+        found = compare_versions(conn, model, version, champion, since=since)
     if json:
         console.print_json(found.to_json())
     else:
@@ -109,7 +108,7 @@ def quality(
     from rescore.trainer.database import connection
 
     shown = f"quality {model}" if model else "quality"
-    with connection(dsn) as conn, console.progress(shown, quiet=json):
+    with connection(dsn) as conn, console.progress(shown, quiet=json, again=""):
         found = (told.by_week if weeks else told.by_version)(conn, model)
     if json:
         console.print_json(found)
@@ -133,11 +132,10 @@ def uplift(
     """Say what treating customers has changed, beside the holdout, with intervals by customer."""
     from rescore.trainer.comparison_report import uplift_rows
     from rescore.trainer.database import connection
-    from rescore.trainer.report import with_zone
     from rescore.trainer.uplift import uplift as told
 
     with connection(dsn) as conn:
-        found = told(conn, model, since=with_zone(since))
+        found = told(conn, model, since=since)
     if json:
         console.print_json(found.to_json())
         return

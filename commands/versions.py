@@ -122,7 +122,8 @@ def _ask(model: str, found: list[dict[str, Any]]) -> None:
             hint="call it again with --yes",
         )
     typer.echo(message, err=True)
-    typer.confirm("Delete it?", abort=True, err=True)
+    if not console.ask("Delete it?"):
+        raise typer.Abort
 
 
 def verify_model(model: Model, dsn: Dsn = None, json: Json = False) -> None:

@@ -1,5 +1,5 @@
 -- What dashboards and BI tools read of rescore itself.
--- Calls: rescore._defines of 035_deployment, 078_coming, 078_runner, 079_starved, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
+-- Calls: 012_session, rescore._defines of 035_deployment, 078_coming, 078_runner, 079_starved, 079_tables, 079_upkeep. Tables: reads rescore.models, rescore.deployments, rescore.profiles,
 -- rescore.incident_log, rescore.lineage, rescore.outbox_lag, rescore.queue_lag, rescore.runner_jobs.
 
 CREATE OR REPLACE VIEW rescore.model_version AS
@@ -124,7 +124,7 @@ FROM (SELECT pg_catalog.max(r.at) AS at, pg_catalog.max(r.times) AS times,
                  || CASE WHEN pg_catalog.has_table_privilege('rescore.runner_jobs', 'SELECT') THEN ': ' || r.error ELSE '' END, '; ' ORDER BY r.job)
                  FILTER (WHERE r.error IS NOT NULL) AS failing
       FROM rescore.runner_jobs AS r) AS j
-CROSS JOIN LATERAL (SELECT s.pid, CASE WHEN s.pid IS NOT NULL THEN pg_catalog.format('process %s is at work', s.pid)
+CROSS JOIN LATERAL (SELECT s.pid, CASE WHEN s.pid IS NOT NULL THEN coalesce(rescore._client(s.pid) || pg_catalog.format(' is at work (server process %s)', s.pid), pg_catalog.format('server process %s is at work', s.pid))
                         WHEN pg_catalog.pg_is_in_recovery() THEN 'on the primary, if any' ELSE 'none is at work' END AS seen,
                    -- None is there, or it has long ended nothing.
                    CASE WHEN s.pid IS NULL OR j.at < pg_catalog.now() - interval '1 hour' THEN (

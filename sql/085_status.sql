@@ -5,6 +5,7 @@
 CREATE OR REPLACE VIEW rescore.model_status AS
 SELECT d.model, d.profile, d.champion, d.challenger, d.challenger_share, d.shadows, d.engine, d.score_columns, p.clock,
        (SELECT pg_catalog.concat_ws(' ', g.action, g.version, pg_catalog.to_char(g.at, 'YYYY-MM-DD HH24:MI'))
+               || CASE WHEN g.action IN ('refused', 'quarantined') THEN coalesce(': ' || (g.reasons ->> 0), '') ELSE '' END
         FROM rescore.learn_log AS g WHERE g.id = r.decided) AS learnt,
        (SELECT pg_catalog.format('%s %s: %s', g.action, pg_catalog.to_char(g.at, 'YYYY-MM-DD HH24:MI'), g.reasons ->> 0)
         FROM rescore.learn_log AS g WHERE g.id = r.last AND r.last IS DISTINCT FROM r.decided) AS idle,
@@ -35,7 +36,7 @@ COMMENT ON COLUMN rescore.model_status.shadows IS 'Versions that score in snapsh
 COMMENT ON COLUMN rescore.model_status.engine IS 'auto, or python where the definition asks for it';
 COMMENT ON COLUMN rescore.model_status.score_columns IS 'Columns of the profile that it writes';
 COMMENT ON COLUMN rescore.model_status.clock IS 'Clock of the profile: now, or session';
-COMMENT ON COLUMN rescore.model_status.learnt IS 'The last round that learnt or decided something: what came of it, the version it made, and when';
+COMMENT ON COLUMN rescore.model_status.learnt IS 'The last round that learnt or decided something: what came of it, the version it made, when, and why it let none serve';
 COMMENT ON COLUMN rescore.model_status.idle IS 'What has come to nothing since then, when and why: a round that waits for more, or a request that was answered without one';
 COMMENT ON COLUMN rescore.model_status.moved IS 'Columns that have moved: see rescore.feature_drift';
 COMMENT ON COLUMN rescore.model_status.columns_moved IS 'How many they are';

@@ -84,9 +84,9 @@ def test_a_better_challenger_is_promoted_by_the_rule(conn: Connection) -> None:
     assert "switched" not in judge(conn)  # nothing is resolved yet
     trials.live(conn, 1, days=3)
     found = compare(conn, "churn")
-    assert (found.candidate, found.champion, found.paired) == (good, poor, True)
+    assert (found.candidate, found.baseline, found.paired) == (good, poor, True)
     assert found.verdict == "better" and found.customers == 400
-    assert found.metrics["auc"]["candidate"].low > found.metrics["auc"]["champion"].high
+    assert found.metrics["auc"]["candidate"].low > found.metrics["auc"]["baseline"].high
     assert found.sequential.low < found.fixed.low < found.fixed.estimate
     assert found.groups["uplift"].holds(0)  # nobody acted on the scores
     assert "switched" in judge(conn)
@@ -235,10 +235,15 @@ def test_nothing_to_compare_is_said(conn: Connection) -> None:
     with pytest.raises(NotEnoughData, match=f"score of version {bad}\n") as never:
         compare(conn, "churn", bad)
     assert never.value.detail == f"No snapshot that waits for its outcome has one of version {bad}."
+    assert never.value.hint.startswith(f"`rescore shadow churn {bad}` lets it score beside")
+    with pytest.raises(RescoreError, match="version 2 of model churn cannot be") as itself:
+        compare(conn, "churn", 2, 2)
+    assert itself.value.detail == "Champion: 1."
     ops.challenge(conn, "churn", bad, 0.5)
     one(conn, "SELECT rescore.snapshot('customers')")
     with pytest.raises(NotEnoughData) as early:
         compare(conn, "churn", bad)
+    assert early.value.hint.startswith("rescore run takes snapshots and resolves them;")
     due = one(conn, "SELECT min(due_at) FROM rescore.snapshots WHERE resolved IS NULL")
     assert early.value.detail.endswith(
         f"scored 400 that wait; the first is resolved from {due} on."
@@ -256,12 +261,30 @@ def test_the_command_line_tells_the_difference(conn: Connection, plain_dsn: str)
     trials.live(conn, 1)
     told = json.loads(run(app, ["compare", "churn", "--dsn", plain_dsn, "--json"]).output)
     assert told["verdict"] == "worse" and told["gain_at_any_look"]["high"] < 0
-    assert set(told["served"]) == {"challenger", "champion", "uplift"}
+    assert set(told["served"]) == {"candidate", "baseline", "uplift"}
     shown = run(app, ["compare", "churn", "--dsn", plain_dsn]).output
     assert "stop: version 2 is worse" in shown and "outcomes by who served" in shown
     assert max(map(len, shown.splitlines())) <= 80
+    other = ["compare", "churn", "1", "--with", "2", "--dsn", plain_dsn, "--json"]
+    turned = json.loads(run(app, other).output)
+    assert (turned["candidate"], turned["baseline"], "champion" in turned) == (1, 2, False)
     assert run(app, ["demote", "churn", str(bad), "--dsn", plain_dsn]).exit_code == 0
     assert serving(conn)[1] is None
+
+
+def test_intervals_of_shares_are_shares(conn: Connection) -> None:
+    """Also where they are near 1, where a symmetric interval goes beyond."""
+    trials.version(conn, 1.0)
+    ops.shadow(conn, "churn", trials.version(conn, 30.0, candidate=True))
+    trials.live(conn, 1, days=1)
+    score = "(CASE WHEN (label = 1) = (key <> '7') THEN 0.7 ELSE 0.3 END)"
+    conn.execute(
+        f"UPDATE rescore.snapshots SET score = {score} WHERE resolved IS NOT NULL".encode()
+    )
+    found = compare(conn, "churn")
+    for name in ("auc", "pr_auc", "base_rate"):
+        for side in ("candidate", "baseline"):
+            assert 0 <= found.metrics[name][side].low < found.metrics[name][side].high <= 1, name
 
 
 def test_the_manual_lists_exactly_the_keys_of_rules() -> None:

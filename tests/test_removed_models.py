@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -223,18 +224,38 @@ def called(dsn: str, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def asked(dsn: str, answer: bytes) -> tuple[str, int]:
-    """Call it on a terminal, and answer."""
+def asked(dsn: str, answer: bytes | int) -> tuple[str, int]:
+    """Call it on a terminal, and answer its question, or send it a signal there."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "rescore.cli", "drop", "churn", "--dsn", dsn]
     with subprocess.Popen(
         command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         os.close(theirs)
-        os.write(ours, answer)
-        told = process.communicate(timeout=60)[1]
+        assert process.stderr
+        told = ""
+        while not told.endswith("[y/N]: "):
+            told += process.stderr.read(1)
+        if isinstance(answer, int):
+            process.send_signal(answer)
+        else:
+            os.write(ours, answer)
+        told += process.communicate(timeout=60)[1]
     os.close(ours)
     return told, process.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_leaves_the_question_is_no_failure_of_the_command(
+    conn: Connection, any_dsn: str, number: int
+) -> None:
+    define(conn, WITHOUT)
+    there = rows_of(conn, "churn")
+    told, code = asked(any_dsn, number)
+    what = {signal.SIGINT: "interrupted", signal.SIGTERM: "ended by SIGTERM"}
+    assert code == 128 + number
+    assert f"Delete it? [y/N]: \nrescore: {what[signal.Signals(number)]}\n" in told
+    assert rows_of(conn, "churn") == there
 
 
 def test_dropping_asks_or_wants_to_be_told(conn: Connection, any_dsn: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -53,7 +55,7 @@ def sweeping(dsn: str, profiles: tuple[str, ...] = (), **options: Any) -> Any:
 
 def holder(conn: Connection) -> int | None:
     row = conn.execute(
-        """SELECT pid FROM pg_stat_activity WHERE application_name = 'rescore run'
+        """SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'rescore run, process %'
            AND datname = current_database()"""
     ).fetchone()
     return row[0] if row else None
@@ -90,7 +92,11 @@ def test_a_second_runner_is_told_who_runs_or_takes_over(conn: Connection, plain_
         with sweeping(plain_dsn) as second:
             until(lambda: second.ended is not None)
         assert isinstance(second.ended, Busy)
-        assert f"process {holder(conn)}, rescore run as rescore_plain" in second.ended.detail
+        mine = f"process {os.getpid()} on {socket.gethostname()}"[:40]
+        told = f"It is server process {holder(conn)} (rescore run, {mine}"
+        assert second.ended.detail.startswith(told)
+        assert ") as rescore_plain since " in second.ended.detail
+        assert second.ended.hint.startswith(f"Stop that `rescore run`, {mine}")
         with sweeping(plain_dsn, standby=True) as third:
             until(lambda: third.said)
             assert (third.said[0]["job"], third.of("sweep")) == ("standby", [])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from rescore.cli import app
 from rescore.compiler.definition_learn import Learn
 from rescore.tests.running import running, until
 from rescore.tests.support import define, one, publish
-from rescore.tests.test_run import SHOP
+from rescore.tests.test_run import SHOP, holder
 from rescore.trainer import ledger
 from rescore.trainer import operations as ops
 from rescore.trainer.alert_rules import Alerts
@@ -90,10 +92,11 @@ def test_a_job_that_fails_is_told_until_it_does_no_longer(conn: Connection, plai
         assert until(lambda: told(conn)[0] == "error")
         since = one(conn, "SELECT failing_since::text FROM rescore.runner_jobs WHERE job = 'learn'")
         detail = told(conn)[1]
-        assert detail.startswith(f"job learn fails since {since}: ValueError: no room; process ")
+        mine = f"process {os.getpid()} on {socket.gethostname()}"[:40]
+        assert detail.startswith(f"job learn fails since {since}: ValueError: no room; {mine}")
         job.fault = ""
         until(lambda: told(conn)[0] == "ok")
-        assert told(conn)[1].endswith("is at work")
+        assert told(conn)[1].endswith(f" is at work (server process {holder(conn)})")
     until(lambda: told(conn)[1].startswith("none is at work, last seen 20"))  # its session is gone
     assert told(conn)[0] == "ok"  # nothing waits for it
 
@@ -152,7 +155,9 @@ def test_what_waits_for_a_runner_is_told_where_none_is_at_work(
         until(lambda: one(conn, "SELECT count(*) FROM rescore.runner_jobs") == 1)
         conn.execute("UPDATE rescore.runner_jobs SET at = now() - interval '2 hours'")  # it hangs
         status, detail = told(conn)
-        assert status == "warning" and " is at work; a request that churn learn due" in detail
+        assert status == "warning"
+        assert " is at work (server process " in detail
+        assert "); a request that churn learn due" in detail
 
 
 def known(conn: Connection, count: int, resolved_at: str, taken: str = "2025-11-01Z") -> None:

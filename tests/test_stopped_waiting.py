@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,8 @@ from rescore.tests.support import define, one
 from rescore.tests.test_run import COMMAND
 from rescore.tests.waiting import wait_for
 from rescore.trainer.loop.learn import learn
-from rescore.trainer.run import stopped_by_signals
-from rescore.trainer.stopping import terminable, unblocked
+from rescore.trainer.signals import stopped_by_signals, terminable
+from rescore.trainer.stopping import unblocked
 
 Connection = psycopg.Connection[Any]
 WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND waitstart IS NOT NULL"
@@ -74,6 +75,36 @@ def test_a_runner_does_not_wait_for_a_lock(
     assert one(conn, "SELECT count(*) FROM rescore.runner_jobs WHERE error IS NOT NULL") == 0
 
 
+STARTING = """
+import os
+from rescore.trainer import fold
+fold.folding = lambda *_: os.kill(os.getpid(), NUMBER)
+from rescore.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_runner_that_starts_ends_well(plain_dsn: str, number: int) -> None:
+    command = [sys.executable, "-c", STARTING.replace("NUMBER", str(int(number)))]
+    command += ["run", "--dsn", plain_dsn]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_a_runner_that_waits_for_a_lock_as_it_starts_ends_well(
+    conn: Connection, plain_dsn: str
+) -> None:
+    with (
+        locked(plain_dsn, "rescore.profiles"),
+        waiting(conn, plain_dsn, "run", "--profile", "customers") as process,
+    ):
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=15)
+        assert (process.returncode, err) == (0, "")
+        until(lambda: one(conn, WAITS) == 0)
+
+
 @pytest.mark.parametrize("words", [("learn", "churn"), ("train", "churn")])
 def test_a_command_that_is_told_to_end_cancels_what_waits(
     conn: Connection, plain_dsn: str, words: tuple[str, ...]
@@ -124,6 +155,7 @@ def test_who_is_not_told_to_stop_waits(conn: Connection, plain_dsn: str) -> None
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_a_runner_as_it_ends_other_commands(number: int) -> None:
     with terminable() as terminated, stopped_by_signals() as stop:
+        stop.begun = True
         signal.raise_signal(number)
         assert stop.is_set() and not terminated.is_set()
         with pytest.raises(KeyboardInterrupt):

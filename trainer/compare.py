@@ -13,7 +13,7 @@ from rescore.errors import NotSupported
 from rescore.trainer.compare_rows import Tally, overview, pages, thresholds, too_early
 from rescore.trainer.database import Connection, query, translated
 from rescore.trainer.failing import go_on
-from rescore.trainer.learning.intervals import Interval, jackknife, left_out
+from rescore.trainer.learning.intervals import Interval, intervals
 from rescore.trainer.learning.sequential import (
     always_valid,
     apart,
@@ -103,10 +103,11 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions, the candidate's gain over the champion above 0 where it is better.
+    """Two versions, the candidate's gain over the baseline above 0 where it is better.
 
     Attributes
     ----------
+    baseline: what the candidate is compared with: the champion, or the version that was named.
     paired: whether both scored the same snapshots; else each its own, at times of its own.
     examples, customers: what the gain rests on.
     metrics: both sides' metrics with intervals, and the gain.
@@ -116,7 +117,7 @@ class Comparison:
     """
 
     model: str
-    champion: int
+    baseline: int
     candidate: int
     metric: str
     paired: bool
@@ -138,7 +139,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        plain = ("model", "champion", "candidate", "metric", "paired", "examples", "customers")
+        plain = ("model", "baseline", "candidate", "metric", "paired", "examples", "customers")
         sides = {
             name: {side: each.to_json() for side, each in of.items()}
             for name, of in self.metrics.items()
@@ -235,21 +236,21 @@ def compare(
     given = {"model": model, "candidate": chosen[0], "champion": chosen[1], "since": since}
     with translated(), conn.transaction():
         conn.execute(query("one_snapshot"))
-        tally = _tallied(conn, given, found.target, rules or found.rules, stop or Event())
+        tally = _tallied(conn, given, found, rules or found.rules, stop or Event())
     return compared(model, tally, rules or found.rules)
 
 
 def _tallied(
-    conn: Connection, given: dict[str, Any], target: Target, rules: Rules, stop: Event
+    conn: Connection, given: dict[str, Any], found: Traffic, rules: Rules, stop: Event
 ) -> Tally:
     go_on(stop)
     there = overview(conn, given)
     apart_ = bool(there.candidates and there.champions)
     if not there.both and not apart_:
-        raise too_early(conn, given, there)
+        raise too_early(conn, given, there, {found.champion, found.challenger, *found.shadows})
     paired = there.customers >= rules.customers or not apart_
     limits = thresholds(conn, given, rules.metric)
-    tally = Tally((given["candidate"], given["champion"]), there, target, paired, limits)
+    tally = Tally((given["candidate"], given["champion"]), there, found.target, paired, limits)
     for page in pages(conn, given, there.trial):
         go_on(stop)
         tally.add(page)
@@ -258,11 +259,18 @@ def _tallied(
 
 def _chosen(found: Traffic, candidate: int | None, champion: int | None) -> tuple[int, int]:
     rival, serving = candidate or found.rival(), champion or found.champion
-    if rival is None or serving is None or rival == serving:
+    beside = f"`rescore shadow {found.model} VERSION` lets one score beside the champion"
+    if rival is None or serving is None:
         raise WrongUsage(
             f"model {found.model} has no two versions to compare",
-            detail=f"Champion: {serving or 'none'}; compared with it: {rival or 'none'}.",
-            hint="name a version, or let one challenge or be a shadow",
+            detail=f"Champion: {found.champion or 'none'}; none challenges it or is a shadow.",
+            hint=f"name a version that has scored customers; {beside}",
+        )
+    if rival == serving:
+        raise WrongUsage(
+            f"version {rival} of model {found.model} cannot be compared with itself",
+            detail=f"Champion: {found.champion or 'none'}.",
+            hint="name two versions: rescore compare MODEL VERSION --with OTHER",
         )
     return rival, serving
 
@@ -304,11 +312,10 @@ def _metrics(tally: Tally, level: float) -> dict[str, dict[str, Interval]]:
     """Return each metric of both sides with ordinary intervals, and the candidate's gain."""
     assert tally.sides is not None
     known, found = metrics_of(tally.target), {}
-    for metric in (known[name] for name in SHOWN if name in known):
-        if metric.probability and not tally.found.probability:
-            continue
-        values = [jackknife(metric.of(left_out(side)), level) for side in tally.sides]
-        sides = dict(zip(("candidate", "champion"), values, strict=True))
+    shown = [known[name] for name in SHOWN if name in known]
+    candidate, baseline = (intervals(side, shown, level) for side in tally.sides)
+    for metric in (each for each in shown if each.name in candidate):
+        sides = {"candidate": candidate[metric.name], "baseline": baseline[metric.name]}
         gained = (gain if tally.paired else gain_apart)(*tally.sides, metric, level)
         found[metric.name] = sides | ({"gain": gained} if metric.better else {})
     return found
@@ -319,4 +326,4 @@ def _served(tally: Tally, level: float) -> dict[str, Interval]:
     if not all(each.counts.any() for each in tally.served):
         return {}
     one, other = (mean_of_groups(each.sums, each.counts, level) for each in tally.served)
-    return {"challenger": one, "champion": other, "uplift": apart(one, other)}
+    return {"candidate": one, "baseline": other, "uplift": apart(one, other)}

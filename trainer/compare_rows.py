@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -83,8 +83,15 @@ def overview(conn: Connection, given: Mapping[str, Any]) -> Overview:
     return Overview(*row)
 
 
-def too_early(conn: Connection, given: Mapping[str, Any], there: Overview) -> RescoreError:
-    """Return what is to be said where one of the versions has no snapshot that is resolved."""
+def too_early(
+    conn: Connection, given: Mapping[str, Any], there: Overview, scoring: Collection[int | None]
+) -> RescoreError:
+    """Return what is to be said where one of the versions has no snapshot that is resolved.
+
+    Parameters
+    ----------
+    scoring: versions whose scores snapshots hold from now on; no others ever get any.
+    """
     known = [version for (version,) in conn.execute(query("versions"), (given["model"],))]
     for version in (given["candidate"], given["champion"]):
         if version not in known:
@@ -95,11 +102,16 @@ def too_early(conn: Connection, given: Mapping[str, Any], there: Overview) -> Re
             )
     sides = {given["candidate"]: there.candidates, given["champion"]: there.champions}
     missing = [version for version, customers in sides.items() if not customers]
+    silent = [version for version in missing if version not in scoring]
+    hint = "rescore run takes snapshots and resolves them"
+    if silent:
+        begin = f"`rescore shadow {given['model']} {silent[0]}`"
+        hint = f"{begin} lets it score beside the champion, in snapshots that rescore run takes"
     which = "either version" if len(missing) == 2 else f"version {missing[0]}"
     return NotEnoughData(
         f"no resolved snapshot has a score of {which}",
         detail=" ".join(_awaited(conn, given, version) for version in missing),
-        hint="rescore run takes snapshots and resolves them; beside a version that served earlier: "
+        hint=f"{hint}; beside a version that served earlier: "
         "rescore compare MODEL VERSION --with OTHER",
     )
 

@@ -22,7 +22,7 @@ def table(found: Comparison) -> list[dict[str, Any]]:
         {
             "metric": name,
             f"version {found.candidate}": _text(sides["candidate"]),
-            f"version {found.champion}": _text(sides["champion"]),
+            f"version {found.baseline}": _text(sides["baseline"]),
             "gain": _text(sides["gain"]) if "gain" in sides else "",
         }
         for name, sides in found.metrics.items()
@@ -31,7 +31,14 @@ def table(found: Comparison) -> list[dict[str, Any]]:
 
 def served_rows(found: Comparison) -> list[dict[str, Any]]:
     """Return the mean outcome of whom each version has served, and the difference."""
-    return [{"served by": name, "mean outcome": _text(i)} for name, i in found.groups.items()]
+    called = {
+        "candidate": f"version {found.candidate}",
+        "baseline": f"version {found.baseline}",
+        "uplift": "uplift",
+    }
+    return [
+        {"served by": called[name], "mean outcome": _text(i)} for name, i in found.groups.items()
+    ]
 
 
 def uplift_rows(found: Uplift) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -45,7 +46,7 @@ def connect(dsn: str | None = None) -> Connection:
         made = psycopg.connect(
             address(dsn),
             autocommit=True,
-            fallback_application_name="rescore",
+            fallback_application_name=own_name("rescore"),
             client_encoding="utf8",  # whatever the database's: statements are sent as UTF-8
         )
         # The owner of a database can set it for whoever connects.
@@ -63,6 +64,14 @@ def connect(dsn: str | None = None) -> Connection:
             detail=_text(error),
             hint=_how_to_connect(_text(error)),
         ) from error
+
+
+def own_name(name: str) -> str:
+    """Return what a session is to be called in the database: who uses it, and where to end it.
+
+    The server keeps 63 bytes. ``rescore._client`` of ``sql/012_session.sql`` reads it.
+    """
+    return f"{name}, process {os.getpid()} on {socket.gethostname()}"[:63]
 
 
 def another(conn: Connection) -> Connection:

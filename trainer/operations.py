@@ -94,15 +94,19 @@ def sweep(
         )
 
 
-def sweep_model(conn: Connection, model: str, progress: Progress | None = None) -> Swept:
-    """Rescore the rows of the model's profile that another version scored, silent ones too.
+def profile_of(conn: Connection, model: str) -> str:
+    """Return the profile whose rows a model scores."""
+    with translated():
+        return str(one(conn, query("profile_of"), (model,)))
+
+
+def sweep_model(conn: Connection, profile: str, progress: Progress | None = None) -> Swept:
+    """Rescore the rows of a model's profile that another version scored, silent ones too.
 
     Parameters
     ----------
     conn: in autocommit mode, as for :func:`sweep`.
     """
-    with translated():
-        profile = one(conn, query("profile_of"), (model,))
     return sweep(conn, profile, max_age="100 years", wait=True, progress=progress)
 
 

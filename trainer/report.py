@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
+from rescore.trainer.moment import moment
 from rescore.trainer.train import TrainingReport
 from rescore.trainer.usage import WrongUsage
 
@@ -26,17 +27,12 @@ def parse_moments(text: str) -> str | list[datetime]:
     if len(words) == 1 and not words[0][:4].isdigit():
         return text
     try:
-        return [_zoned(datetime.fromisoformat(word)) for word in words]
+        return [moment(word) for word in words]
     except ValueError as error:
         raise WrongUsage(
             f'--moments "{text}": {error}',
             hint='write monthly, an interval such as "2 weeks", or 1997-06-30,1997-07-31',
         ) from error
-
-
-def with_zone(moment: datetime | None) -> datetime | None:
-    """Return the moment in UTC where it names no zone."""
-    return None if moment is None else _zoned(moment)
 
 
 def summary(report: TrainingReport) -> list[str]:
@@ -68,10 +64,6 @@ def _labels(report: TrainingReport) -> str:
     if report.target == "outcome":
         return f", label true in {report.base_rate:.1%}"
     return f", label {report.base_rate:.6g} on average" if report.target == "number" else ""
-
-
-def _zoned(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _wrapped(title: str, names: Sequence[str]) -> list[str]:

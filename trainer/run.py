@@ -7,19 +7,16 @@ back after a lost connection, and stops between two transactions when it is told
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
-from types import FrameType
 from typing import Protocol
 
 from psycopg import sql
 
 from rescore.errors import Busy
-from rescore.trainer.database import Connection, connection, one, query, translated
+from rescore.trainer.database import Connection, connection, one, own_name, query, translated
 from rescore.trainer.failing import Patience, explained, quietly
 from rescore.trainer.ledger import Ledger, State
 from rescore.trainer.rounds import Facts, Round, failures, postponed, sums
@@ -169,15 +166,16 @@ def run(
 
 def hold(conn: Connection, *, standby: bool, say: Say, stop: Event) -> None:
     """Become the runner of the database; the lock goes with the connection."""
-    conn.execute(query("run_name"))
+    conn.execute(query("run_name"), (own_name("rescore run"),))
     waiting = False
     while not stop.is_set() and not one(conn, query("run_lock")):
-        holder = one(conn, query("run_holder"))
+        holder, client = conn.execute(query("run_holder")).fetchone() or (None, None)
         if not standby:
+            which = f", {client}" if client else ""
             raise Busy(
                 "another runner is at work in this database",
                 detail=f"It is {holder or 'just ending'}.",
-                hint="End it first, or let this one wait with --standby.",
+                hint=f"Stop that `rescore run`{which}, or let this one wait with --standby.",
             )
         if not waiting:
             say(entry("standby", behind=holder))
@@ -281,24 +279,3 @@ def do_round(
     if not facts:
         return None
     return entry(job.name, **facts, seconds=round(time.monotonic() - started, 3))
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[Event]:
-    """Yield an event that SIGTERM and SIGINT set; the second of them interrupts at once."""
-    stop = Event()
-
-    def told(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            earlier = before[number]
-            if callable(earlier):  # which knows what SIGTERM ends with
-                earlier(number, frame)
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {each.value: signal.signal(each, told) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

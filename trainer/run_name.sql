@@ -1,2 +1,2 @@
 -- What the runner's session is called in pg_stat_activity. Calls nothing; reads no table.
-SELECT pg_catalog.set_config('application_name', 'rescore run', false)
+SELECT pg_catalog.set_config('application_name', %s, false)

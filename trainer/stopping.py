@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
-from types import FrameType
 
 import psycopg
 
@@ -16,10 +13,6 @@ from rescore.trainer.database import Connection, another, one, query
 
 LOOK_SECONDS = 0.5
 """Between two looks at whether a session waits."""
-
-
-class Terminated(KeyboardInterrupt):
-    """A command was told to end: what is done on Ctrl-C is done on SIGTERM, too."""
 
 
 @contextmanager
@@ -47,22 +40,3 @@ def _unblock(conn: Connection, pid: int, stop: Event, done: Event) -> None:
             while not done.wait(LOOK_SECONDS):
                 if one(looking, query("lock_waited_for"), (pid,)):
                     conn.cancel()
-
-
-@contextmanager
-def terminable() -> Iterator[Event]:
-    """Raise `Terminated` on SIGTERM; yield an event that tells it afterwards."""
-    ended = Event()
-
-    def told(number: int, frame: FrameType | None) -> None:
-        ended.set()
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield ended
-        return
-    before = signal.signal(signal.SIGTERM, told)
-    try:
-        yield ended
-    finally:
-        signal.signal(signal.SIGTERM, before)

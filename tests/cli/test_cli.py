@@ -528,6 +528,24 @@ def test_an_interrupted_command_says_so(
     assert run("apply", shop).out.startswith("count 200 customers from their events")
 
 
+def test_an_interrupted_sweep_names_the_command_that_goes_on(
+    run: Run, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    run("apply", shop)
+    with monkeypatch.context() as patch:
+        patch.setattr("rescore.trainer.operations.sweep_profile", interrupt)
+        done = run("train", "churn", "--publish")
+    assert (done.code, "published as version 1" in done.out) == (130, True)
+    assert "the version serves; `rescore sweep customers` does the rest" in done.err
+    with monkeypatch.context() as patch:
+        patch.setattr("rescore.trainer.quality.by_version", interrupt)
+        done = run("quality")
+    assert (done.code, done.err) == (130, "rescore: interrupted\n")
+
+
 def test_wrong_files_are_refused(run: Run, shop: Path, tmp_path: Path) -> None:
     run("apply", shop)
     (tmp_path / "model.joblib").write_bytes(b"\x80\x04junk")

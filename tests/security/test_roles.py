@@ -139,7 +139,7 @@ def test_trainers_learn_and_publish_through_functions_only(stage: Stage) -> None
     assert one(stage.connect(), "SELECT champion FROM rescore.deployments") == made.version == 2
     assert ops.rollback(learner, "churn") == 1
     assert ops.promote(learner, "churn", 2) == 2
-    ops.sweep_model(learner, "churn")
+    ops.sweep_model(learner, "shop.customers")
     largest = ops.verify_model(learner, "churn")
     assert largest is not None
     assert largest < 1e-9

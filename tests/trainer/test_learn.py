@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,7 @@ from rescore.tests.learning_shop import (
     weights,
 )
 from rescore.tests.support import one
+from rescore.trainer.database import connection
 from rescore.trainer.loop import learn as loop
 from rescore.trainer.loop.attempt import Attempt
 from rescore.trainer.loop.learn import learn
@@ -220,7 +222,16 @@ def test_only_one_learns_a_model(conn: Connection, plain_dsn: str) -> None:
         held = loop.held(other, "churn", wait=False, stop=threading.Event())
         with held, pytest.raises(Busy) as caught:
             learn(conn, "churn")
-        assert f"process {other.info.backend_pid}" in caught.value.detail
+        pid = other.info.backend_pid
+        assert f"server process {pid} (a session) as " in caught.value.detail
+        assert caught.value.hint.endswith(f"To end it: SELECT pg_terminate_backend({pid});")
+        with (
+            connection(plain_dsn) as named,
+            loop.held(named, "churn", wait=False, stop=threading.Event()),
+            pytest.raises(Busy) as caught,
+        ):
+            learn(conn, "churn")
+        assert f"To end it, stop process {os.getpid()} on " in caught.value.hint
         ended: list[list[str]] = []
         held = loop.held(other, "churn", wait=False, stop=threading.Event())
         with held:
@@ -323,3 +334,6 @@ def test_the_command_exits_3_when_refused(
     said = capsys.readouterr().out
     assert "churn: refused version 4, from version 3" in said
     assert "0.5 is asked" in said
+    learnt = one(conn, "SELECT learnt FROM rescore.model_status")
+    reason = one(conn, "SELECT reasons ->> 0 FROM rescore.learn_log ORDER BY id DESC LIMIT 1")
+    assert learnt.startswith("refused 4 20") and learnt.endswith(f": {reason}")

@@ -138,18 +138,27 @@ def held(conn: Connection, model: str, *, wait: bool, stop: Event) -> Iterator[N
     Busy: another session has it, and ``wait`` is not set.
     """
     while not one(conn, query("learn_hold"), (model,)):
-        holder = one(conn, query("learn_holder"), (model,))
         if not wait or stop.wait(RETRY_SECONDS):
-            raise Busy(
-                f'model "{model}" is being learnt by another session',
-                detail=f"It is {holder or 'just ending'}.",
-                hint="Try again when it is done, or wait with --wait.",
-            )
+            raise _busy(conn, model)
     try:
         yield
     finally:
         if not conn.closed:
             one(conn, query("learn_free"), (model,))
+
+
+def _busy(conn: Connection, model: str) -> Busy:
+    found = conn.execute(query("learn_holder"), (model,)).fetchone()
+    holder, client, pid = found or (None, None, None)
+    hint = "Try again when it is done, or wait with --wait."
+    if holder:
+        by_hand = f"To end it: SELECT pg_terminate_backend({pid});"
+        hint += f" To end it, stop {client}." if client else f" {by_hand}"
+    return Busy(
+        f'model "{model}" is being learnt by another session',
+        detail=f"It is {holder or 'just ending'}.",
+        hint=hint,
+    )
 
 
 def one_round(
