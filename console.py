@@ -132,6 +132,21 @@ def ask(question: str) -> bool:
         raise
 
 
+def size(count: int) -> str:
+    """Return a number of bytes as people read it.
+
+    Examples
+    --------
+    >>> size(12296874)
+    '12.3 MB'
+    """
+    number, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while number >= 1000 and len(units) > 1:
+        number /= 1000
+        units.pop(0)
+    return f"{number:.0f} B" if units[0] == "B" else f"{number:.1f} {units[0]}"
+
+
 class Steps:
     """How far a long command has come; called with what is done and what there is to do."""
 

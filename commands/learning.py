@@ -109,10 +109,21 @@ def learn(
     from rescore.trainer.database import connection
     from rescore.trainer.loop.learn import learn as learn_model
     from rescore.trainer.loop.report import summary
+    from rescore.trainer.stopping import waits_told
 
-    with connection(dsn) as conn, console.progress(f"learn {model}", quiet=json) as progress:
+    with (
+        connection(dsn) as conn,
+        console.progress(f"learn {model}", quiet=json) as progress,
+        waits_told(conn, progress.doing),
+    ):
         made = learn_model(
-            conn, model, max_batches=max_batches, restart=restart, wait=wait, progress=progress
+            conn,
+            model,
+            max_batches=max_batches,
+            restart=restart,
+            wait=wait,
+            progress=progress,
+            say=progress.doing,
         )
     if json:
         console.print_json(made.to_json())

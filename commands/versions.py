@@ -105,23 +105,38 @@ def drop(
         if not yes:
             _ask(model, ops.left_behind(conn, model))
         gone = ops.drop_model(conn, model, reason)
-    table(gone, json, show=("place", "amount", "bytes"))
+    if json:
+        console.print_json(gone)
+    else:
+        console.print_lines(_left(gone))
+
+
+def _left(found: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each place that holds anything, and one for all of them."""
+    held = [each for each in found if each["amount"]]
+    sizes = [console.size(each["bytes"]) for each in held]
+    places = max((len(each["place"]) for each in held), default=0)
+    amounts = max((len(str(each["amount"])) for each in held), default=0)
+    lines = [
+        f"  {each['place']:<{places}}  {each['amount']:>{amounts}}  {size:>8}"
+        for each, size in zip(held, sizes, strict=True)
+    ]
+    return [*lines, f"  {console.size(sum(each['bytes'] for each in found))} in all"]
 
 
 def _ask(model: str, found: list[dict[str, Any]]) -> None:
     """Tell what would be deleted, and go on only where somebody says so."""
     from rescore.trainer.usage import WrongUsage
 
-    told = [f"{each['amount']} in {each['place']}" for each in found if each["amount"]]
-    size = sum(each["bytes"] for each in found)
-    message = f'drop deletes all of model "{model}" for good, {size} bytes: {", ".join(told)}'
+    message = f'drop deletes all of model "{model}" for good'
+    lines = _left(found)
     if not sys.stdin.isatty():
         raise WrongUsage(
             message,
-            detail="Nothing was deleted; nobody is there to be asked.",
+            detail="\n".join(["Nothing was deleted; nobody is there to be asked.", *lines]),
             hint="call it again with --yes",
         )
-    typer.echo(message, err=True)
+    typer.echo("\n".join([f"{message}:", *lines]), err=True)
     if not console.ask("Delete it?"):
         raise typer.Abort
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -264,10 +265,13 @@ def test_dropping_asks_or_wants_to_be_told(conn: Connection, any_dsn: str) -> No
     define(conn, WITHOUT)
     there = rows_of(conn, "churn")
     refused = called(any_dsn)
-    assert refused.returncode == 2 and "1000 in rescore.snapshots" in refused.stderr
+    held = r"\n  rescore\.snapshots +1000 +[\d.]+ kB\n"
+    assert refused.returncode == 2 and re.search(held, refused.stderr)
     assert "--yes" in refused.stderr
     told, code = asked(any_dsn, b"n\n")
-    assert code != 0 and "1000 in rescore.snapshots" in told
+    assert code != 0 and re.search(held, told)
+    assert re.search(r"\n  [\d.]+ kB in all\nDelete it\? ", told)
+    assert max(map(len, told.splitlines())) <= 80
     assert rows_of(conn, "churn") == there
     assert asked(any_dsn, b"y\n")[1] == 0
     assert not one(conn, "SELECT count(*) FROM rescore.models WHERE model = 'churn'")

@@ -20,7 +20,7 @@ from rescore.tests.running import until
 from rescore.tests.support import define, one
 from rescore.tests.test_run import COMMAND
 from rescore.tests.waiting import wait_for
-from rescore.trainer.loop.learn import learn
+from rescore.trainer.loop.learn import held, learn
 from rescore.trainer.signals import stopped_by_signals, terminable
 from rescore.trainer.stopping import unblocked
 
@@ -121,6 +121,28 @@ def test_a_command_that_is_told_to_end_cancels_what_waits(
         assert process.returncode == 143
         assert "ended by SIGTERM" in err and "Traceback" not in err
         until(lambda: one(conn, WAITS) == 0)
+
+
+def test_a_learner_says_for_whom_it_waits(conn: Connection, plain_dsn: str) -> None:
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [*COMMAND, "learn", "churn", "--wait", "--dsn", plain_dsn]
+    with (
+        psycopg.connect(plain_dsn, autocommit=True) as learner,
+        locked(plain_dsn, "rescore.snapshots") as other,
+        subprocess.Popen(command, **pipes) as process,
+    ):
+        assert process.stderr
+        with held(learner, "churn", wait=True, stop=threading.Event()):
+            told = process.stderr.readline()
+            pid = learner.info.backend_pid
+            while "waits" not in told:
+                told = process.stderr.readline()
+            assert told.startswith(f"learn churn: waits for server process {pid} (a session) as ")
+        pid = other.info.backend_pid
+        while f"waits for server process {pid} " not in told:
+            told = process.stderr.readline()
+            assert told
+        process.kill()
 
 
 def test_a_page_that_is_read_ahead_is_not_waited_for(conn: Connection, plain_dsn: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
@@ -13,6 +13,8 @@ from rescore.trainer.database import Connection, another, one, query
 
 LOOK_SECONDS = 0.5
 """Between two looks at whether a session waits."""
+PATIENT_SECONDS = 2.0
+"""What takes less than this is not told to wait."""
 
 
 @contextmanager
@@ -40,3 +42,33 @@ def _unblock(conn: Connection, pid: int, stop: Event, done: Event) -> None:
             while not done.wait(LOOK_SECONDS):
                 if one(looking, query("lock_waited_for"), (pid,)):
                     conn.cancel()
+
+
+@contextmanager
+def waits_told(conn: Connection, say: Callable[[str], None]) -> Iterator[None]:
+    """Say for whom a session waits, after some seconds, and an empty text when it no longer does.
+
+    Another session looks, opened once the block has taken seconds; without one nothing is said.
+    """
+    done = Event()
+    args = (conn, conn.info.backend_pid, say, done)
+    thread = Thread(target=_tell_waits, args=args, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(2 * LOOK_SECONDS)
+
+
+def _tell_waits(conn: Connection, pid: int, say: Callable[[str], None], done: Event) -> None:
+    if done.wait(PATIENT_SECONDS):
+        return
+    told = ""
+    with suppress(RescoreError, psycopg.Error), another(conn) as looking:
+        while not done.wait(LOOK_SECONDS):
+            holder = one(looking, query("lock_holder"), (pid,))
+            found = f"waits for {holder}" if holder else ""
+            if found != told:
+                say(found)
+            told = found

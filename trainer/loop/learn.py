@@ -78,6 +78,7 @@ def learn(
     asked: bool = True,
     stop: Event | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> LearningReport:
     """Learn all there is to learn, round by round; each round ends in one transaction.
 
@@ -91,6 +92,7 @@ def learn(
     stop: once set, the round is given up at the next micro-batch, or where a statement is
         cancelled; the next call takes it up.
     progress: called with examples learnt so far, twice.
+    say: called with the session that learns the model, if it is waited for, and then with "".
 
     Raises
     ------
@@ -102,7 +104,7 @@ def learn(
     rounds: list[Outcome] = []
     with (
         translated(),
-        held(conn, model, wait=wait, stop=stop),
+        held(conn, model, wait=wait, stop=stop, say=say),
         _one_thread(),
         suppress(Stopped),
         stoppable(stop),
@@ -130,16 +132,34 @@ def _one_thread() -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def held(conn: Connection, model: str, *, wait: bool, stop: Event) -> Iterator[None]:
+def held(
+    conn: Connection,
+    model: str,
+    *,
+    wait: bool,
+    stop: Event,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[None]:
     """Be the only one that learns a model; the lock goes with the connection.
+
+    Parameters
+    ----------
+    say: see :func:`learn`.
 
     Raises
     ------
     Busy: another session has it, and ``wait`` is not set.
     """
+    told = ""
     while not one(conn, query("learn_hold"), (model,)):
         if not wait or stop.wait(RETRY_SECONDS):
             raise _busy(conn, model)
+        holder, *_ = conn.execute(query("learn_holder"), (model,)).fetchone() or (None,)
+        if say and holder and holder != told:
+            say(f"waits for {holder}")
+            told = holder
+    if say and told:
+        say("")
     try:
         yield
     finally:
