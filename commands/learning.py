@@ -142,16 +142,22 @@ def drift(model: Model, dsn: Dsn = None, json: Json = False) -> None:
         moved = [each.to_json() for each in watch(conn, model)]
     columns = ("feature", "psi", "psi_by_chance", "outside", "before", "now", "changed_at")
     rare = frozenset({"changed_at"})
+    if not json:  # what training keeps no sample of has a row only once it has changed
+        moved = [row for row in moved if any(row[name] is not None for name in columns[1:])]
     table(moved, json, show=columns, rare=rare, empty="nothing to compare")
 
 
-def quarantine(dsn: Dsn = None, json: Json = False) -> None:
+def quarantine(
+    model: Annotated[str | None, typer.Argument(help="Name of the model. Default: all.")] = None,
+    dsn: Dsn = None,
+    json: Json = False,
+) -> None:
     """List the snapshots kept out of learning, by model and reason."""
     from rescore.trainer import operations as ops
     from rescore.trainer.database import connection
 
     with connection(dsn) as conn:
-        found = ops.quarantined(conn)
+        found = ops.quarantined(conn, model)
     _show_kept_out(found, json, empty="nothing is kept out")
     if found and not json:
         console.say(

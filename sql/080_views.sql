@@ -117,7 +117,7 @@ SELECT 'outbox', CASE WHEN pg_catalog.bool_or(NOT l.here) THEN 'error'
 FROM rescore.outbox_lag AS l
 UNION ALL
 SELECT 'runner', CASE WHEN j.times > 1 AND (w.pid IS NOT NULL OR pg_catalog.pg_is_in_recovery()) THEN 'error' WHEN j.times > 0 OR w.waits IS NOT NULL THEN 'warning' ELSE 'ok' END,
-       pg_catalog.concat_ws('; ', j.failing, w.seen || CASE WHEN w.pid IS NULL THEN coalesce(', last seen ' || j.at::text, '') ELSE '' END, w.waits || '; `rescore run` does it')
+       pg_catalog.concat_ws('; ', j.failing, w.seen || CASE WHEN w.pid IS NULL THEN coalesce(', last seen ' || pg_catalog.to_char(j.at, 'YYYY-MM-DD HH24:MI'), '') ELSE '' END, w.waits || '; `rescore run` does it')
 FROM (SELECT pg_catalog.max(r.at) AS at, pg_catalog.max(r.times) AS times,
              pg_catalog.string_agg(pg_catalog.format('job %s fails since %s', r.job, r.failing_since)
                  -- What an error quotes of a row is not for every reader.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -98,6 +99,7 @@ def test_a_job_that_fails_is_told_until_it_does_no_longer(conn: Connection, plai
         until(lambda: told(conn)[0] == "ok")
         assert told(conn)[1].endswith(f" is at work (server process {holder(conn)})")
     until(lambda: told(conn)[1].startswith("none is at work, last seen 20"))  # its session is gone
+    assert re.fullmatch(r"none is at work, last seen [-\d]+ \d\d:\d\d", told(conn)[1])
     assert told(conn)[0] == "ok"  # nothing waits for it
 
 

@@ -211,9 +211,19 @@ def checks(conn: Connection) -> Rows:
     return _rows(conn, "status_checks")
 
 
-def quarantined(conn: Connection) -> Rows:
-    """Return what is kept out of learning, by model and reason."""
-    return _rows(conn, "quarantined")
+def quarantined(conn: Connection, model: str | None = None) -> Rows:
+    """Return what is kept out of learning, by model and reason.
+
+    Raises
+    ------
+    UnknownModel: one was named, and there is none of that name.
+    """
+    found = _rows(conn, "quarantined")
+    if model is None:
+        return found
+    if model not in [name for name, *_ in conn.execute(query("known_models"))]:
+        raise unknown_model(conn, model)
+    return [row for row in found if row["model"] == model]
 
 
 def kept_out(

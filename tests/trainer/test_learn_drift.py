@@ -71,13 +71,15 @@ def test_a_concept_that_turns_round_is_reported_and_learnt(conn: Connection) -> 
     actions(conn)
     assert beside_the_oracle(conn, 1.0) < 1.1
     before = {each.feature: each.changed_at for each in watch(conn, "churn")}
+    drift = ["drift", "churn", "--dsn", conn.info.dsn]
+    assert "loss" not in CliRunner().invoke(app, drift).output
     assert beside_the_oracle(conn, -1.0) > 2  # what serving on without learning would cost
     for part in range(8):
         stream(conn, 250, seed=50 + part, flip=-1.0, day=2 + part)
         actions(conn)
     after = {each.feature: each.changed_at for each in watch(conn, "churn")}
     assert beside_the_oracle(conn, -1.0) < 1.1
-    assert before["loss"] is None
+    assert before["loss"] is None and "loss" in CliRunner().invoke(app, drift).output
     # It turned between the 1500th example, at 1 o'clock on the 2nd, and the next, on the 3rd.
     assert "2026-01-01T23" < f"{after['loss']:%FT%H}" < "2026-01-03T02", after["loss"]
     assert after["spend"] is after["visits"] is None
@@ -191,6 +193,9 @@ def test_a_few_absurd_rows_cost_only_themselves_and_can_be_released(conn: Connec
     (made,) = learn(conn, "churn").rounds
     assert made.quarantined == 2
     (row,) = ops.quarantined(conn)
+    assert ops.quarantined(conn, "churn") == [row]
+    with pytest.raises(UnknownModel, match='unknown model "chrun"'):
+        ops.quarantined(conn, "chrun")
     assert (row["model"], row["snapshots"]) == ("churn", 2)
     assert ops.release(conn, "churn", [2100]) == 1
     assert ops.release(conn, "churn", [2100]) == 0
