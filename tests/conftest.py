@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -186,3 +187,11 @@ def _dsn(connection: psycopg.Connection[Any], address: Address) -> str:
     return make_conninfo(
         host=address.host, port=address.port, user=address.user, dbname=connection.info.dbname
     )
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises: what a shell puts into the background ignores it, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -235,17 +235,23 @@ def asked(dsn: str, answer: bytes | int) -> tuple[str, int]:
         os.close(theirs)
         assert process.stderr
         told = ""
-        while not told.endswith("[y/N]: "):
-            told += process.stderr.read(1)
-        if isinstance(answer, int):
-            process.send_signal(answer)
-        else:
-            os.write(ours, answer)
-        told += process.communicate(timeout=60)[1]
+        try:
+            while not told.endswith("[y/N]: "):
+                read = process.stderr.read(1)
+                assert read, told
+                told += read
+            if isinstance(answer, int):
+                process.send_signal(answer)
+            else:
+                os.write(ours, answer)
+            told += process.communicate(timeout=60)[1]
+        finally:
+            process.kill()  # or leaving would wait for it
     os.close(ours)
     return told, process.returncode
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_leaves_the_question_is_no_failure_of_the_command(
     conn: Connection, any_dsn: str, number: int

@@ -112,14 +112,6 @@ def test_what_goes_wrong_while_reading_ahead_is_told(conn: Connection) -> None:
             list(pages)
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C raises: what a shell puts into the background ignores it, and so do its children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_does_not_wait_for_as_long_as_the_server(conn: Connection) -> None:
     stream(conn, 100)
