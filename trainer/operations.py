@@ -18,7 +18,7 @@ from rescore.trainer.snapshots import BATCH, Logged
 from rescore.trainer.snapshots import log as log_profile
 from rescore.trainer.sweep import Progress, Swept, Terms
 from rescore.trainer.sweep import sweep as sweep_profile
-from rescore.trainer.usage import WrongUsage, check_interval, unknown_model, unknown_profile
+from rescore.trainer.usage import WrongUsage, check_interval, check_model, unknown_profile
 
 Rows = list[dict[str, Any]]
 
@@ -221,8 +221,7 @@ def quarantined(conn: Connection, model: str | None = None) -> Rows:
     found = _rows(conn, "quarantined")
     if model is None:
         return found
-    if model not in [name for name, *_ in conn.execute(query("known_models"))]:
-        raise unknown_model(conn, model)
+    check_model(conn, model)
     return [row for row in found if row["model"] == model]
 
 
@@ -257,8 +256,7 @@ def kept_out(
         )
     given = {"model": model, "ids": None if ids is None else list(ids)}
     with translated():
-        if model not in {name for name, *_ in conn.execute(query("known_models"))}:
-            raise unknown_model(conn, model)
+        check_model(conn, model)
         with conn.cursor(row_factory=dict_row) as cursor:
             period = {"since": since, "until": until}
             return cursor.execute(query("kept_out"), given | period).fetchall()

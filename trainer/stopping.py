@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Event, Thread
 
 import psycopg
@@ -24,8 +25,15 @@ def unblocked(conn: Connection, stop: Event) -> Iterator[None]:
     What does not wait is finished. Another session looks, opened only then; where the server takes
     no more, what waits goes on waiting.
     """
+    with _beside(partial(_unblock, conn, conn.info.backend_pid, stop)):
+        yield
+
+
+@contextmanager
+def _beside(work: Callable[[Event], None]) -> Iterator[None]:
+    """Have a thread do something while the block runs; it is given what then tells it to end."""
     done = Event()
-    thread = Thread(target=_unblock, args=(conn, conn.info.backend_pid, stop, done), daemon=True)
+    thread = Thread(target=work, args=(done,), daemon=True)
     thread.start()
     try:
         yield
@@ -50,15 +58,8 @@ def waits_told(conn: Connection, say: Callable[[str], None]) -> Iterator[None]:
 
     Another session looks, opened once the block has taken seconds; without one nothing is said.
     """
-    done = Event()
-    args = (conn, conn.info.backend_pid, say, done)
-    thread = Thread(target=_tell_waits, args=args, daemon=True)
-    thread.start()
-    try:
+    with _beside(partial(_tell_waits, conn, conn.info.backend_pid, say)):
         yield
-    finally:
-        done.set()
-        thread.join(2 * LOOK_SECONDS)
 
 
 def _tell_waits(conn: Connection, pid: int, say: Callable[[str], None], done: Event) -> None:

@@ -70,6 +70,12 @@ def share_of(text: str) -> float:
         raise WrongUsage(f'"{text}" is no share', hint="write 10% or 0.1") from None
 
 
+def check_model(conn: Connection, model: str) -> None:
+    """Raise UnknownModel for a name that was never a model's; one that was removed may be asked."""
+    if model not in {name for name, *_ in conn.execute(query("known_models"))}:
+        raise unknown_model(conn, model)
+
+
 def unknown_model(conn: Connection, model: str) -> UnknownModel:
     """Return the error for a name that is no model's, or no longer, with those that are."""
     found = conn.execute(query("known_models")).fetchall()

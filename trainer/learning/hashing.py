@@ -46,7 +46,7 @@ def shares(hashes: Hashes) -> Floats:
 
 def among(hashes: Hashes, share: float) -> NDArray[np.bool_]:
     """Say which are of a share of the customers: ``shares(hashes) < share``, in one step."""
-    edge = math.ceil(math.ldexp(share, _SHARE_BITS)) << (64 - _SHARE_BITS)
+    edge = _edge(share)
     return hashes < np.uint64(edge) if edge < 1 << 64 else np.ones(len(hashes), dtype=bool)
 
 
@@ -57,10 +57,12 @@ def below(share: float) -> bytes:
     ----------
     share: from 0 to 1; of all, only a hash of which each bit is set is not less.
     """
-    edge = math.ceil(math.ldexp(share, _SHARE_BITS))
-    if edge == 1 << _SHARE_BITS:
-        return b"\xff" * 8
-    return (edge << (64 - _SHARE_BITS)).to_bytes(8, "big")
+    return min(_edge(share), (1 << 64) - 1).to_bytes(8, "big")
+
+
+def _edge(share: float) -> int:
+    """Return what the hashes of a share of the customers are less than; of all, 2 to the 64th."""
+    return math.ceil(math.ldexp(share, _SHARE_BITS)) << (64 - _SHARE_BITS)
 
 
 def groups(hashes: Hashes, count: int) -> Groups:

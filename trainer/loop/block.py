@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,14 +46,18 @@ class Sent:
     fields: Bytes | None
     designs: Bytes | None
 
+    @cached_property
+    def _row(self) -> np.dtype[Any]:
+        assert self.fields is not None
+        return form_of(self.fields).row
+
     def __len__(self) -> int:
-        return len(self.fields) // form_of(self.fields).row.itemsize if self.fields else 0
+        return len(self.fields) // self._row.itemsize if self.fields else 0
 
     @property
     def end(self) -> Position:
         """Position of the last one, of at least one."""
-        assert self.fields is not None
-        last = np.frombuffer(self.fields, form_of(self.fields).row)[-1]
+        last = np.frombuffer(self.fields or b"", self._row)[-1]
         return Position(int(last["xids"]), int(last["ids"]))
 
 
@@ -96,12 +101,12 @@ class Block:
         read = unpacked_fields([part.fields for part in parts if part.fields is not None])
         # Copies: where one field lies between others, the processor is not at full speed.
         there = [name for name in _NAMES if name in (read.dtype.names or ())]
-        found = _unread(len(read)) | {name: _own(read[name]) for name in there}
+        found = _unread(len(read)) | {name: _native(read[name]) for name in there}
         for name in ("taken", "due"):
             found[name] = (found[name] + _SINCE_1970) / 1e6
         designs = [part.designs for part in parts if part.designs is not None]
         design = unpacked_designs(designs, (len(read), columns))
-        return cls(**found, weights=np.ones(len(read)), design=_native(design))
+        return cls(**found, weights=np.ones(len(read)), design=_native(design, copy=False))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
@@ -136,9 +141,5 @@ def _unread(count: int) -> dict[str, NDArray[Any]]:
     return {"scores": np.full(count, np.nan), "treated": np.zeros(count, dtype=bool)}
 
 
-def _own(field: NDArray[Any]) -> NDArray[Any]:
-    return field.astype(field.dtype.newbyteorder("="))
-
-
-def _native(design: Floats) -> Floats:
-    return design.astype(design.dtype.newbyteorder("="), copy=False)
+def _native(values: NDArray[Any], *, copy: bool = True) -> NDArray[Any]:
+    return values.astype(values.dtype.newbyteorder("="), copy=copy)

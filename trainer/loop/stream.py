@@ -168,11 +168,13 @@ def sent_of(row: Row) -> Sent | None:
 def together(runs: Iterable[list[Part]], size: int) -> Iterator[list[Part]]:
     """Yield parts, of so many examples together at the least; the last may be fewer."""
     some: list[Part] = []
+    found = 0
     for part in (part for run in runs for part in run):
         some.append(part)
-        if sum(len(each.sent) for each in some) >= size:
+        found += len(part.sent)
+        if found >= size:
             yield some
-            some = []
+            some, found = [], 0
     if some:
         yield some
 
